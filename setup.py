@@ -1,0 +1,85 @@
+"""The two extensions; everything else is in pyproject.toml.
+
+Setuptools compiles one file after the other, and all of them when one changed. Here objects are
+compiled in parallel, and only those whose source, headers or flags changed, so that
+``python setup.py build_ext --inplace`` is quick enough to run after every edit.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build import build
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+
+
+def load_engine_build():
+    """zmq_monocoque/_build/engine.py, without importing the package that is to be built."""
+    spec = importlib.util.spec_from_file_location(
+        "_engine_build", ROOT / "zmq_monocoque" / "_build" / "engine.py"
+    )
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+ENGINE_BUILD = load_engine_build()
+
+
+class Build(build):
+    """Keeps one build directory per sanitizer, so that their objects never mix."""
+
+    def initialize_options(self):
+        super().initialize_options()
+        self.build_base = os.path.join("build", ENGINE_BUILD.VARIANT)
+
+
+class BuildExt(build_ext):
+    """Compiles in parallel, and only what changed."""
+
+    def build_extensions(self):
+        newest_header = max(p.stat().st_mtime for p in (ROOT / "zmq_monocoque").rglob("*.h"))
+        newest_input = max(newest_header, Path(ENGINE_BUILD.__file__).stat().st_mtime)
+        compile_one = self.compiler.compile
+
+        def compile_changed(sources, output_dir=None, **options):
+            objects = self.compiler.object_filenames(sources, output_dir=output_dir or "")
+
+            def is_stale(source, target):
+                if not os.path.exists(target):
+                    return True
+                return os.path.getmtime(target) <= max(newest_input, os.path.getmtime(source))
+
+            stale = [s for s, o in zip(sources, objects, strict=True) if is_stale(s, o)]
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                list(pool.map(lambda s: compile_one([s], output_dir=output_dir, **options), stale))
+            return objects
+
+        self.compiler.compile = compile_changed
+        self.force = True  # linking is cheap, and the other variant's file may be in place
+        super().build_extensions()
+
+    def run(self):
+        super().run()
+        # `pip install . && python -m zmq_monocoque` in a clone imports the clone, not the
+        # installation: Python looks into the current directory first. So it needs them as well.
+        if not self.inplace and ENGINE_BUILD.VARIANT == "plain":
+            self.copy_extensions_to_source()
+
+
+if not sys.platform.startswith("linux"):
+    raise SystemExit("zmq_monocoque runs on Linux only: its drivers are io_uring and epoll.")
+
+setup(
+    cffi_modules=["zmq_monocoque/_build/engine.py:ffibuilder"],
+    ext_modules=[Extension(**ENGINE_BUILD.lane())],
+    cmdclass={"build": Build, "build_ext": BuildExt},
+)

@@ -1,0 +1,586 @@
+"""Closing sockets and ending contexts: who waits, for what, and what gets through (2.3)."""
+
+from __future__ import annotations
+
+import errno
+import time
+
+import pytest
+from support import (
+    Background,
+    Fork,
+    RawPeer,
+    RawServer,
+    address_for,
+    bind,
+    connected,
+    dead_endpoint,
+    eventually,
+    frame,
+    fresh_inproc,
+    monitor_events,
+    port_of,
+    read_frame,
+    receive,
+    refused,
+    shake_hands,
+    waiting,
+)
+
+TRANSPORTS = ["inproc", "ipc", "tcp"]
+
+
+def binds(zmq, s, address: str) -> bool:
+    try:
+        s.bind(address)
+    except zmq.ZMQError as error:
+        assert error.errno == errno.EADDRINUSE
+        return False
+    return True
+
+
+@pytest.fixture
+def own_ctx(zmq):
+    """A context that the test ends itself; if it does not, the fixture does."""
+    context = zmq.Context()
+    yield context
+    Background(lambda: context.destroy(linger=0)).result()
+
+
+# --- close ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_address_can_be_bound_again_after_close(zmq, make, transport, ipc_address):
+    """S-44: soon, not necessarily at once; and it works: a message goes through."""
+    old = make(zmq.PULL)
+    address = bind(old, address_for(transport, ipc_address))
+    old.close()
+    new, push = make(zmq.PULL), make(zmq.PUSH)
+    eventually(lambda: binds(zmq, new, address))
+    push.connect(address)
+    push.send(b"hello")
+    assert new.recv() == b"hello"
+
+
+def test_a_peer_follows_to_the_new_owner_of_an_address(zmq, make, ipc_address):
+    """S-44: it was connected to the old socket and reconnects to the new one."""
+    old, push = make(zmq.PULL), make(zmq.PUSH, reconnect_ivl=10)
+    push.connect(bind(old, ipc_address))
+    push.send(b"1")
+    assert old.recv() == b"1"
+    old.close()
+    new = make(zmq.PULL)
+    eventually(lambda: binds(zmq, new, ipc_address))
+    eventually(lambda: (push.send(b"2"), new.poll(10))[1])
+    assert waiting(new)[-1] == [b"2"]
+
+
+def test_close_returns_at_once_whatever_is_queued(zmq, own_ctx):
+    """S-44: the socket lives on in the engine until its linger ends."""
+    s = own_ctx.socket(zmq.PUSH)
+    with dead_endpoint() as nowhere:
+        s.linger = 300
+        s.connect(nowhere)
+        s.send(b"x")
+        start = time.monotonic()
+        s.close()
+        assert time.monotonic() - start < 0.25
+        assert s.closed
+
+
+def test_closing_twice_is_harmless(zmq, ctx):
+    """S-44"""
+    s = ctx.socket(zmq.PUSH)
+    s.close()
+    s.close()
+    with refused(zmq, errno.ENOTSOCK):
+        s.send(b"x")
+
+
+@pytest.mark.parametrize("linger", [0, 5000, -1])
+def test_linger_decides_whether_queued_messages_outlive_their_socket(zmq, own_ctx, make, linger):
+    """S-45: 0: none of 10 arrives at a peer that comes later; otherwise 10 of 10."""
+    push, pull = own_ctx.socket(zmq.PUSH), make(zmq.PULL)
+    push.linger = linger
+    push.reconnect_ivl = 10
+    with dead_endpoint() as address:
+        push.connect(address)
+        for n in range(10):
+            push.send(b"%d" % n)
+        push.close()
+        term = Background(own_ctx.term)
+        if not linger:
+            term.result()
+    eventually(lambda: binds(zmq, pull, address))
+    if linger:
+        assert receive(pull, 10) == [[b"%d" % n] for n in range(10)]
+        term.result()
+    else:
+        assert not pull.poll(200)
+
+
+def test_messages_on_their_way_outlive_their_socket(zmq, ctx, make):
+    """S-45: more than the kernel takes at once, and close() right after the last send."""
+    push, pull = ctx.socket(zmq.PUSH), make(zmq.PULL, rcvhwm=1)
+    push.connect(bind(pull))
+    for n in range(100):
+        push.send_multipart([b"%d" % n, bytes(200_000)])
+    push.close()
+    for n in range(100):
+        assert pull.recv_multipart() == [b"%d" % n, bytes(200_000)]
+
+
+def test_a_context_waits_for_the_linger_and_no_longer(zmq, own_ctx):
+    """S-45: the time runs from close()."""
+    s = own_ctx.socket(zmq.PUSH)
+    s.linger = 300
+    with dead_endpoint() as nowhere:
+        s.connect(nowhere)
+        s.send(b"x")
+        start = time.monotonic()
+        s.close()
+        Background(own_ctx.term).result()
+        assert 0.25 <= time.monotonic() - start < 3
+
+
+def test_linger_that_is_over_early_does_not_hold_the_context(zmq, own_ctx, make):
+    """S-45: 10 s were granted, delivery takes no time."""
+    s, pull = own_ctx.socket(zmq.PUSH), make(zmq.PULL)
+    s.linger = 10_000
+    s.connect(bind(pull))
+    s.send(b"x")
+    s.close()
+    Background(own_ctx.term).result(5)
+    assert pull.recv() == b"x"
+
+
+def test_close_can_carry_its_own_linger(zmq, own_ctx):
+    """S-45: close(linger=0) on a socket that would wait for ever."""
+    s = own_ctx.socket(zmq.PUSH)
+    with dead_endpoint() as nowhere:
+        s.connect(nowhere)
+        s.send(b"x")
+        s.close(linger=0)
+        Background(own_ctx.term).result()
+
+
+def test_a_slow_handshake_is_given_its_linger(zmq, ctx):
+    """S-45: what is queued goes out when the peer finally shakes hands."""
+    push = ctx.socket(zmq.PUSH)
+    with RawServer() as server:
+        push.connect(server.endpoint)
+        push.send(b"late")
+        push.close()
+        with server.accept() as peer:
+            shake_hands(peer, b"PULL")
+            assert read_frame(peer) == (0, b"late")
+            assert peer.closed_by_peer()
+
+
+# --- term ----------------------------------------------------------------------------------------
+
+
+def test_term_waits_for_messages_that_may_not_be_dropped(zmq, own_ctx, make):
+    """S-46: LINGER -1 and nobody there: term() blocks; somebody comes: it returns."""
+    s = own_ctx.socket(zmq.PUSH)
+    s.reconnect_ivl = 10
+    with dead_endpoint() as address:
+        s.connect(address)
+        s.send(b"x")
+        s.close()
+        term = Background(own_ctx.term)
+        assert term.still_runs(after=0.3)
+    pull = make(zmq.PULL)
+    eventually(lambda: binds(zmq, pull, address))
+    assert pull.recv() == b"x"
+    term.result()
+
+
+def test_term_waits_until_every_socket_is_closed(zmq, own_ctx):
+    """S-47"""
+    one, two = own_ctx.socket(zmq.PUSH), own_ctx.socket(zmq.PULL)
+    term = Background(own_ctx.term)
+    one.close()
+    assert term.still_runs(after=0.1)
+    two.close()
+    term.result()
+    assert own_ctx.closed
+
+
+@pytest.mark.parametrize("transport", ["none", *TRANSPORTS])
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda zmq, s: s.recv(), id="recv"),
+        pytest.param(lambda zmq, s: s.recv(copy=False), id="recv frame"),
+        pytest.param(lambda zmq, s: s.recv_into(bytearray(9)), id="recv_into"),
+        pytest.param(lambda zmq, s: s.poll(), id="poll"),
+        pytest.param(lambda zmq, s: s.poll(20_000), id="poll with timeout"),
+        pytest.param(lambda zmq, s: zmq.select([s], [], [], None), id="select"),
+    ],
+)
+def test_term_wakes_whoever_waits(zmq, own_ctx, call, transport, ipc_address):
+    """S-47: with ETERM, connected or not."""
+    s, peer = own_ctx.socket(zmq.PULL), own_ctx.socket(zmq.PUSH)
+    if transport != "none":
+        peer.connect(bind(s, address_for(transport, ipc_address)))
+        peer.send(b"x")
+        assert s.recv() == b"x"
+    blocked = Background(lambda: call(zmq, s)).blocked()
+    term = Background(own_ctx.term)
+    with refused(zmq, zmq.ETERM):
+        blocked.result()
+    assert term.still_runs(after=0.02)
+    s.close()
+    peer.close()
+    term.result()
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["no peer", "high-water mark"])
+def test_term_wakes_a_blocked_sender(zmq, own_ctx, full):
+    """S-47"""
+    s = own_ctx.socket(zmq.PUSH)
+    s.linger, s.sndhwm = 0, 1
+    with dead_endpoint() as nowhere:
+        if full:
+            s.connect(nowhere)
+            s.send(b"taken")
+        blocked = Background(lambda: s.send(b"x")).blocked()
+        term = Background(own_ctx.term)
+        with refused(zmq, zmq.ETERM):
+            blocked.result()
+        s.close()
+        term.result()
+
+
+def test_term_wakes_a_proxy(zmq, own_ctx):
+    """S-47: that is how proxies end."""
+    front, back = own_ctx.socket(zmq.ROUTER), own_ctx.socket(zmq.DEALER)
+    bind(front, fresh_inproc())
+    bind(back, fresh_inproc())
+    blocked = Background(lambda: zmq.proxy(front, back)).blocked()
+    term = Background(own_ctx.term)
+    with refused(zmq, zmq.ETERM):
+        blocked.result()
+    front.close()
+    back.close()
+    term.result()
+
+
+def test_term_wakes_a_poll_over_many_sockets(zmq, own_ctx):
+    """S-47"""
+    sockets = [own_ctx.socket(zmq.PULL) for _ in range(5)]
+    poller = zmq.Poller()
+    for s in sockets:
+        bind(s)
+        poller.register(s, zmq.POLLIN)
+    blocked = Background(poller.poll).blocked()
+    term = Background(own_ctx.term)
+    with refused(zmq, zmq.ETERM):
+        blocked.result()
+    for s in sockets:
+        s.close()
+    term.result()
+
+
+def test_while_a_context_ends_everything_but_close_is_refused(zmq, own_ctx):
+    """S-47: with ETERM; reading and setting options too."""
+    s = own_ctx.socket(zmq.DEALER)
+    address = bind(s)
+    blocked = Background(s.recv).blocked()
+    term = Background(own_ctx.term)
+    with refused(zmq, zmq.ETERM):
+        blocked.result()
+    for call in (
+        lambda: s.send(b"x"),
+        lambda: s.send(b"x", zmq.DONTWAIT),
+        lambda: s.recv(),
+        lambda: s.recv(zmq.DONTWAIT),
+        lambda: s.get(zmq.LINGER),
+        lambda: s.get(zmq.EVENTS),
+        lambda: s.set(zmq.LINGER, 0),
+        lambda: s.bind("inproc://late"),
+        lambda: s.connect("inproc://late"),
+        lambda: s.unbind(address),
+        lambda: s.poll(0),
+    ):
+        with refused(zmq, zmq.ETERM):
+            call()
+    with pytest.raises(zmq.ContextTerminated):
+        s.recv(zmq.DONTWAIT)
+    assert not s.closed
+    s.close()
+    assert s.closed
+    term.result()
+
+
+def test_what_arrived_before_the_end_cannot_be_read_after_it(zmq, own_ctx):
+    """S-47"""
+    s, peer = own_ctx.socket(zmq.PULL), own_ctx.socket(zmq.PUSH)
+    peer.connect(bind(s, fresh_inproc()))
+    peer.send(b"x")
+    assert s.poll(1000)
+    term = Background(own_ctx.term)
+    eventually(lambda: _errno(zmq, lambda: s.get(zmq.EVENTS)) == zmq.ETERM)
+    with refused(zmq, zmq.ETERM):
+        s.recv(zmq.DONTWAIT)
+    s.close()
+    peer.close()
+    term.result()
+
+
+def _errno(zmq, call) -> int:
+    try:
+        call()
+    except zmq.ZMQError as error:
+        return error.errno
+    return 0
+
+
+def test_a_context_that_ends_makes_no_new_sockets(zmq, own_ctx):
+    """S-48: ETERM while it waits for the old ones."""
+    s = own_ctx.socket(zmq.PUSH)
+    term = Background(own_ctx.term)
+    eventually(lambda: _errno(zmq, lambda: s.get(zmq.EVENTS)) == zmq.ETERM)
+    with refused(zmq, zmq.ETERM):
+        own_ctx.socket(zmq.PUSH)
+    s.close()
+    term.result()
+    with pytest.raises(zmq.ZMQError):
+        own_ctx.socket(zmq.PUSH)
+
+
+def test_ending_a_context_twice_is_harmless(zmq):
+    """S-48"""
+    context = zmq.Context()
+    Background(context.term).result()
+    Background(context.term).result()
+    Background(context.destroy).result()
+    assert context.closed
+
+
+def test_destroy_closes_sockets_that_others_wait_on(zmq, own_ctx):
+    """S-48: destroy() from another thread is noticed like term(), or as a closed socket."""
+    s = own_ctx.socket(zmq.PULL)
+    bind(s)
+
+    def wait():
+        try:
+            while True:
+                s.poll(50)
+        except zmq.ZMQError as error:
+            return error.errno
+
+    waiter = Background(wait).blocked()
+    term = Background(own_ctx.term)
+    assert waiter.result() == zmq.ETERM
+    s.close()
+    term.result()
+
+
+# --- defaults ------------------------------------------------------------------------------------
+
+
+def test_only_subscribers_do_not_linger_unless_told(zmq, ctx):
+    """S-49: -1 by default, 0 for SUB and XSUB."""
+    for kind in ("PAIR", "PUB", "REQ", "REP", "DEALER", "ROUTER", "PULL", "PUSH", "XPUB", "STREAM"):
+        assert ctx.socket(getattr(zmq, kind)).linger == -1, kind
+    assert ctx.socket(zmq.SUB).linger == ctx.socket(zmq.XSUB).linger == 0
+
+
+def test_a_context_that_is_not_blocky_makes_sockets_that_do_not_linger(zmq, own_ctx):
+    """S-49: BLOCKY=0, for sockets made from then on."""
+    before = own_ctx.socket(zmq.PUSH)
+    own_ctx.set(zmq.BLOCKY, 0)
+    after = own_ctx.socket(zmq.PUSH)
+    assert (before.linger, after.linger) == (-1, 0)
+    with dead_endpoint() as nowhere:
+        after.connect(nowhere)
+        after.send(b"x")
+        after.close()
+        before.close()
+        Background(own_ctx.term).result()
+
+
+def test_destroy_drops_what_would_linger(zmq, own_ctx):
+    """S-49: destroy(linger=0) sets the option on every socket first."""
+    s = own_ctx.socket(zmq.PUSH)
+    with dead_endpoint() as nowhere:
+        s.connect(nowhere)
+        s.send(b"x")
+        Background(lambda: own_ctx.destroy(linger=0)).result()
+    assert s.closed and own_ctx.closed
+
+
+# --- fork ----------------------------------------------------------------------------------------
+
+
+def test_a_forked_child_uses_a_context_of_its_own(zmq, make):
+    """S-50: it sends to its parent, whose sockets go on as if nothing had happened."""
+    pull, push = make(zmq.PULL), make(zmq.PUSH)
+    address = bind(pull)
+    push.connect(address)
+    push.send(b"before")
+    assert pull.recv() == b"before"
+
+    def child():
+        with zmq.Context() as context, context.socket(zmq.PUSH) as s:
+            s.connect(address)
+            s.send(b"from the child")
+            s.close()
+            context.term()
+
+    with Fork(child) as fork:
+        assert pull.recv() == b"from the child"
+        fork.check()
+    push.send(b"after")
+    assert pull.recv() == b"after"
+
+
+# --- whole messages ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["blocking", "DONTWAIT"])
+def test_a_message_whose_peer_leaves_halfway_is_dropped_to_its_end(zmq, make, waits):
+    """S-51: the remainder goes to nobody, and the next peer starts with the next message.
+
+    A blocking sender notices nothing, another is told once (EAGAIN).
+    """
+    push, first, second = make(zmq.PUSH), make(zmq.PULL), make(zmq.PULL)
+    monitor = push.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+    address = bind(push)
+    first.connect(address)
+    connected(push)
+    push.send(b"old 1", zmq.SNDMORE)
+    push.send(b"old 2", zmq.SNDMORE)
+    first.close()
+    monitor_events(monitor, until=zmq.EVENT_DISCONNECTED)
+    second.connect(address)
+    monitor_events(monitor, until=zmq.EVENT_HANDSHAKE_SUCCEEDED)
+    push.poll(0)
+    told = 0
+    for part, more in ((b"old 3", zmq.SNDMORE), (b"old 4", zmq.SNDMORE), (b"old 5", 0)):
+        try:
+            push.send(part, more if waits else more | zmq.DONTWAIT)
+        except zmq.Again:
+            told += 1
+    assert told <= (0 if waits else 1)
+    push.send_multipart([b"new 1", b"new 2"])
+    assert second.recv_multipart() == [b"new 1", b"new 2"]
+
+
+def test_a_half_received_message_is_never_shown(zmq, make):
+    """S-51: the sender dies between the parts, and within a part."""
+    pull, push = make(zmq.PULL), make(zmq.PUSH)
+    address = bind(pull)
+    for torn in (frame(b"1", more=True), frame(b"1", more=True) + b"\x00\x64half of it"):
+        with RawPeer.connect(port_of(pull)) as peer:
+            shake_hands(peer, b"PUSH")
+            peer.send(frame(b"whole") + torn)
+            assert pull.recv_multipart() == [b"whole"]
+    push.connect(address)
+    push.send_multipart([b"new", b"tail"])
+    assert pull.recv_multipart() == [b"new", b"tail"]
+
+
+def test_a_half_sent_message_is_taken_back_at_close(zmq, ctx, make):
+    """S-51: closing in the middle of a message sends none of it."""
+    pull, push = make(zmq.PULL), ctx.socket(zmq.PUSH)
+    push.connect(bind(pull))
+    push.send(b"whole")
+    push.send(b"part", zmq.SNDMORE)
+    push.close()
+    assert pull.recv_multipart() == [b"whole"]
+    assert not pull.poll(50)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_parts_show_when_the_last_one_is_written(zmq, make, transport, ipc_address):
+    """S-52: poll says nothing after SNDMORE."""
+    pull, push = make(zmq.PULL), make(zmq.PUSH)
+    push.connect(bind(pull, address_for(transport, ipc_address)))
+    connected(push)
+    push.send(b"1", zmq.SNDMORE)
+    push.send(bytes(100_000), zmq.SNDMORE)
+    assert not pull.poll(50)
+    with refused(zmq, errno.EAGAIN):
+        pull.recv(zmq.DONTWAIT)
+    push.send(b"3")
+    assert pull.poll(5000) == zmq.POLLIN
+    assert pull.recv_multipart() == [b"1", bytes(100_000), b"3"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_parts_of_two_senders_are_never_mixed(zmq, make, transport, ipc_address):
+    """S-53: and POLLIN stays while parts remain."""
+    pull, senders = make(zmq.PULL), [make(zmq.PUSH), make(zmq.PUSH)]
+    address = bind(pull, address_for(transport, ipc_address))
+    for n, s in enumerate(senders):
+        s.connect(address)
+        for _ in range(10):
+            s.send_multipart([b"%d" % n] * 4)
+    for _ in range(20):
+        first = pull.recv()
+        for k in range(3):
+            assert pull.get(zmq.RCVMORE) == 1
+            assert pull.poll(0) == zmq.POLLIN
+            assert pull.recv(zmq.DONTWAIT) == first, k
+        assert pull.get(zmq.RCVMORE) == 0
+    assert not pull.poll(0)
+
+
+def test_parts_are_not_mixed_while_the_other_sender_dies(zmq, make):
+    """S-53: a reader in the middle of a message finishes it, whoever comes or goes."""
+    pull, one = make(zmq.PULL), make(zmq.PUSH)
+    one.connect(bind(pull))
+    one.send_multipart([b"1a", b"1b", b"1c"])
+    assert pull.recv() == b"1a"
+    one.close()
+    with RawPeer.connect(port_of(pull)) as peer:
+        shake_hands(peer, b"PUSH")
+        peer.send(frame(b"2"))
+        assert pull.recv() == b"1b"
+        assert pull.recv() == b"1c"
+        assert pull.recv_multipart() == [b"2"]
+
+
+# --- how soon ------------------------------------------------------------------------------------
+
+
+def test_a_disconnected_peer_sees_the_end_of_the_stream(zmq, make):
+    """S-54: in libzmq only while the socket is in calls, hence the poking."""
+    s = make(zmq.DEALER)
+    with RawServer() as server:
+        s.connect(server.endpoint)
+        with server.accept() as peer:
+            shake_hands(peer, b"DEALER")
+            connected(s)
+            s.disconnect(server.endpoint)
+            eventually(lambda: (s.get(zmq.EVENTS), peer.closed_by_peer(0.02))[1])
+
+
+def test_a_closed_socket_s_peers_see_the_end_of_the_stream(zmq, make):
+    """S-54: on both sides, without any further call."""
+    s = make(zmq.DEALER)
+    bind(s)
+    with RawServer() as server, RawPeer.connect(port_of(s)) as below:
+        s.connect(server.endpoint)
+        with server.accept() as above:
+            for peer in (above, below):
+                shake_hands(peer, b"DEALER")
+            s.close()
+            assert above.closed_by_peer() and below.closed_by_peer()
+
+
+def test_progress_needs_no_calls_of_the_application(zmq, make, on_libzmq):
+    """S-54, 8(i): disconnect() is carried out while the application does nothing at all."""
+    if on_libzmq:
+        pytest.skip("libzmq ends a pipe in calls on the socket only")
+    s = make(zmq.DEALER)
+    with RawServer() as server:
+        s.connect(server.endpoint)
+        with server.accept() as peer:
+            shake_hands(peer, b"DEALER")
+            s.disconnect(server.endpoint)
+            assert peer.closed_by_peer()

@@ -1,0 +1,176 @@
+"""Options of a context (SEMANTICS 1.5)."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from support import eventually
+from support_wire import bind_over, fresh_inproc, refused
+
+SOCKET_LIMIT, MAX_MSGSZ, MSG_T_SIZE, THREAD_NAME_PREFIX, ZERO_COPY_RECV = 3, 5, 6, 9, 10
+IPV6, BLOCKY = 42, 70
+VALUES = [-(2**31), -2, -1, 0, 1, 2, 3, 1000, 65_535, 65_536, 2**31 - 1]
+
+
+def outcome(call, *args):
+    try:
+        value = call(*args)
+    except Exception as e:
+        return type(e).__name__, getattr(e, "errno", None)
+    return "ok", value
+
+
+@pytest.mark.parametrize("number", [*range(-1, 12), 42, 43, 70, 71, 100, 1000])
+def test_each_option_accepts_and_answers_as_in_pyzmq(zmq, pyzmq, number):
+    """SEMANTICS 1.5: the default, and what is left after each value."""
+    mine, theirs = zmq.Context(), pyzmq.Context()
+    try:
+        assert outcome(mine.get, number) == outcome(theirs.get, number)
+        for value in VALUES:
+            a, b = outcome(mine.set, number, value), outcome(theirs.set, number, value)
+            assert a == b, f"set {value}: ours {a}, pyzmq's {b}"
+            a, b = outcome(mine.get, number), outcome(theirs.get, number)
+            assert a == b, f"get after {value}: ours {a}, pyzmq's {b}"
+    finally:
+        mine.term()
+        theirs.term()
+
+
+def test_defaults(zmq, ctx):
+    """SEMANTICS 1.5, ctx_options."""
+    assert ctx.get(zmq.IO_THREADS) == 1
+    assert ctx.get(zmq.MAX_SOCKETS) == 1023
+    assert ctx.get(SOCKET_LIMIT) == 65_535
+    assert ctx.get(MAX_MSGSZ) == 2**31 - 1
+    assert ctx.get(MSG_T_SIZE) == 64
+    assert ctx.get(ZERO_COPY_RECV) == 1
+    assert ctx.get(IPV6) == 0
+    assert ctx.get(BLOCKY) == 1
+
+
+@pytest.mark.parametrize("bad", [-1, -100])
+def test_a_context_has_no_negative_number_of_threads(zmq, bad):
+    """PYZMQ 1.2: EINVAL from the constructor."""
+    assert refused(zmq.ZMQError, zmq.Context, bad) == errno.EINVAL
+
+
+def test_io_threads_can_be_given_to_the_constructor(zmq):
+    context = zmq.Context(io_threads=3)
+    assert context.get(zmq.IO_THREADS) == 3
+    context.term()
+
+
+def test_without_threads_only_inproc_works(zmq, make, ctx):
+    """SEMANTICS 1.5: EMTHREAD from bind and connect."""
+    ctx.set(zmq.IO_THREADS, 0)
+    a, b = make(zmq.PAIR), make(zmq.PAIR)
+    assert refused(zmq.ZMQError, a.bind, "tcp://127.0.0.1:*") == zmq.EMTHREAD
+    assert refused(zmq.ZMQError, a.connect, "tcp://127.0.0.1:5") == zmq.EMTHREAD
+    b.connect(bind_over(a, "inproc", ""))
+    b.send(b"x")
+    assert a.recv() == b"x"
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_several_threads_serve_several_sockets(zmq, make, ctx, ipc_address, threads):
+    ctx.set(zmq.IO_THREADS, threads)
+    for i in range(6):
+        a, b = make(zmq.PAIR), make(zmq.PAIR)
+        b.connect(bind_over(a, ("tcp", "ipc")[i % 2], ipc_address))
+        b.send(b"x")
+        assert a.recv() == b"x"
+
+
+def test_no_more_sockets_than_allowed(zmq, ctx):
+    """SEMANTICS 1.5, S-111: EMFILE, and a closed socket makes room."""
+    ctx.set(zmq.MAX_SOCKETS, 3)
+    sockets = [ctx.socket(zmq.PAIR) for _ in range(3)]
+    assert refused(zmq.ZMQError, ctx.socket, zmq.PAIR) == errno.EMFILE
+    sockets.pop().close()
+    def opens():
+        try:
+            sockets.append(ctx.socket(zmq.PAIR))
+        except zmq.ZMQError as e:
+            assert e.errno == errno.EMFILE
+            return False
+        return True
+
+    eventually(opens)
+    assert refused(zmq.ZMQError, ctx.socket, zmq.PAIR) == errno.EMFILE
+
+
+def test_without_blocky_new_sockets_do_not_linger(zmq, ctx):
+    """S-49: sockets made before keep what they had."""
+    before = ctx.socket(zmq.PUSH)
+    ctx.set(BLOCKY, 0)
+    after = ctx.socket(zmq.PUSH)
+    assert (before.linger, after.linger) == (-1, 0)
+    ctx.set(BLOCKY, 1)
+    assert ctx.socket(zmq.PUSH).linger == -1
+
+
+def test_ipv6_is_inherited_by_new_sockets(zmq, ctx):
+    """SEMANTICS 1.5."""
+    before = ctx.socket(zmq.PUSH)
+    ctx.set(IPV6, 1)
+    after = ctx.socket(zmq.PUSH)
+    assert (before.ipv6, after.ipv6) == (0, 1)
+
+
+@pytest.mark.parametrize(("option", "value"), [(MAX_MSGSZ, 10), (ZERO_COPY_RECV, 0)])
+def test_tuning_options_do_not_change_what_is_received(zmq, make, ctx, option, value):
+    """SEMANTICS 1.5: MAX_MSGSZ clamps a returned number only; messages go through."""
+    ctx.set(option, value)
+    a, b = make(zmq.PAIR), make(zmq.PAIR)
+    b.connect(bind_over(a, "tcp", ""))
+    for size in (0, 1, 100, 10_000, 1_000_000):
+        b.send(b"x" * size)
+        assert a.recv() == b"x" * size
+
+
+def test_a_destroyed_context_has_no_options(zmq):
+    """PYZMQ 1.2: RuntimeError, and ENOTSUP for a new socket."""
+    context = zmq.Context()
+    context.term()
+    for call in (lambda: context.get(zmq.IO_THREADS), lambda: context.set(zmq.IO_THREADS, 1)):
+        with pytest.raises(RuntimeError):
+            call()
+    assert refused(zmq.ZMQError, context.socket, zmq.PAIR) == errno.ENOTSUP
+
+
+def test_socket_options_of_a_context_are_defaults_of_its_sockets(zmq, ctx):
+    """PYZMQ 1.2: attributes that are no context option; errors are swallowed."""
+    ctx.linger = 5
+    ctx.subscribe = b"only SUB has this"
+    s = ctx.socket(zmq.PUSH)
+    assert s.linger == 5
+    assert ctx.linger == 5
+    del ctx.linger
+    with pytest.raises(AttributeError):
+        _ = ctx.linger
+    assert ctx.socket(zmq.PUSH).linger == -1
+    with pytest.raises(AttributeError):
+        ctx.no_such_option = 1
+    ctx.max_sockets = 77
+    assert ctx.get(zmq.MAX_SOCKETS) == ctx.max_sockets == 77
+
+
+def test_unknown_socket_types_are_invalid(zmq, ctx, on_libzmq):
+    """SEMANTICS 1.9, difference (c): drafts too, where they are not on."""
+    bad = [21, 1000]
+    if not on_libzmq and not zmq.has("draft"):
+        bad += range(12, 21)
+    for number in bad:
+        assert refused(zmq.ZMQError, ctx.socket, number) == errno.EINVAL
+
+
+def test_inproc_names_belong_to_their_context(zmq, make):
+    """SEMANTICS 1.2: a registry per context."""
+    name = fresh_inproc()
+    other = zmq.Context()
+    a, b = make(zmq.PAIR), other.socket(zmq.PAIR)
+    a.bind(name)
+    b.bind(name)
+    b.close(linger=0)
+    other.term()

@@ -1,0 +1,363 @@
+"""The contract of ``FD`` and ``EVENTS``: never a missed wake-up, and quiet once EVENTS was read."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import threading
+import time
+
+import pytest
+from support import TIMEOUT, eventually
+from support_wire import TRANSPORTS, bind_over, drain, free_port, refused
+
+INTERLEAVINGS = int(os.environ.get("ZM_FD_INTERLEAVINGS", "20000"))
+
+
+def by_select(fd, timeout):
+    return bool(select.select([fd], [], [], timeout)[0])
+
+
+def by_poll(fd, timeout):
+    p = select.poll()
+    p.register(fd, select.POLLIN)
+    return bool(p.poll(timeout * 1000))
+
+
+def by_epoll(fd, timeout):
+    with select.epoll() as p:
+        p.register(fd, select.EPOLLIN)
+        return bool(p.poll(timeout))
+
+
+WAYS = pytest.mark.parametrize("readable", [by_select, by_poll, by_epoll])
+OVER = pytest.mark.parametrize("transport", TRANSPORTS)
+
+
+def wakes_for(s, event: int, readable=by_select) -> None:
+    """Waits as an event loop does: sleeps on FD, and looks at EVENTS when it is readable."""
+    end = time.monotonic() + TIMEOUT
+    while not s.events & event:
+        left = end - time.monotonic()
+        assert left > 0 and readable(s.FD, left), f"not woken for {event}"
+
+
+def becomes_quiet(s, readable=by_select) -> None:
+    """After EVENTS was read the descriptor is quiet, whatever waits in the socket."""
+    eventually(lambda: (s.events, not readable(s.FD, 0))[1])
+
+
+@pytest.fixture
+def pair_of(zmq, make, ipc_address):
+    def make_pair(transport, kinds="PUSH PULL", **options):
+        a, b = (make(getattr(zmq, k), **options) for k in kinds.split())
+        a.connect(bind_over(b, transport, ipc_address))
+        if "PUB" in kinds:
+            b.subscribe(b"")
+        return a, b
+
+    return make_pair
+
+
+@OVER
+@WAYS
+def test_fd_wakes_for_a_message_and_is_quiet_once_events_was_read(pair_of, zmq, transport, readable):
+    """S-90, S-93: unread messages do not keep the descriptor readable."""
+    push, pull = pair_of(transport)
+    push.send(b"1")
+    push.send(b"2")
+    wakes_for(pull, zmq.POLLIN, readable)
+    becomes_quiet(pull, readable)
+    assert pull.events == zmq.POLLIN, "and yet there are messages"
+    assert pull.recv() == b"1"
+    assert pull.recv() == b"2"
+    becomes_quiet(pull, readable)
+    assert pull.events == 0
+    push.send(b"3")
+    assert readable(pull.FD, TIMEOUT), "drained, so the next message wakes again"
+    wakes_for(pull, zmq.POLLIN, readable)
+    assert pull.recv() == b"3"
+
+
+@OVER
+def test_after_a_recv_events_tells_of_the_rest(pair_of, zmq, transport):
+    """S-90: whoever has received must look at EVENTS, not at the descriptor."""
+    push, pull = pair_of(transport)
+    for i in range(10):
+        push.send(b"%d" % i)
+    wakes_for(pull, zmq.POLLIN)
+    got = []
+    while len(got) < 10:
+        wakes_for(pull, zmq.POLLIN)
+        got.append(pull.recv(zmq.DONTWAIT))
+    assert got == [b"%d" % i for i in range(10)]
+    assert pull.events == 0
+
+
+@OVER
+def test_fd_stays_the_same_descriptor(pair_of, transport):
+    """PYZMQ 1.3: FD, fileno() and every later FD are one number."""
+    push, pull = pair_of(transport)
+    fd = pull.FD
+    assert isinstance(fd, int) and fd >= 0
+    push.send(b"x")
+    assert pull.recv() == b"x"
+    assert pull.FD == fd == pull.fileno()
+    assert push.FD != fd
+
+
+@OVER
+def test_fd_wakes_when_a_full_peer_has_room_again(pair_of, zmq, transport):
+    """S-91: POLLOUT comes through the same descriptor."""
+    push, pull = pair_of(transport, sndhwm=5, rcvhwm=5)
+    body = bytes(100_000)
+    sent = 0
+
+    def fill():
+        nonlocal sent
+        while push.events & zmq.POLLOUT:
+            push.send(body, zmq.DONTWAIT)
+            sent += 1
+
+    fill()
+    # over a wire the buffers of the kernel take some more
+    while not by_select(push.FD, 0.05):
+        if not push.events & zmq.POLLOUT:
+            break
+        fill()
+    fill()
+    becomes_quiet(push)
+    for _ in range(sent):
+        assert len(pull.recv()) == len(body)
+    wakes_for(push, zmq.POLLOUT)
+    push.send(b"room", zmq.DONTWAIT)
+
+
+@OVER
+def test_fd_wakes_when_the_first_peer_comes(zmq, make, ipc_address, transport):
+    """S-91: a bound PUSH becomes writable."""
+    push = make(zmq.PUSH)
+    address = bind_over(push, transport, ipc_address)
+    becomes_quiet(push)
+    assert push.events == 0
+    pull = make(zmq.PULL)
+    pull.connect(address)
+    wakes_for(push, zmq.POLLOUT)
+    push.send(b"hello", zmq.DONTWAIT)
+    assert pull.recv() == b"hello"
+
+
+@OVER
+def test_a_peer_that_leaves_takes_writability_along(pair_of, zmq, transport):
+    """S-91: POLLOUT goes with the last peer."""
+    push, pull = pair_of(transport, kinds="PULL PUSH")
+    wakes_for(pull, zmq.POLLOUT)
+    push.close()
+    eventually(lambda: pull.events == 0)
+
+
+@WAYS
+def test_fd_wakes_when_the_context_ends(zmq, readable):
+    """S-91, S-92: and EVENTS then raises ETERM."""
+    context = zmq.Context()
+    s = context.socket(zmq.PULL)
+    fd = s.FD
+    becomes_quiet(s, readable)
+    ender = threading.Thread(target=context.term)
+    ender.start()
+    try:
+        assert readable(fd, TIMEOUT)
+
+        def ended():
+            try:
+                _ = s.events
+            except zmq.ContextTerminated:
+                return True
+            return False
+
+        eventually(ended)
+    finally:
+        s.close()
+        ender.join(TIMEOUT)
+    assert not ender.is_alive()
+
+
+def test_events_never_blocks(zmq, make):
+    """S-92: whatever the state."""
+    s = make(zmq.REQ, reconnect_ivl=1000)
+    assert s.events == 0
+    s.connect(f"tcp://127.0.0.1:{free_port()}")
+    assert s.events == zmq.POLLOUT
+    s.send(b"q")
+    start = time.monotonic()
+    for _ in range(1000):
+        assert s.events == 0
+    assert time.monotonic() - start < TIMEOUT
+
+
+@OVER
+def test_rep_wakes_for_each_request(pair_of, zmq, transport):
+    """S-90, S-72: a conversation driven by FD alone, on both sides."""
+    req, rep = pair_of(transport, kinds="REQ REP")
+    for i in range(50):
+        wakes_for(req, zmq.POLLOUT)
+        req.send(b"%d" % i, zmq.DONTWAIT)
+        wakes_for(rep, zmq.POLLIN)
+        body = rep.recv(zmq.DONTWAIT)
+        wakes_for(rep, zmq.POLLOUT)
+        rep.send(body, zmq.DONTWAIT)
+        wakes_for(req, zmq.POLLIN)
+        assert req.recv(zmq.DONTWAIT) == b"%d" % i
+
+
+class Watcher:
+    """A consumer that obeys the contract, and only the contract.
+
+    It may sleep on the descriptor only when the last thing it did was to read EVENTS and see no
+    POLLIN. Everything else it does in random order.
+    """
+
+    def __init__(self, s, pollin, rng):
+        self.s, self.pollin, self.rng = s, pollin, rng
+        self.poller = select.epoll()
+        self.poller.register(s.FD, select.EPOLLIN)
+        self.idle = False  # EVENTS said "nothing", and nothing was done since
+        self.got = 0
+
+    def look(self):
+        self.idle = not self.s.events & self.pollin
+
+    def receive(self, most):
+        for _ in range(most):
+            try:
+                body = self.s.recv(1)
+            except Exception as e:
+                assert e.errno == 11, e
+                break
+            assert int(body) == self.got
+            self.got += 1
+        self.idle = False
+
+    def step(self, outstanding: bool):
+        if self.idle and outstanding:
+            assert self.poller.poll(TIMEOUT), f"missed a wake-up after {self.got} messages"
+            self.look()
+        elif self.rng.random() < 0.5:
+            self.look()
+        else:
+            self.receive(self.rng.randint(1, 4))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@OVER
+def test_no_wake_up_is_missed_in_one_thread(pair_of, zmq, transport, seed):
+    """S-90, S-93: sends and receives interleaved at random."""
+    push, pull = pair_of(transport)
+    rng = random.Random(seed)
+    watcher = Watcher(pull, zmq.POLLIN, rng)
+    sent = 0
+    steps = INTERLEAVINGS // 6
+    for _ in range(steps):
+        if sent - watcher.got < 50 and rng.random() < 0.4:
+            for _ in range(rng.choice((1, 1, 1, 2, 5))):
+                push.send(b"%d" % sent)
+                sent += 1
+        else:
+            watcher.step(sent > watcher.got)
+    while watcher.got < sent:
+        watcher.step(True)
+    watcher.poller.close()
+    assert drain(pull) == []
+
+
+@OVER
+def test_no_wake_up_is_missed_between_two_threads(pair_of, zmq, transport):
+    """S-90, S-93: the sender runs freely, in bursts and pauses of random length."""
+    push, pull = pair_of(transport)
+    rng = random.Random(7)
+    watcher = Watcher(pull, zmq.POLLIN, rng)
+    total = INTERLEAVINGS // 3
+    stop = threading.Event()
+
+    def produce():
+        mine = random.Random(8)
+        for i in range(total):
+            push.send(b"%d" % i)
+            pause = mine.random()
+            if pause < 0.3:  # until the consumer has taken everything and goes to sleep
+                while watcher.got <= i and not stop.is_set():
+                    time.sleep(0)
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    try:
+        while watcher.got < total:
+            watcher.step(True)
+    finally:
+        stop.set()
+        producer.join(TIMEOUT)
+        watcher.poller.close()
+    assert not producer.is_alive()
+
+
+@OVER
+def test_no_wake_up_is_missed_by_a_sender_at_the_mark(pair_of, zmq, transport):
+    """S-91: a sender that sleeps on FD for POLLOUT, against a reader of random pace."""
+    push, pull = pair_of(transport, sndhwm=3, rcvhwm=3)
+    rng = random.Random(11)
+    total = INTERLEAVINGS // 6
+    got = []
+
+    def consume():
+        while len(got) < total:
+            got.append(int(pull.recv()))
+            if rng.random() < 0.02:
+                time.sleep(0.0005)
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    try:
+        for i in range(total):
+            wakes_for(push, zmq.POLLOUT)
+            push.send(b"%d" % i, zmq.DONTWAIT)
+    finally:
+        consumer.join(TIMEOUT * 2)
+    assert got == list(range(total))
+
+
+def test_recv_ends_at_its_deadline(zmq, make):
+    """S-95: RCVTIMEO counts from the call."""
+    s = make(zmq.PULL, rcvtimeo=50)
+    s.bind("tcp://127.0.0.1:*")
+    start = time.monotonic()
+    assert refused(zmq.Again, s.recv) == zmq.EAGAIN
+    assert 0.045 <= time.monotonic() - start < 1
+
+
+def test_other_events_do_not_put_off_the_deadline(zmq, make):
+    """S-95: peers that come and go meanwhile change nothing."""
+    s = make(zmq.PULL, rcvtimeo=300)
+    s.bind("tcp://127.0.0.1:*")
+    address = s.LAST_ENDPOINT
+    stop = threading.Event()
+
+    def disturb():
+        context = zmq.Context()
+        while not stop.is_set():
+            peer = context.socket(zmq.PUSH)
+            peer.linger = 0
+            peer.connect(address)
+            stop.wait(0.01)
+            peer.close()
+        context.term()
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    try:
+        start = time.monotonic()
+        assert refused(zmq.Again, s.recv) == zmq.EAGAIN
+        assert 0.29 <= time.monotonic() - start < 2
+    finally:
+        stop.set()
+        disturber.join(TIMEOUT)

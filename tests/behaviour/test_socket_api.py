@@ -1,0 +1,633 @@
+"""The Python face of a socket (PYZMQ 1.3): what calls take, return and raise."""
+
+from __future__ import annotations
+
+import array
+import copy
+import errno
+import gc
+import json
+import pickle
+import threading
+import warnings
+from unittest import mock
+
+import pytest
+from support import eventually
+from support_wire import bind_over, drain, free_port, fresh_inproc, refused
+
+BIG = b"x" * 70_000
+
+
+@pytest.fixture
+def pair(zmq, make):
+    """Two connected PAIRs."""
+    a, b = make(zmq.PAIR), make(zmq.PAIR)
+    b.connect(bind_over(a, "inproc", ""))
+    return a, b
+
+
+# --- send ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"bytes",
+        b"",
+        bytearray(b"bytearray"),
+        memoryview(b"view"),
+        memoryview(b"sliced view")[2:-2],
+        array.array("i", [1, 2, 3]),
+        array.array("d", [1.5]),
+        memoryview(array.array("i", [1, 2, 3, 4])).cast("B").cast("i", (2, 2)),
+    ],
+    ids=lambda d: f"{type(d).__name__} of {memoryview(d).nbytes}",
+)
+@pytest.mark.parametrize("as_copy", [True, False])
+def test_any_contiguous_buffer_is_sent_as_its_bytes(pair, data, as_copy):
+    """PYZMQ 1.3: of whatever item size and shape."""
+    a, b = pair
+    b.send(data, copy=as_copy)
+    assert a.recv() == memoryview(data).tobytes()
+
+
+@pytest.mark.parametrize("bad", ["text", 5, None, 1.5, [b"x"]])
+def test_what_is_no_buffer_is_a_type_error(pair, bad):
+    """PYZMQ 1.3."""
+    a, b = pair
+    with pytest.raises(TypeError):
+        b.send(bad)
+    with pytest.raises(TypeError):
+        b.send(bad, copy=False)
+    b.send(b"after")
+    assert a.recv() == b"after"
+
+
+def test_a_view_with_gaps_is_a_buffer_error(pair):
+    """PYZMQ 1.3: non-contiguous."""
+    _, b = pair
+    with pytest.raises(BufferError):
+        b.send(memoryview(b"abcdef")[::2])
+
+
+def test_send_returns_a_tracker_or_nothing(zmq, pair):
+    """PYZMQ 1.3: the matrix of copy, size, track and Frame."""
+    a, b = pair
+    finished = zmq.sugar.tracker._FINISHED_TRACKER
+    assert b.send(b"x") is None
+    assert b.send(BIG) is None
+    assert b.send(b"x", copy=False) is finished
+    assert b.send(b"x", copy=False, track=True) is finished
+    assert b.send(BIG, copy=False) is None
+    tracker = b.send(BIG, copy=False, track=True)
+    assert isinstance(tracker, zmq.MessageTracker)
+    drain(a)
+    gc.collect()
+    tracker.wait(10)
+    assert tracker.done
+
+
+def test_a_frame_brings_its_tracker(zmq, pair):
+    """PYZMQ 1.3: whatever copy says; track needs a tracked one."""
+    a, b = pair
+    tracked, untracked = zmq.Frame(BIG, track=True), zmq.Frame(BIG)
+    assert b.send(tracked) is tracked.tracker
+    assert b.send(tracked, copy=False) is tracked.tracker
+    assert b.send(untracked) is None
+    with pytest.raises(ValueError):
+        b.send(untracked, track=True)
+    assert drain(a) == [BIG] * 3
+
+
+def test_the_threshold_of_copying_belongs_to_the_socket(zmq, ctx):
+    """PYZMQ 1.3: below it a send with copy=False copies."""
+    a, b = ctx.socket(zmq.PAIR), ctx.socket(zmq.PAIR, copy_threshold=10)
+    address = fresh_inproc()
+    a.bind(address)
+    b.connect(address)
+    finished = zmq.sugar.tracker._FINISHED_TRACKER
+    assert a.copy_threshold == zmq.COPY_THRESHOLD == 65_536
+    assert b.copy_threshold == 10
+    assert b.send(b"123456789", copy=False, track=True) is finished
+    assert b.send(b"1234567890", copy=False, track=True) is not finished
+    b.copy_threshold = 0
+    assert b.send(b"", copy=False, track=True) is not finished
+    assert [a.recv() for _ in range(3)] == [b"123456789", b"1234567890", b""]
+
+
+def test_send_multipart_checks_every_part_first(pair):
+    """PYZMQ 1.3: nothing is sent if one is bad."""
+    a, b = pair
+    for bad in ([b"a", "text"], [b"a", 5], [None], [b"a", b"b", object()]):
+        with pytest.raises(TypeError):
+            b.send_multipart(bad)
+    assert not a.poll(0)
+    b.send_multipart((b"tuple", bytearray(b"of"), memoryview(b"parts")))
+    assert a.recv_multipart() == [b"tuple", b"of", b"parts"]
+
+
+def test_send_multipart_needs_a_sequence(pair):
+    """PYZMQ 1.3: an iterator is a TypeError, nothing at all an IndexError."""
+    _, b = pair
+    with pytest.raises(TypeError):
+        b.send_multipart(iter([b"a", b"b"]))
+    with pytest.raises(IndexError):
+        b.send_multipart([])
+
+
+def test_send_multipart_returns_what_the_last_part_returned(zmq, pair):
+    """PYZMQ 1.3."""
+    _, b = pair
+    finished = zmq.sugar.tracker._FINISHED_TRACKER
+    assert b.send_multipart([b"a", b"b"]) is None
+    assert b.send_multipart([BIG, b"b"], copy=False, track=True) is finished
+    assert b.send_multipart([b"a", BIG], copy=False) is None
+    tracker = b.send_multipart([b"a", BIG], copy=False, track=True)
+    assert isinstance(tracker, zmq.MessageTracker) and tracker is not finished
+
+
+def test_sndmore_makes_a_multipart_by_hand(zmq, pair):
+    a, b = pair
+    b.send(b"1", zmq.SNDMORE)
+    b.send(b"2", flags=zmq.SNDMORE | zmq.DONTWAIT)
+    b.send(b"3")
+    assert a.recv() == b"1"
+    assert a.rcvmore == 1
+    assert a.get(zmq.RCVMORE) == 1
+    assert a.recv_multipart() == [b"2", b"3"]
+    assert a.rcvmore == 0
+
+
+# --- recv ---------------------------------------------------------------------------------------
+
+
+def test_recv_copies_or_hands_out_a_frame(zmq, pair):
+    """PYZMQ 1.3: bytes, or zmq.Frame with `more`."""
+    a, b = pair
+    b.send_multipart([b"1", b"2"])
+    frame = a.recv(copy=False)
+    assert type(frame) is zmq.Frame
+    assert (frame.bytes, frame.more) == (b"1", True)
+    frame = a.recv(copy=False, track=True)
+    assert (frame.bytes, frame.more) == (b"2", False)
+    b.send_multipart([b"1", BIG])
+    frames = a.recv_multipart(copy=False)
+    assert [type(f) for f in frames] == [zmq.Frame] * 2
+    assert bytes(memoryview(frames[1])) == BIG
+    assert not memoryview(frames[1]).readonly
+
+
+def test_recv_without_waiting(zmq, pair):
+    """PYZMQ 61: Again, by flag and by timeout."""
+    a, _ = pair
+    with pytest.raises(zmq.Again) as caught:
+        a.recv(zmq.DONTWAIT)
+    assert caught.value.errno == errno.EAGAIN
+    assert refused(zmq.Again, a.recv, flags=zmq.NOBLOCK, copy=False) == errno.EAGAIN
+    assert refused(zmq.Again, a.recv_multipart, zmq.DONTWAIT) == errno.EAGAIN
+    a.rcvtimeo = 10
+    assert refused(zmq.Again, a.recv) == errno.EAGAIN
+    a.rcvtimeo = 0
+    assert refused(zmq.Again, a.recv) == errno.EAGAIN
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 32, 33, 34, 1000, 100_000])
+@pytest.mark.parametrize("room", [1, 33, 100_000])
+def test_recv_into_fills_a_buffer_and_tells_the_full_size(pair, size, room):
+    """PYZMQ 1.3: the rest is lost, the size is not."""
+    a, b = pair
+    data = bytes(i & 0xFF for i in range(size))
+    buffer = bytearray(b"\xee" * room)
+    b.send(data)
+    assert a.recv_into(buffer) == size
+    kept = min(size, room)
+    assert buffer[:kept] == data[:kept]
+    assert buffer[kept:] == b"\xee" * (room - kept)
+
+
+def test_recv_into_a_part_of_a_buffer(zmq, pair):
+    """PYZMQ 1.3: nbytes."""
+    a, b = pair
+    buffer = bytearray(10)
+    for _ in range(4):
+        b.send(b"abcdef")
+    assert a.recv_into(buffer, nbytes=3) == 6
+    assert buffer == b"abc" + bytes(7)
+    assert a.recv_into(buffer, nbytes=0) == 6, "0: the whole buffer"
+    assert a.recv_into(array.array("i", [0, 0])) == 6
+    assert a.recv_into(bytearray()) == 6, "no room: discarded"
+    assert refused(zmq.Again, a.recv_into, buffer, flags=zmq.DONTWAIT) == errno.EAGAIN
+
+
+def test_recv_into_refuses_bad_buffers(pair):
+    """PYZMQ 1.3: before anything is taken."""
+    a, b = pair
+    b.send(b"data")
+    with pytest.raises(ValueError):
+        a.recv_into(bytearray(5), nbytes=-1)
+    with pytest.raises(ValueError):
+        a.recv_into(bytearray(5), nbytes=6)
+    with pytest.raises(BufferError):
+        a.recv_into(b"readonly")
+    with pytest.raises(BufferError):
+        a.recv_into(memoryview(bytearray(10))[::2])
+    for bad in ("text", 5, None):
+        with pytest.raises(TypeError):
+            a.recv_into(bad)
+    with pytest.raises(TypeError):
+        a.recv_into()
+    assert a.recv() == b"data"
+
+
+def test_recv_into_knows_of_more(pair):
+    a, b = pair
+    b.send_multipart([b"1", b"2"])
+    buffer = bytearray(1)
+    assert a.recv_into(buffer) == 1 and a.rcvmore == 1 and buffer == b"1"
+    assert a.recv_into(buffer) == 1 and a.rcvmore == 0 and buffer == b"2"
+
+
+# --- strings and objects --------------------------------------------------------------------------
+
+
+def test_strings_travel_in_an_encoding(pair):
+    """PYZMQ 1.3: UTF-8 unless told."""
+    a, b = pair
+    b.send_string("gr\u00fc\u00df dich")
+    assert a.recv() == "gr\u00fc\u00df dich".encode()
+    b.send_string("gr\u00fc\u00df", encoding="latin-1")
+    assert a.recv_string(encoding="latin-1") == "gr\u00fc\u00df"
+    b.send_unicode("x")
+    assert a.recv_unicode() == "x"
+    with pytest.raises(TypeError):
+        b.send_string(b"bytes")
+    b.send(b"\xff")
+    with pytest.raises(UnicodeDecodeError):
+        a.recv_string()
+
+
+def test_json_travels_with_its_options(pair):
+    """PYZMQ 1.3."""
+    a, b = pair
+    thing = {"a": [1, 2.5, None, "\u00fc"], "b": {"c": True}}
+    b.send_json(thing)
+    assert a.recv_json() == thing
+    b.send_json(thing, sort_keys=True, indent=1)
+    assert json.loads(text := a.recv()) == thing and text.startswith(b'{\n "a"')
+    b.send_json([1.5])
+    assert a.recv_json(parse_float=str) == ["1.5"]
+    with pytest.raises(TypeError):
+        b.send_json(object())
+    assert not a.poll(0)
+
+
+def test_python_objects_travel_by_pickle(pair):
+    """PYZMQ 1.3."""
+    a, b = pair
+    thing = {"set": {1, 2}, "tuple": (1, b"x")}
+    b.send_pyobj(thing)
+    assert a.recv_pyobj() == thing
+    b.send_pyobj(thing, protocol=0)
+    assert pickle.loads(a.recv()) == thing
+
+
+def test_anything_travels_with_functions_of_ones_own(pair):
+    """PYZMQ 1.3: send_serialized and recv_serialized see lists of parts."""
+    a, b = pair
+    b.send_serialized({"k": "v"}, lambda d: [x.encode() for kv in d.items() for x in kv])
+    assert a.recv_serialized(lambda parts: [p.decode() for p in parts]) == ["k", "v"]
+    b.send_serialized([BIG], list, copy=False)
+    assert a.recv_serialized(lambda parts: bytes(memoryview(parts[0])), copy=False) == BIG
+
+
+# --- addresses ------------------------------------------------------------------------------------
+
+
+def test_bind_and_connect_are_contexts(zmq, make):
+    """PYZMQ 1.3: undone at the end, by the resolved address."""
+    a, b = make(zmq.PAIR), make(zmq.PAIR)
+    with a.bind("tcp://127.0.0.1:*") as bound:
+        assert bound is a
+        address = a.LAST_ENDPOINT.decode()
+        with b.connect(address) as connected:
+            assert connected is b
+            b.send(b"x")
+            assert a.recv() == b"x"
+        assert refused(zmq.ZMQError, b.disconnect, address) == errno.ENOENT
+    assert refused(zmq.ZMQError, a.unbind, address) == errno.ENOENT
+    assert repr(a.bind("inproc://shown")) == "<SocketContext(bind='inproc://shown')>"
+    assert repr(b.connect("inproc://shown")) == "<SocketContext(connect='inproc://shown')>"
+
+
+def test_a_bind_context_of_a_closed_socket_ends_quietly(zmq, make):
+    """PYZMQ 1.3."""
+    s = make(zmq.PAIR)
+    with s.bind("tcp://127.0.0.1:*"):
+        s.close()
+
+
+@pytest.mark.parametrize("call", ["bind", "connect", "unbind", "disconnect"])
+def test_an_address_is_text_or_bytes(zmq, make, call):
+    """PYZMQ 1.3."""
+    s = make(zmq.PAIR)
+    with pytest.raises(TypeError):
+        getattr(s, call)(5)
+    address = fresh_inproc()
+    {"bind": s.bind, "unbind": s.bind}.get(call, s.connect)(address.encode())
+    if call in ("unbind", "disconnect"):
+        getattr(s, call)(address.encode())
+
+
+def test_an_error_names_the_address(zmq, make):
+    """PYZMQ 1.3."""
+    s = make(zmq.PAIR)
+    for call in (s.bind, s.connect):
+        with pytest.raises(zmq.ZMQError) as caught:
+            call("ftl://a")
+        assert caught.value.errno == errno.EPROTONOSUPPORT
+        assert "(addr='ftl://a')" in caught.value.strerror
+
+
+def test_bind_to_a_random_port(zmq, make):
+    """PYZMQ 1.3: the system's choice, or tries within a range."""
+    s = make(zmq.PAIR)
+    port = s.bind_to_random_port("tcp://127.0.0.1")
+    assert s.LAST_ENDPOINT == b"tcp://127.0.0.1:%d" % port
+    low = free_port()
+    other = make(zmq.PAIR)
+    assert other.bind_to_random_port("tcp://127.0.0.1", min_port=low, max_port=low + 1) == low
+    third = make(zmq.PAIR)
+    with pytest.raises(zmq.ZMQBindError):
+        third.bind_to_random_port("tcp://127.0.0.1", min_port=low, max_port=low + 1, max_tries=3)
+    with pytest.raises(zmq.ZMQError) as caught:
+        third.bind_to_random_port("tcp:*")
+    assert caught.value.errno == errno.EINVAL
+
+
+# --- life -----------------------------------------------------------------------------------------
+
+
+def test_a_closed_socket_answers_with_enotsock(zmq, make):
+    """PYZMQ 1.3: every call but close."""
+    s = make(zmq.PAIR)
+    s.close()
+    s.close()
+    assert s.closed
+    calls = [
+        (s.bind, "inproc://x"),
+        (s.connect, "inproc://x"),
+        (s.unbind, "inproc://x"),
+        (s.disconnect, "inproc://x"),
+        (s.send, b"x"),
+        (s.recv,),
+        (s.recv_into, bytearray(1)),
+        (s.send_multipart, [b"x"]),
+        (s.recv_multipart,),
+        (s.get, zmq.LINGER),
+        (s.set, zmq.LINGER, 0),
+    ]
+    for call, *args in calls:
+        assert refused(zmq.ZMQError, call, *args) == errno.ENOTSOCK, call
+    assert refused(zmq.ZMQError, lambda: s.linger) == errno.ENOTSOCK
+    assert refused(zmq.ZMQError, s.poll, 0) == errno.ENOTSUP
+
+
+def test_a_socket_is_a_context(zmq, ctx):
+    """PYZMQ 34: closed at the end."""
+    with ctx.socket(zmq.PAIR) as s:
+        assert not s.closed
+    assert s.closed
+
+
+def test_close_takes_a_linger(zmq, make):
+    """PYZMQ 1.3: what is queued may be dropped at once."""
+    s = make(zmq.PUSH, linger=-1)
+    s.connect(f"tcp://127.0.0.1:{free_port()}")
+    s.send(b"x")
+    s.close(linger=0)
+    assert s.closed
+
+
+def test_a_forgotten_socket_warns_and_is_closed(zmq, ctx):
+    """PYZMQ 1.3: ResourceWarning with the socket as its source."""
+    s = ctx.socket(zmq.PAIR)
+    text = repr(s)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del s
+        gc.collect()
+    (warning,) = (w for w in caught if w.category is ResourceWarning and "socket" in str(w.message))
+    assert str(warning.message) == f"Unclosed socket {text}"
+
+
+def test_a_shadow_is_the_same_socket(zmq, make):
+    """PYZMQ 1.3: by number or by object; it owns nothing."""
+    a, b = make(zmq.PAIR), make(zmq.PAIR)
+    b.connect(bind_over(a, "inproc", ""))
+    by_number, by_object = zmq.Socket.shadow(a.underlying), zmq.Socket.shadow(a)
+    by_call = zmq.Socket(shadow=a.underlying)
+    by_copy = zmq.Socket(a)
+    assert by_number.context is None
+    assert by_object.context is a.context
+    for shadow in (by_number, by_object, by_call, by_copy):
+        assert shadow.type == zmq.PAIR
+        assert shadow.underlying == a.underlying
+        b.send(b"x")
+        assert shadow.recv() == b"x"
+    del shadow, by_number, by_object, by_call, by_copy
+    gc.collect()
+    b.send(b"still open")
+    assert a.recv() == b"still open"
+
+
+def test_a_shadow_sees_the_end_of_its_socket(zmq, make):
+    """PYZMQ 1.3: closed is looked up; calls are ENOTSOCK."""
+    s = make(zmq.PAIR)
+    shadow = zmq.Socket.shadow(s.underlying)
+    assert not shadow.closed
+    s.close()
+    assert refused(zmq.ZMQError, shadow.recv, zmq.DONTWAIT) == errno.ENOTSOCK
+    assert refused(zmq.ZMQError, lambda: shadow.events) == errno.ENOTSOCK
+    assert shadow.closed
+
+
+def test_a_copy_is_a_shadow(zmq, pair):
+    """PYZMQ 1.3: copy and deepcopy."""
+    a, b = pair
+    for twin in (copy.copy(a), copy.deepcopy(a)):
+        assert twin.underlying == a.underlying
+        assert twin is not a
+        b.send(b"x")
+        assert twin.recv() == b"x"
+
+
+def test_reprs_name_the_type_and_the_state(zmq, ctx):
+    """PYZMQ 1.3: an exact class is zmq.Socket."""
+    s = ctx.socket(zmq.PUB)
+    assert repr(s) == f"<zmq.Socket(zmq.PUB) at {hex(id(s))}>"
+    s.close()
+    assert repr(s) == f"<zmq.Socket(zmq.PUB) at {hex(id(s))} closed>"
+
+    class Mine(zmq.Socket):
+        pass
+
+    with Mine(ctx, zmq.SUB) as mine:
+        assert repr(mine) == f"<{Mine.__module__}.Mine(zmq.SUB) at {hex(id(mine))}>"
+
+
+def test_the_type_is_an_enum_and_an_int(zmq, make):
+    """PYZMQ 1.3."""
+    s = make(zmq.REP)
+    assert s.type is zmq.SocketType.REP
+    assert type(s.get(zmq.TYPE)) is int and s.get(zmq.TYPE) == zmq.REP
+    with pytest.warns(DeprecationWarning):
+        assert s.socket_type == zmq.REP
+
+
+def test_a_socket_without_a_type_is_a_pair_or_an_error(zmq, ctx):
+    """PYZMQ 1.3: the constructors."""
+    s = zmq.Socket(ctx, zmq.PAIR)
+    assert s.type == zmq.PAIR
+    s.close()
+    with pytest.raises(TypeError):
+        zmq.Socket(None, zmq.PAIR)
+
+
+def test_subscribe_is_a_method_and_an_attribute(zmq, make):
+    """PYZMQ 1.3: text or bytes."""
+    xpub, sub = make(zmq.XPUB), make(zmq.SUB)
+    sub.connect(bind_over(xpub, "inproc", ""))
+    sub.subscribe = "a"
+    sub.subscribe("b")
+    sub.subscribe(b"c")
+    sub.unsubscribe("a")
+    sub.unsubscribe = b"b"
+    got = [xpub.recv() for _ in range(5)]
+    assert got == [b"\x01a", b"\x01b", b"\x01c", b"\x00a", b"\x00b"]
+
+
+def test_string_options_have_an_encoding(zmq, make):
+    """PYZMQ 1.3: set_string and get_string; ints are refused."""
+    s = make(zmq.DEALER)
+    s.set_string(zmq.IDENTITY, "gr\u00fc\u00df", "utf-16")
+    assert s.get_string(zmq.IDENTITY, "utf-16") == "gr\u00fc\u00df"
+    assert s.get(zmq.IDENTITY) == "gr\u00fc\u00df".encode("utf-16")
+    s.setsockopt_string(zmq.IDENTITY, "x")
+    assert s.getsockopt_string(zmq.IDENTITY) == "x"
+    with pytest.raises(TypeError):
+        s.get_string(zmq.LINGER)
+    with pytest.raises(TypeError):
+        s.set_string(zmq.IDENTITY, b"bytes")
+
+
+def test_a_mock_can_be_made_of_a_socket(zmq, make):
+    """PYZMQ 1.3: write-only options are no obstacle."""
+    s = make(zmq.SUB)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it looks at socket_type
+        assert mock.Mock(spec=s).recv
+    assert {"LINGER", "recv", "send_multipart"} <= set(dir(s))
+
+
+def test_a_subclass_may_have_attributes(zmq, ctx):
+    """PYZMQ 1.3: declared in the class; others are options."""
+
+    class Mine(zmq.Socket):
+        colour: str
+        size = 5
+
+        def __init__(self, *args, colour="red", **kwargs):
+            self.colour = colour
+            super().__init__(*args, **kwargs)
+
+    s = ctx.socket(zmq.PAIR, socket_class=Mine, colour="blue")
+    assert (s.colour, s.size) == ("blue", 5)
+    s.size = 6
+    with pytest.raises(AttributeError):
+        s.undeclared = 1
+    s.close()
+
+
+def test_a_socket_can_be_weakly_referred_to_and_hashed(zmq, ctx):
+    import weakref
+
+    s = ctx.socket(zmq.PAIR)
+    ref = weakref.ref(s)
+    assert {s: 1}[s] == 1
+    assert ref() is s
+    s.close()
+    del s
+    gc.collect()
+    assert ref() is None
+
+
+def test_underlying_is_a_number_of_ones_own(zmq, make):
+    """PYZMQ 1.3: an int, different for each."""
+    a, b = make(zmq.PAIR), make(zmq.PAIR)
+    assert isinstance(a.underlying, int) and a.underlying != b.underlying
+
+
+def test_a_recv_in_another_thread_is_woken_by_the_end(zmq):
+    """S-47: ContextTerminated."""
+    context = zmq.Context()
+    s = context.socket(zmq.PULL)
+    s.bind("tcp://127.0.0.1:*")
+    caught = []
+
+    def wait():
+        try:
+            s.recv()
+        except zmq.ContextTerminated as e:
+            caught.append(e.errno)
+        s.close()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    context.term()
+    waiter.join(10)
+    assert caught == [zmq.ETERM]
+
+
+def test_errors_have_their_own_classes(zmq):
+    """PYZMQ 1.7."""
+    assert zmq.strerror(zmq.EFSM) == "Operation cannot be accomplished in current state"
+    assert zmq.strerror(zmq.ETERM) == "Context was terminated"
+    assert zmq.strerror(zmq.ENOCOMPATPROTO) == (
+        "The protocol is not compatible with the socket type"
+    )
+    assert zmq.strerror(zmq.EMTHREAD) == "No thread available"
+    assert zmq.strerror(0) == "Success"
+    error = zmq.ZMQError(errno.EAGAIN)
+    assert type(error) is zmq.ZMQError
+    assert (error.errno, error.strerror) == (errno.EAGAIN, zmq.strerror(errno.EAGAIN))
+    assert issubclass(zmq.Again, zmq.ZMQError)
+    assert not issubclass(zmq.ZMQError, OSError)
+    assert issubclass(zmq.InterruptedSystemCall, InterruptedError)
+
+
+def test_errno_is_that_of_the_failing_call(zmq, make):
+    """PYZMQ 4, defects: never the one before."""
+    s = make(zmq.PULL)
+    for _ in range(3):
+        assert refused(zmq.Again, s.recv, zmq.DONTWAIT) == errno.EAGAIN
+        assert refused(zmq.ZMQError, s.send, b"x") == errno.ENOTSUP
+
+
+def test_the_closing_of_a_socket_can_be_waited_for_by_rebinding(zmq, make):
+    """S-44: the address is free again, soon."""
+    s = make(zmq.PAIR)
+    s.bind("tcp://127.0.0.1:*")
+    address = s.LAST_ENDPOINT
+    s.close()
+    other = make(zmq.PAIR)
+
+    def binds():
+        try:
+            other.bind(address)
+        except zmq.ZMQError as e:
+            assert e.errno == errno.EADDRINUSE
+            return False
+        return True
+
+    eventually(binds)

@@ -1,0 +1,74 @@
+"""Fixtures that every test shares.
+
+``ZM_TEST_MODULE`` names the module under test (default ``zmq_monocoque``). With
+``ZM_TEST_MODULE=zmq`` the behaviour tests run on real pyzmq: that is how they were checked
+against libzmq before our engine was held to them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import tempfile
+
+import pytest
+
+MODULE = os.environ.get("ZM_TEST_MODULE", "zmq_monocoque")
+
+
+@pytest.fixture(scope="session")
+def zmq():
+    """The module under test."""
+    return importlib.import_module(MODULE)
+
+
+@pytest.fixture(scope="session")
+def on_libzmq() -> bool:
+    """Is the module under test real pyzmq (the oracle)?"""
+    return MODULE == "zmq"
+
+
+@pytest.fixture(scope="session")
+def pyzmq():
+    """Real pyzmq, a peer over libzmq; lives beside our engine in one process."""
+    return pytest.importorskip("zmq")
+
+
+@pytest.fixture
+def ctx(zmq):
+    """A context of the module under test; everything in it is closed afterwards."""
+    context = zmq.Context()
+    yield context
+    context.destroy(linger=0)
+
+
+@pytest.fixture
+def peer_ctx(pyzmq):
+    """A context of real pyzmq, for interop."""
+    context = pyzmq.Context()
+    yield context
+    context.destroy(linger=0)
+
+
+@pytest.fixture
+def make(ctx):
+    """make(type, **options) -> a socket that gives up after 10 s instead of hanging."""
+
+    def make_socket(kind, **options):
+        s = ctx.socket(kind)
+        s.linger = 0
+        s.rcvtimeo = s.sndtimeo = 10_000
+        for name, value in options.items():
+            setattr(s, name, value)
+        return s
+
+    return make_socket
+
+
+@pytest.fixture
+def ipc_address():
+    """A fresh ipc endpoint; its directory is removed afterwards."""
+    directory = tempfile.mkdtemp(prefix="zm-")
+    yield f"ipc://{directory}/s"
+    shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,317 @@
+"""Signals interrupt waits: handlers run, deadlines stay, KeyboardInterrupt gets out (D14, 4.18)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+
+import pytest
+from support import (
+    Background,
+    Signals,
+    bind,
+    connected,
+    dead_endpoint,
+    eventually,
+    fresh_inproc,
+    module_source,
+    run_python,
+)
+
+
+@pytest.fixture
+def handled():
+    """The times at which the handler of SIGUSR1 ran."""
+    times: list[float] = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: times.append(time.monotonic()))
+    yield times
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.fixture
+def storm(on_libzmq):
+    """storm() -> signals every 20 ms: for ever, but only for a while under pyzmq.
+
+    There RCVTIMEO starts anew after each handled signal, and poll counts in whole seconds.
+    """
+    return lambda: Signals(signal.SIGUSR1, 0.02, most=5 if on_libzmq else 250)
+
+
+def took(call) -> float:
+    start = time.monotonic()
+    call()
+    return time.monotonic() - start
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda zmq, s: _again(zmq, s.recv), id="recv"),
+        pytest.param(lambda zmq, s: _again(zmq, lambda: s.recv(copy=False)), id="recv frame"),
+        pytest.param(lambda zmq, s: _again(zmq, s.recv_multipart), id="recv_multipart"),
+        pytest.param(lambda zmq, s: _again(zmq, lambda: s.recv_into(bytearray(9))), id="recv_into"),
+        pytest.param(lambda zmq, s: _again(zmq, lambda: s.send(b"x")), id="send"),
+        pytest.param(lambda zmq, s: _nothing(s.poll(400)), id="poll"),
+        pytest.param(lambda zmq, s: _nothing(_poller(zmq, s).poll(400)), id="poller"),
+    ],
+)
+def test_a_time_limit_is_absolute_however_many_signals_come(
+    zmq, make, handled, storm, call, on_libzmq
+):
+    """Handlers run while the call waits, which ends when it would have without them."""
+    s = make(zmq.PAIR, rcvtimeo=400, sndtimeo=400)
+    with storm():
+        seconds = took(lambda: call(zmq, s))
+    assert handled
+    if not on_libzmq:  # where recv may wait longer, and poll shorter or longer
+        assert 0.39 <= seconds < 2
+
+
+def _again(zmq, call) -> None:
+    with pytest.raises(zmq.Again):
+        call()
+
+
+def _nothing(events) -> None:
+    assert not events
+
+
+def _poller(zmq, *sockets):
+    poller = zmq.Poller()
+    for s in sockets:
+        poller.register(s, zmq.POLLIN)
+    return poller
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda zmq, s, o: s.recv(), id="recv"),
+        pytest.param(lambda zmq, s, o: s.recv(copy=False).bytes, id="recv frame"),
+        pytest.param(lambda zmq, s, o: s.poll() and s.recv(), id="poll"),
+        pytest.param(lambda zmq, s, o: _poller(zmq, s, o).poll() and s.recv(), id="poller"),
+        pytest.param(lambda zmq, s, o: zmq.select([s], [], []) and s.recv(), id="select"),
+    ],
+)
+def test_a_message_is_received_in_the_middle_of_a_storm(zmq, ctx, make, handled, storm, call):
+    """Interrupted waits go on, and lose nothing."""
+    pull, other = make(zmq.PULL, rcvtimeo=-1), make(zmq.PULL)
+    address = bind(pull)
+    bind(other, fresh_inproc())
+
+    def send():
+        with ctx.socket(zmq.PUSH) as s:
+            s.connect(address)
+            connected(s)
+            eventually(lambda: len(handled) >= 4)
+            s.send(b"at last")
+
+    sender = Background(send)
+    with storm():
+        assert call(zmq, pull, other) == b"at last"
+        sender.result()
+    assert len(handled) >= 4
+
+
+def test_handlers_run_while_the_call_waits_and_not_after_it(zmq, make, handled):
+    s = make(zmq.PULL, rcvtimeo=500)
+    with Signals(signal.SIGUSR1, 0.05, most=1):
+        _again(zmq, s.recv)
+    ended = time.monotonic()
+    assert len(handled) == 1
+    assert ended - handled[0] > 0.2
+
+
+def test_a_handler_may_send_what_the_interrupted_call_waits_for(zmq, make):
+    """The socket is usable inside a handler that interrupts a wait on another one."""
+    pull, push = make(zmq.PULL), make(zmq.PUSH)
+    push.connect(bind(pull))
+    connected(push)
+    before = signal.signal(signal.SIGUSR1, lambda *_: push.send(b"from the handler"))
+    try:
+        with Signals(signal.SIGUSR1, 0.05, most=1):
+            assert pull.recv() == b"from the handler"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_handler_may_close_the_socket_that_is_waited_on(zmq, make, on_libzmq):
+    """The interrupted call answers with ENOTSOCK."""
+    if on_libzmq:
+        pytest.skip("pyzmq calls libzmq again with the freed handle")
+    import errno
+
+    pull = make(zmq.PULL)
+    bind(pull)
+    before = signal.signal(signal.SIGUSR1, lambda *_: pull.close())
+    try:
+        with Signals(signal.SIGUSR1, 0.05, most=1), pytest.raises(zmq.ZMQError) as info:
+            pull.recv()
+        assert info.value.errno == errno.ENOTSOCK
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+class Stop(Exception):
+    """What the handler raises."""
+
+
+@contextlib.contextmanager
+def raising(exception=Stop):
+    """SIGUSR1 raises, and comes in 50 ms: once, so that it cannot hit anything else."""
+
+    def handler(*_):
+        raise exception
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with Signals(signal.SIGUSR1, 0.05, most=1):
+            yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("exception", [Stop, KeyboardInterrupt])
+@pytest.mark.parametrize("limit", [-1, 10_000])
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda zmq, s, o: s.recv(), id="recv"),
+        pytest.param(lambda zmq, s, o: s.recv(copy=False), id="recv frame"),
+        pytest.param(lambda zmq, s, o: s.recv_multipart(), id="recv_multipart"),
+        pytest.param(lambda zmq, s, o: s.recv_into(bytearray(9)), id="recv_into"),
+        pytest.param(lambda zmq, s, o: s.send(b"x"), id="send"),
+        pytest.param(lambda zmq, s, o: s.send(b"x", copy=False), id="send frame"),
+        pytest.param(lambda zmq, s, o: s.poll(s.rcvtimeo), id="poll"),
+        pytest.param(lambda zmq, s, o: _poller(zmq, s, o).poll(s.rcvtimeo), id="poller"),
+        pytest.param(lambda zmq, s, o: zmq.select([s], [], [o]), id="select"),
+        pytest.param(lambda zmq, s, o: zmq.proxy(s, o), id="proxy"),
+    ],
+)
+def test_what_a_handler_raises_gets_out_of_a_wait(zmq, make, call, limit, exception):
+    """And the socket goes on working."""
+    s, other = make(zmq.DEALER, rcvtimeo=limit, sndtimeo=limit), make(zmq.DEALER)
+    with pytest.raises(exception), raising(exception):
+        call(zmq, s, other)
+    peer = make(zmq.DEALER)
+    peer.connect(bind(s, fresh_inproc()))
+    peer.send(b"x")
+    assert s.recv() == b"x"
+
+
+def test_an_interrupted_recv_loses_no_message(zmq, make):
+    """What came in before, during or after is all there."""
+    pull, push = make(zmq.PULL), make(zmq.PUSH)
+    push.connect(bind(pull))
+    got = []
+    for n in range(5):
+        with pytest.raises(Stop), raising():
+            while True:
+                got.append(pull.recv())
+                if len(got) > n * 10:
+                    pull.recv()
+        for k in range(10):
+            push.send(b"%d" % (n * 10 + k))
+    while len(got) < 50:
+        got.append(pull.recv())
+    assert got == [b"%d" % n for n in range(50)]
+
+
+def test_an_interrupted_send_sent_nothing(zmq, make):
+    """Raised out of a send that waited at the high-water mark: that message is not queued."""
+    push, pull = make(zmq.PUSH, sndhwm=1, reconnect_ivl=10), make(zmq.PULL)
+    with dead_endpoint() as address:
+        push.connect(address)
+        push.send(b"first")
+        with pytest.raises(Stop), raising():
+            push.send(b"second")
+    pull.bind(address)
+    assert pull.recv() == b"first"
+    push.send(b"third")
+    assert pull.recv() == b"third"
+
+
+def test_control_c_gets_out_of_term(zmq):
+    """The real SIGINT, in a program of its own; term() waits for a message nobody takes."""
+    code = """
+import os, signal, threading, time
+ctx = zmq.Context()
+s = ctx.socket(zmq.PUSH)
+s.connect("tcp://127.0.0.1:1")
+s.send(b"x")
+s.close()
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+start = time.monotonic()
+try:
+    ctx.term()
+except KeyboardInterrupt:
+    print("interrupted")
+assert time.monotonic() - start > 0.15
+os._exit(0)
+"""
+    done = run_python(module_source(zmq) + code)
+    assert done.stdout == "interrupted\n" and done.returncode == 0, done
+
+
+def test_control_c_ends_a_program_that_waits(zmq):
+    """The usual end of a little server."""
+    code = """
+import os, signal, threading
+ctx = zmq.Context()
+s = ctx.socket(zmq.REP)
+s.bind("tcp://127.0.0.1:*")
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+s.recv()
+"""
+    done = run_python(module_source(zmq) + code)
+    assert done.returncode == -signal.SIGINT and "KeyboardInterrupt" in done.stderr, done
+
+
+def test_term_goes_on_after_a_handled_signal(zmq, handled, storm):
+    """The handler only counts; term() waits for its 400 ms of linger all the same, or gives up.
+
+    pyzmq lets a term() that was interrupted pass for a finished one.
+    """
+    context = zmq.Context()
+    s = context.socket(zmq.PUSH)
+    s.linger = 400
+    with dead_endpoint() as nowhere:
+        s.connect(nowhere)
+        s.send(b"x")
+        s.close()
+        with storm():
+            context.term()
+            assert context.closed
+            eventually(lambda: handled)
+
+
+def test_signals_are_not_delivered_to_threads_of_the_engine(zmq, make):
+    """All of them block every signal, so that Python's main thread is the one that is woken."""
+    pull, push = make(zmq.PULL), make(zmq.PUSH)
+    push.connect(bind(pull))
+    push.send(b"x")
+    pull.recv()
+    pythons = {t.native_id for t in threading.enumerate()}
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/self/task/{thread}/status") as f:
+            status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+            ours = "ZMQ" in status["Name"] or "zm" in status["Name"].lower()
+            if ours and int(thread) not in pythons:
+                blocked = int(status["SigBlk"], 16)
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
+                    assert blocked >> (number - 1) & 1, status
+
+
+def test_a_blocked_wait_in_another_thread_is_not_disturbed(zmq, make, handled):
+    """Signals go to the main thread; a recv elsewhere neither returns nor fails."""
+    pull, push = make(zmq.PULL), make(zmq.PUSH)
+    push.connect(bind(pull))
+    waiting = Background(pull.recv).blocked()
+    with Signals(signal.SIGUSR1, 0.01):
+        eventually(lambda: len(handled) >= 10)
+        assert waiting.still_runs(after=0)
+        push.send(b"x")
+        assert waiting.result() == b"x"

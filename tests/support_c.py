@@ -1,0 +1,60 @@
+"""Helpers for tests of single C modules: compile some of the engine's files by themselves.
+
+Programs are built with the address and undefined-behaviour sanitizers; shared objects, which are
+loaded into this process with ctypes, without them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ENGINE = Path(__file__).parent.parent / "zmq_monocoque" / "_engine"
+HARNESSES = Path(__file__).parent / "unit" / "c"
+
+_FLAGS = ["-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", f"-I{ENGINE}"]
+_SANITIZERS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+def _compile(out: Path, sources: tuple[str, ...], flags: list[str]) -> Path:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if not compiler:
+        pytest.skip("no C compiler")
+    paths = [
+        str(HARNESSES / source if (HARNESSES / source).exists() else ENGINE / source)
+        for source in sources
+    ]
+    done = subprocess.run(
+        [compiler, *_FLAGS, *flags, *paths, "-o", str(out)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def build_shared(directory: Path, name: str, *sources: str) -> ctypes.CDLL:
+    """The files (of the engine, or of ``tests/unit/c``) as one loaded shared object."""
+    return ctypes.CDLL(
+        str(_compile(directory / f"{name}.so", sources, ["-O1", "-shared", "-fPIC"])),
+        use_errno=True,
+    )
+
+
+def build_program(directory: Path, name: str, *sources: str) -> Path:
+    """The files as a program that stops at the first memory error, leak or undefined behaviour."""
+    return _compile(directory / name, sources, _SANITIZERS)
+
+
+def run_program(program: Path, *args: object, timeout: float = 100) -> str:
+    """Runs a harness; it has failed when it did not answer 0. Returns what it printed."""
+    done = subprocess.run(
+        [str(program), *map(str, args)], capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,169 @@
+"""The house rules of the C code, held by reading it.
+
+Each rule is a function from text to complaints, and is itself tried on a text that breaks it:
+a rule that cannot fail holds nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = ROOT / "zmq_monocoque" / "_engine"
+LANE = ROOT / "zmq_monocoque" / "_lane"
+
+#: Which folders a folder may include, besides itself.
+MAY_INCLUDE = {
+    "base": set(),
+    "ring": {"base"},
+    "wire": {"base"},
+    "route": {"base"},
+    "core": {"base", "ring", "wire", "route", ""},  # "": engine.h and api.h
+    "": {"base"},
+}
+#: The single headers of another folder that somebody may include besides: none yet.
+EXCEPTIONS: set[tuple[str, str]] = set()
+
+#: Never: they do not know how long the target is, or keep hidden state.
+BANNED_ANYWHERE = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "strtok", "alloca"]
+#: Only base/alloc.c, so that every block is counted.
+BANNED_ALLOCATION = ["malloc", "calloc", "realloc", "free", "strdup", "strndup", "aligned_alloc"]
+#: Calls on descriptors: only ring/ and base/ make them.
+BANNED_SYSTEM_CALLS = (
+    "socket socketpair bind listen accept accept4 connect shutdown send sendto sendmsg sendmmsg"
+    " recv recvfrom recvmsg recvmmsg setsockopt getsockopt getsockname getpeername read readv write"
+    " writev open openat close dup dup2 dup3 fcntl ioctl poll ppoll select pselect epoll_create1"
+    " epoll_ctl epoll_wait epoll_pwait eventfd timerfd_create pipe pipe2 unlink mmap munmap syscall"
+    " getaddrinfo if_nametoindex"
+).split()
+#: wire/ and route/ are functions of their input: no time, no threads.
+BANNED_CLOCK_AND_THREADS = [
+    *"clock_gettime gettimeofday time nanosleep usleep pthread_create zm_now_ns".split(),
+    *"pthread_mutex_lock pthread_cond_wait zm_lock_acquire zm_lock_release".split(),
+]
+
+
+def code_of(text: str) -> str:
+    """The text with comments and the contents of strings blanked, line numbers kept."""
+
+    def blank(match: re.Match[str]) -> str:
+        return re.sub(r"[^\n]", " ", match[0])
+
+    return re.sub(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"", blank, text, flags=re.DOTALL)
+
+
+def c_files() -> list[Path]:
+    return sorted([*ENGINE.rglob("*.[ch]"), *LANE.rglob("*.[ch]")])
+
+
+def folder_of(path: Path) -> str:
+    """base, ring, wire, route, core; "" for what lies in _engine itself, "lane" for the lane."""
+    if ENGINE not in path.parents:
+        return "lane"
+    return path.relative_to(ENGINE).parts[0] if path.parent != ENGINE else ""
+
+
+def included(text: str) -> list[str]:
+    """The targets of ``#include "..."``."""
+    return re.findall(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', text, flags=re.MULTILINE)
+
+
+def wrong_includes(folder: str, text: str) -> list[str]:
+    """Includes of our own headers that the table forbids."""
+    wrong = []
+    for target in included(text):
+        if "/" in target.removeprefix("../"):
+            other = target.removeprefix("../").split("/")[0]
+        elif target.startswith("../"):
+            other = ""
+        else:
+            other = folder if not (ENGINE / target).exists() or folder == "" else ""
+        if folder == "lane":
+            if "/" in target and target != "../_engine/api.h":
+                wrong.append(target)
+        elif (
+            other != folder
+            and other not in MAY_INCLUDE[folder]
+            and (folder, target) not in EXCEPTIONS
+        ):
+            wrong.append(target)
+    return wrong
+
+
+def calls(text: str, names: list[str]) -> list[str]:
+    """``line: name`` for each call of one of ``names``; members and declarations' own uses of a
+    name as a field (``table->send(``, ``.close(``) are not calls of it."""
+    pattern = re.compile(r"(?<![\w.>])(" + "|".join(names) + r")\s*\(")
+    found = []
+    for number, line in enumerate(code_of(text).splitlines(), 1):
+        found += [f"{number}: {m[1]}" for m in pattern.finditer(line)]
+    return found
+
+
+def banned_in(folder: str, name: str) -> list[str]:
+    banned = list(BANNED_ANYWHERE)
+    if (folder, name) != ("base", "alloc.c") and folder != "lane":
+        banned += BANNED_ALLOCATION
+    if folder not in ("base", "ring"):
+        banned += BANNED_SYSTEM_CALLS
+    if folder in ("wire", "route"):
+        banned += BANNED_CLOCK_AND_THREADS
+    return banned
+
+
+def complaints(rule: Callable[[Path], list[str]]) -> str:
+    """What ``rule`` says of every C file, a line each."""
+    return "\n".join(
+        f"{path.relative_to(ROOT)}:{what}" for path in c_files() for what in rule(path)
+    )
+
+
+def test_a_file_includes_only_the_folders_below_its_own():
+    wrong = complaints(lambda p: wrong_includes(folder_of(p), p.read_text()))
+    assert not wrong, wrong
+
+
+def test_a_file_makes_no_call_that_its_folder_forbids():
+    wrong = complaints(lambda p: calls(p.read_text(), banned_in(folder_of(p), p.name)))
+    assert not wrong, wrong
+
+
+def test_every_c_file_is_in_the_build_and_every_file_in_the_build_exists(engine_build):
+    there = {str(p.relative_to(ENGINE)) for p in ENGINE.rglob("*.c")}
+    assert sorted(engine_build.SOURCES) == sorted(there)
+    assert sorted(engine_build.LANE_SOURCES) == sorted(p.name for p in LANE.glob("*.c"))
+
+
+def test_the_sources_are_listed_in_the_order_data_flows(engine_build):
+    order = ["base", "ring", "wire", "route", "core"]
+    folders = [source.split("/")[0] for source in engine_build.SOURCES]
+    assert folders == sorted(folders, key=order.index)
+
+
+def test_the_include_rule_sees_a_wire_file_that_reaches_for_the_ring():
+    text = '#include "../ring/backend.h"\n#include "ring/endpoint.h"\n#include "base/list.h"\n'
+    assert wrong_includes("wire", text) == ["../ring/backend.h", "ring/endpoint.h"]
+    assert wrong_includes("lane", '#include "../_engine/core/peer.h"\n') == [
+        "../_engine/core/peer.h"
+    ]
+    assert wrong_includes("base", '#include "api.h"\n') == ["api.h"]
+    assert wrong_includes("core", '#include "../engine.h"\n#include "wire/session.h"\n') == []
+
+
+def test_the_call_rule_sees_banned_calls_and_only_calls():
+    text = (
+        '/* free(x) */\nx->free(y); s = "read(";\nstrcpy(a, b);\nzm_free(p);\n  read(fd, p, 1);\n'
+    )
+    assert calls(text, banned_in("wire", "x.c")) == ["3: strcpy", "5: read"]
+    assert calls("free(p);", banned_in("base", "alloc.c")) == []
+    assert calls("free(p);", banned_in("base", "block.c")) == ["1: free"]
+
+
+def test_the_declarations_given_to_cffi_are_free_of_what_it_cannot_read(engine_build):
+    header = (
+        "/* text #if */\n#define A \\\n  1\n  # include <x.h>\nint f(int a); // end\n"
+        "static inline int g(int a)\n{\n    if (a) { return 1; }\n    return 2;\n}\nint h(void);\n"
+    )
+    assert engine_build.declarations(header).split() == "int f(int a); int h(void);".split()

@@ -1,0 +1,107 @@
+"""House rules for every text in the repository: width, endings, no notes to ourselves."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "zmq_monocoque"
+WIDTH = 100
+#: Directories that hold what tools made, or that git does not know.
+SKIPPED = {".git", ".tox", "build", "dist", "__pycache__", ".venv", "venv", "corpus"}
+SUFFIXES = {".py", ".pyi", ".c", ".h", ".md", ".toml", ".ini", ".supp", ".cfg"}
+#: Split, so that this file does not find itself.
+NOTE = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+
+#: The only Python that imports the engine or the lane: the backend, and the session in Python.
+ENGINE_IMPORTERS = ("zmq_monocoque/backend/", "zmq_monocoque/zmtp.py")
+ENGINE_MODULES = {"_engine_c", "_lane"}
+
+
+def texts() -> list[Path]:
+    return sorted(
+        p
+        for p in ROOT.rglob("*")
+        if p.suffix in SUFFIXES and p.is_file() and not SKIPPED & set(p.relative_to(ROOT).parts)
+    )
+
+
+def too_wide(text: str) -> list[int]:
+    return [n for n, line in enumerate(text.splitlines(), 1) if len(line) > WIDTH]
+
+
+def notes(text: str) -> list[str]:
+    return NOTE.findall(text)
+
+
+def imported(source: str) -> set[str]:
+    """Every name, dotted or relative, that the source imports or imports from."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def imports_engine(source: str) -> bool:
+    return any(name.split(".")[-1] in ENGINE_MODULES for name in imported(source))
+
+
+def test_no_line_of_code_is_wider_than_100_columns():
+    wide = [
+        f"{p.relative_to(ROOT)}:{line}"
+        for p in texts()
+        if p.suffix in (".py", ".pyi", ".c", ".h")
+        for line in too_wide(p.read_text())
+    ]
+    assert not wide, "\n".join(wide)
+
+
+def test_no_note_to_ourselves_is_left():
+    found = {str(p.relative_to(ROOT)): notes(p.read_text()) for p in texts()}
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+def test_every_text_ends_with_one_newline_and_no_line_ends_with_a_blank():
+    wrong = [
+        str(p.relative_to(ROOT))
+        for p in texts()
+        if (text := p.read_text())
+        and (not text.endswith("\n") or text.endswith("\n\n") or re.search(r"[ \t]\n", text))
+    ]
+    assert wrong == []
+
+
+def test_only_the_backend_imports_the_engine():
+    wrong = [
+        name
+        for p in PACKAGE.rglob("*.py")
+        if not (name := str(p.relative_to(ROOT))).startswith(ENGINE_IMPORTERS)
+        and imports_engine(p.read_text())
+    ]
+    assert wrong == []
+
+
+def test_the_package_imports_neither_pyzmq_nor_its_tests():
+    """The demo's peer is the exception: it is a process of its own that may run on pyzmq."""
+    wrong = [
+        str(p.relative_to(ROOT))
+        for p in PACKAGE.rglob("*.py")
+        if p.name != "pyzmq_backend.py"
+        and any(n == "zmq" or n.startswith("zmq.") for n in imported(p.read_text()))
+    ]
+    assert wrong == []
+
+
+def test_the_rules_of_this_file_can_fail():
+    assert too_wide("a" * 100 + "\n" + "b" * 101) == [2]
+    assert notes("a TO" + "DO here")
+    assert not notes("TODOS")
+    assert imports_engine("from .._engine_c import lib")
+    assert imports_engine("from zmq_monocoque import _lane")
+    assert not imports_engine("from zmq_monocoque.backend import Socket")

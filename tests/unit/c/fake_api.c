@@ -1,0 +1,535 @@
+/* A stand-in for the engine behind the function table: sockets that loop back to themselves, or to
+ * a peer, through a queue in memory. Tests script its answers, keep what was sent from being let
+ * go, and read what was called. Test-only; compiled by tests/unit/test_lane.py together with the
+ * engine's base/{block,alloc,check}.c. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api.h"
+#include "base/alloc.h"
+#include "base/errors.h"
+
+enum { SOCKETS_MAX = 16, QUEUE_MAX = 1024, SCRIPT_MAX = 16, KEPT_MAX = 256 };
+
+struct zm_metadata {
+    int refs;
+};
+
+typedef struct item {
+    zm_block *block;
+    size_t size;
+    int more;
+} item;
+
+/* Answers given before the real one, in order. */
+typedef struct script {
+    int answers[SCRIPT_MAX], count, next;
+} script;
+
+struct zm_socket {
+    uint32_t generation;
+    int alive;
+    zm_socket *peer;
+    item queue[QUEUE_MAX];
+    unsigned head, tail;
+    item current; /* taken by recv_begin, given back by recv_end */
+    int locked, last_more;
+    int hwm; /* queue length that makes a send block; the same on both sides of a pair */
+    int timeout_ms;
+    int with_metadata;
+    int wake_fd;
+    script on_send, on_recv, on_wait;
+    int sends, send_blocks, flushes, waits, deadlines;
+    int64_t last_deadline;
+};
+
+static zm_socket sockets[SOCKETS_MAX];
+static int any_locked, violations, last_errno;
+static int keep_sent, let_go_on_send;
+static zm_block *kept[KEPT_MAX];
+static int kept_count;
+static zm_metadata metadata = {.refs = 0};
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static int scripted(script *s, int *out)
+{
+    if (s->next == s->count)
+        return 0;
+    *out = s->answers[s->next++];
+    return 1;
+}
+
+/* Every call while a part is being read is against the contract. */
+static int gone(const zm_socket *s, uint32_t generation)
+{
+    violations += any_locked;
+    return !s->alive || s->generation != generation;
+}
+
+static zm_socket *socket_find(int64_t handle, uint32_t *out_generation)
+{
+    uint32_t index = (uint32_t) handle & 0xFFFF, generation = (uint32_t) (handle >> 16);
+    if (handle <= 0 || index >= SOCKETS_MAX || sockets[index].generation != generation ||
+        !sockets[index].alive)
+        return NULL;
+    *out_generation = generation;
+    return &sockets[index];
+}
+
+static int put(zm_socket *s, zm_block *taken, size_t size, int flags)
+{
+    zm_socket *to = s->peer;
+    to->queue[to->tail++ % QUEUE_MAX] =
+        (item) {.block = taken, .size = size, .more = flags & ZM_SNDMORE};
+    if (to->wake_fd >= 0)
+        eventfd_write(to->wake_fd, 1);
+    return 0;
+}
+
+static int full(const zm_socket *s)
+{
+    return s->peer->tail - s->peer->head >= (unsigned) s->hwm;
+}
+
+static int api_send(zm_socket *s, uint32_t generation, const void *data, size_t size, int flags)
+{
+    int answer = 0;
+    if (gone(s, generation))
+        return -ENOTSOCK;
+    s->sends++;
+    scripted(&s->on_send, &answer);
+    if (answer < 0 || full(s))
+        return answer < 0 ? answer : -EAGAIN;
+    zm_block *block = zm_block_new(size);
+    if (!block)
+        return -ENOMEM;
+    memcpy(block->data, data, size);
+    put(s, block, size, flags);
+    return answer;
+}
+
+static int api_send_block(zm_socket *s, uint32_t generation, zm_block *block, size_t size,
+                          int flags)
+{
+    int answer = 0;
+    if (gone(s, generation))
+        return -ENOTSOCK;
+    s->send_blocks++;
+    while (let_go_on_send && kept_count)
+        zm_block_unref(kept[--kept_count]);
+    scripted(&s->on_send, &answer);
+    if (answer < 0 || full(s))
+        return answer < 0 ? answer : -EAGAIN;
+    if (keep_sent && kept_count < KEPT_MAX)
+        kept[kept_count++] = zm_block_ref(block);
+    put(s, block, size, flags);
+    return answer;
+}
+
+static int recv_begin(zm_socket *s, uint32_t generation, zm_part *part)
+{
+    int answer = 0;
+    if (gone(s, generation))
+        return -ENOTSOCK;
+    if (scripted(&s->on_recv, &answer) && answer < 0)
+        return answer;
+    if (s->head == s->tail)
+        return -EAGAIN;
+    s->current = s->queue[s->head++ % QUEUE_MAX];
+    s->last_more = s->current.more;
+    *part = (zm_part) {.data = s->current.block->data,
+                       .size = s->current.size,
+                       .block = s->current.block,
+                       .metadata = s->with_metadata ? &metadata : NULL,
+                       .more = !!s->current.more};
+    s->locked = any_locked = 1;
+    return 0;
+}
+
+static void recv_end(zm_socket *s, zm_part *part)
+{
+    violations += !s->locked || part->block != s->current.block;
+    s->locked = any_locked = 0;
+    zm_block_unref(s->current.block);
+    if (s->tail - s->head == (unsigned) s->hwm - 1 && s->peer->wake_fd >= 0)
+        eventfd_write(s->peer->wake_fd, 1); /* room again */
+}
+
+static zm_block *part_own(const zm_part *part)
+{
+    violations += !any_locked;
+    if (part->size >= 8192)
+        return zm_block_ref(part->block);
+    zm_block *copy = zm_block_new(part->size);
+    if (copy)
+        memcpy(copy->data, part->data, part->size);
+    return copy;
+}
+
+static int rcvmore(zm_socket *s, uint32_t generation)
+{
+    return gone(s, generation) ? -ENOTSOCK : !!s->last_more;
+}
+
+static int64_t deadline(zm_socket *s, uint32_t generation, int direction)
+{
+    (void) direction;
+    if (gone(s, generation))
+        return -1;
+    s->deadlines++;
+    return s->timeout_ms <= 0 ? s->timeout_ms : now_ns() + s->timeout_ms * 1000000LL;
+}
+
+static int flush(zm_socket *s, uint32_t generation)
+{
+    if (!gone(s, generation))
+        s->flushes++;
+    return 0;
+}
+
+static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t end)
+{
+    int answer;
+    if (gone(s, generation))
+        return -ENOTSOCK;
+    s->waits++;
+    s->last_deadline = end;
+    if (scripted(&s->on_wait, &answer))
+        return answer;
+    for (;;) {
+        if (!s->alive)
+            return -ENOTSOCK;
+        if (event == ZM_POLLIN ? s->head != s->tail : !full(s))
+            return 0;
+        int64_t left = end < 0 ? 1000000000 : end - now_ns();
+        if (left <= 0)
+            return -EAGAIN;
+        struct pollfd fd = {.fd = s->wake_fd, .events = POLLIN};
+        struct timespec time = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+        if (ppoll(&fd, 1, &time, NULL) < 0 && errno == EINTR)
+            return -EINTR;
+        eventfd_t value;
+        if (fd.revents)
+            eventfd_read(s->wake_fd, &value);
+    }
+}
+
+static zm_block *block_foreign(const void *data, size_t size, void (*release)(zm_block *),
+                               void *hint)
+{
+    zm_block *block = zm_alloc(sizeof *block);
+    if (!block)
+        return NULL;
+    atomic_init(&block->refs, 1);
+    block->data = (uint8_t *) (uintptr_t) data;
+    block->size = size;
+    block->release = release;
+    block->hint = hint;
+    return block;
+}
+
+static void block_foreign_free(zm_block *taken)
+{
+    zm_free(taken);
+}
+
+static zm_block *block_ref(zm_block *borrowed)
+{
+    return zm_block_ref(borrowed);
+}
+
+static void block_unref(zm_block *taken)
+{
+    zm_block_unref(taken);
+}
+
+static zm_metadata *metadata_ref(zm_metadata *borrowed)
+{
+    borrowed->refs++;
+    return borrowed;
+}
+
+static void metadata_unref(zm_metadata *taken)
+{
+    taken->refs--;
+}
+
+static const char *metadata_get(const zm_metadata *borrowed, const char *name)
+{
+    (void) borrowed;
+    if (strcmp(name, "Socket-Type") == 0)
+        return "PUSH";
+    if (strcmp(name, "__fd") == 0)
+        return "12";
+    return strcmp(name, "Odd") == 0 ? "\xff" : NULL;
+}
+
+static const char *api_strerror(int error)
+{
+    (void) error;
+    return "error";
+}
+
+static void set_errno(int error)
+{
+    last_errno = error;
+}
+
+static zm_api api = {
+    .size = sizeof(zm_api),
+    .version = ZM_API_VERSION,
+    .socket_find = socket_find,
+    .send = api_send,
+    .send_block = api_send_block,
+    .recv_begin = recv_begin,
+    .recv_end = recv_end,
+    .part_own = part_own,
+    .rcvmore = rcvmore,
+    .deadline = deadline,
+    .flush = flush,
+    .wait = api_wait,
+    .block_foreign = block_foreign,
+    .block_foreign_free = block_foreign_free,
+    .block_ref = block_ref,
+    .block_unref = block_unref,
+    .metadata_ref = metadata_ref,
+    .metadata_unref = metadata_unref,
+    .metadata_get = metadata_get,
+    .strerror = api_strerror,
+    .set_errno = set_errno,
+};
+
+/* --- for the test ---------------------------------------------------------------------------- */
+
+void *fake_api(void)
+{
+    return &api;
+}
+
+static zm_api wrong;
+void *fake_api_wrong(uint32_t size, uint32_t version)
+{
+    wrong = api;
+    wrong.size = size;
+    wrong.version = version;
+    return &wrong;
+}
+
+uint32_t fake_api_size(void)
+{
+    return sizeof(zm_api);
+}
+
+/* A handle; the socket loops back to itself. */
+int64_t fake_socket(void)
+{
+    for (int i = 0; i < SOCKETS_MAX; i++) {
+        zm_socket *s = &sockets[i];
+        if (s->alive)
+            continue;
+        uint32_t generation = s->generation + 1;
+        memset(s, 0, sizeof *s);
+        s->generation = generation;
+        s->alive = 1;
+        s->peer = s;
+        s->hwm = QUEUE_MAX;
+        s->timeout_ms = -1;
+        s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        return (int64_t) generation << 16 | i;
+    }
+    abort();
+}
+
+static zm_socket *at(int64_t handle)
+{
+    return &sockets[handle & 0xFFFF];
+}
+
+void fake_close(int64_t handle)
+{
+    zm_socket *s = at(handle);
+    s->alive = 0;
+    if (s->wake_fd >= 0)
+        eventfd_write(s->wake_fd, 1);
+    while (s->head != s->tail)
+        zm_block_unref(s->queue[s->head++ % QUEUE_MAX].block);
+}
+
+/* Gives the descriptors back, once no thread waits any more. */
+void fake_end(void)
+{
+    for (int i = 0; i < SOCKETS_MAX; i++) {
+        if (sockets[i].generation && sockets[i].wake_fd >= 0)
+            close(sockets[i].wake_fd);
+        sockets[i].wake_fd = -1;
+    }
+}
+
+void fake_pair(int64_t a, int64_t b)
+{
+    at(a)->peer = at(b);
+    at(b)->peer = at(a);
+}
+
+/* `call`: 's'end, 'r'ecv_begin, 'w'ait: answer `value` next time. */
+void fake_script(int64_t handle, int call, int value)
+{
+    zm_socket *s = at(handle);
+    script *to = call == 's' ? &s->on_send : call == 'r' ? &s->on_recv : &s->on_wait;
+    if (to->next == to->count)
+        to->next = to->count = 0;
+    to->answers[to->count++] = value;
+}
+
+int64_t fake_count(int64_t handle, int what)
+{
+    zm_socket *s = at(handle);
+    switch (what) {
+    case 's': return s->sends;
+    case 'b': return s->send_blocks;
+    case 'f': return s->flushes;
+    case 'w': return s->waits;
+    case 'd': return s->deadlines;
+    case 'q': return s->tail - s->head;
+    case 'D': return s->last_deadline;
+    default: return -1;
+    }
+}
+
+void fake_set(int64_t handle, int what, int value)
+{
+    zm_socket *s = at(handle);
+    if (what == 'h')
+        s->hwm = value;
+    else if (what == 't')
+        s->timeout_ms = value;
+    else if (what == 'm')
+        s->with_metadata = value;
+    else if (what == 'w' && value) /* no eventfd writes: for timing */
+        close(s->wake_fd), s->wake_fd = -1;
+}
+
+int fake_locked(void)
+{
+    return any_locked;
+}
+
+int fake_violations(void)
+{
+    return violations;
+}
+
+int fake_last_errno(void)
+{
+    return last_errno;
+}
+
+int64_t fake_live(void)
+{
+    return zm_alloc_live();
+}
+
+int fake_metadata_refs(void)
+{
+    return metadata.refs;
+}
+
+void fake_fail_after(int64_t n)
+{
+    zm_alloc_fail_after(n);
+}
+
+/* From now on the engine keeps what is sent by send_block(), until let_go(). */
+void fake_keep_sent(void)
+{
+    keep_sent = 1;
+}
+
+static void *let_go(void *unused)
+{
+    (void) unused;
+    while (kept_count)
+        zm_block_unref(kept[--kept_count]);
+    return NULL;
+}
+
+/* Lets go on a thread of the engine's own, as the keeper would; returns when it has ended. */
+void fake_let_go(void)
+{
+    pthread_t thread;
+    keep_sent = 0;
+    if (pthread_create(&thread, NULL, let_go, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+
+/* Lets go inside the next send_block(), on the caller's thread. */
+void fake_let_go_on_send(int on)
+{
+    keep_sent = 0;
+    let_go_on_send = on;
+}
+
+static int let_go_delay_ms;
+static void *let_go_later(void *unused)
+{
+    struct timespec delay = {.tv_nsec = let_go_delay_ms * 1000000L};
+    nanosleep(&delay, NULL);
+    return let_go(unused);
+}
+
+/* The same after a while, in the background; fake_join() waits for the thread. */
+static pthread_t later;
+int fake_let_go_later(int ms)
+{
+    keep_sent = 0;
+    let_go_delay_ms = ms;
+    return pthread_create(&later, NULL, let_go_later, NULL);
+}
+
+void fake_join(void)
+{
+    pthread_join(later, NULL);
+}
+
+/* A message from outside, whatever the peer. */
+void fake_deliver(int64_t handle, const void *data, size_t size, int more)
+{
+    zm_block *block = zm_block_new(size);
+    memcpy(block->data, data, size);
+    zm_socket *s = at(handle);
+    s->queue[s->tail++ % QUEUE_MAX] = (item) {.block = block, .size = size, .more = more};
+    if (s->wake_fd >= 0)
+        eventfd_write(s->wake_fd, 1);
+}
+
+/* Nanoseconds of one send() and recv() of 64 bytes through the table alone. */
+double fake_api_cost_ns(int64_t handle, int rounds)
+{
+    zm_socket *s = at(handle);
+    static const char body[64];
+    char out[64];
+    int64_t begin = now_ns();
+    for (int i = 0; i < rounds; i++) {
+        zm_part part;
+        api.send(s, s->generation, body, sizeof body, 0);
+        if (api.recv_begin(s, s->generation, &part) == 0) {
+            memcpy(out, part.data, part.size);
+            __asm__ volatile("" : : "r"(out) : "memory");
+            api.recv_end(s, &part);
+        }
+    }
+    return (double) (now_ns() - begin) / rounds;
+}

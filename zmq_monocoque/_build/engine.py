@@ -1,0 +1,139 @@
+"""The cffi build of the engine: which files, which flags, which declarations.
+
+Knows nothing of setuptools; ``setup.py`` asks it for ``ffibuilder()`` and ``lane()``.
+``ZM_SANITIZE`` (empty, ``address,undefined`` or ``thread``) builds both extensions with gcc's
+sanitizers, into a build directory of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Relative to ROOT, as setuptools wants it.
+ENGINE = "zmq_monocoque/_engine"
+
+#: Every C file of the engine, by hand, in the order data flows up from the kernel.
+#: tests/tidy checks that none is missing.
+SOURCES = [
+    # base: memory, locks, numbers
+    "base/check.c",
+    "base/alloc.c",
+    "base/block.c",
+    "base/errors.c",
+    "base/lock.c",
+    "base/fds.c",
+    "base/z85.c",
+    # ring: the two drivers, names and addresses
+    "ring/backend.c",
+    "ring/backend_uring.c",
+    "ring/backend_epoll.c",
+    "ring/endpoint.c",
+    "ring/tuning.c",
+    # wire: ZMTP
+    "wire/greeting.c",
+    "wire/framing.c",
+    "wire/command.c",
+    "wire/socket_type.c",
+    "wire/mechanism_null.c",
+    "wire/heartbeat.c",
+    "wire/session.c",
+    "wire/session_handle.c",
+    # route: whose turn is it
+    "route/router_table.c",
+    "route/subscription_index.c",
+    # core: lifetimes and threads
+    "core/frames.c",
+    "core/metadata.c",
+    "core/timer.c",
+    "core/connection.c",
+    "core/endpoints.c",
+    "core/drive.c",
+    "core/keeper.c",
+    "core/peer.c",
+    "core/inproc.c",
+    "core/pattern_basic.c",
+    "core/pattern_reqrep.c",
+    "core/pattern_router.c",
+    "core/pattern_pub.c",
+    "core/pattern_sub.c",
+    "core/options.c",
+    "core/socket.c",
+    "core/monitor.c",
+    "core/poll.c",
+    "core/proxy.c",
+    "core/context.c",
+    "core/handles.c",
+    "core/api.c",
+]
+
+#: The lane, likewise.
+LANE = "zmq_monocoque/_lane"
+LANE_SOURCES = ["lane.c", "socket.c", "send.c", "recv.c", "frame.c", "release.c"]
+
+#: The headers whose declarations Python sees.
+CDEF_HEADERS = ["engine.h", "wire/session_handle.h"]
+
+SANITIZE = os.environ.get("ZM_SANITIZE", "")
+#: The name of the build directory: build/<VARIANT>.
+VARIANT = SANITIZE.replace(",", "+") or "plain"
+
+INCLUDE_DIRS = [ENGINE]
+CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE=", "-fvisibility=hidden", "-pthread", "-Wall"]
+LDFLAGS = ["-pthread"]
+if SANITIZE:
+    CFLAGS += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g", "-O1"]
+    LDFLAGS += [f"-fsanitize={SANITIZE}"]
+    if "undefined" in SANITIZE:
+        CFLAGS += ["-fno-sanitize-recover=undefined"]
+else:
+    CFLAGS += ["-O2", "-g0"]
+
+
+def declarations(header: str) -> str:
+    """What cffi may read of a C header: no comments, no preprocessor, no inline bodies."""
+    text = re.sub(r"/\*.*?\*/", " ", header, flags=re.DOTALL)
+    text = re.sub(r"//[^\n]*", " ", text)
+    text = re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"_Static_assert\s*\([^;]*;", "", text)
+    while (start := re.search(r"\bstatic\s+inline\b", text)) is not None:
+        end, depth = text.index("{", start.start()), 0
+        while True:
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+            if depth == 0:
+                break
+        text = text[: start.start()] + text[end:]
+    return text
+
+
+def ffibuilder() -> Any:
+    """The cffi module ``zmq_monocoque._engine_c`` (``ffi``, ``lib``)."""
+    from cffi import FFI
+
+    ffi = FFI()
+    for header in CDEF_HEADERS:
+        ffi.cdef(declarations((ROOT / ENGINE / header).read_text()))
+    ffi.set_source(
+        "zmq_monocoque._engine_c",
+        "".join(f'#include "{header}"\n' for header in CDEF_HEADERS),
+        sources=[f"{ENGINE}/{source}" for source in SOURCES],
+        include_dirs=INCLUDE_DIRS,
+        extra_compile_args=CFLAGS,
+        extra_link_args=LDFLAGS,
+    )
+    return ffi
+
+
+def lane() -> dict[str, Any]:
+    """Arguments of the setuptools Extension ``zmq_monocoque._lane``."""
+    return {
+        "name": "zmq_monocoque._lane",
+        "sources": [f"{LANE}/{source}" for source in LANE_SOURCES],
+        "include_dirs": INCLUDE_DIRS,
+        "extra_compile_args": CFLAGS,
+        "extra_link_args": LDFLAGS,
+    }

@@ -1,0 +1,1 @@
+"""The commands of ``python -m zmq_monocoque``; see ``zmq_monocoque/__main__.py``."""

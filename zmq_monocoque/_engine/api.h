@@ -1,0 +1,95 @@
+/* What the lane sees of the engine: one table of functions, whose address is handed over at
+ * import and whose size and version are checked there.
+ *
+ * A socket is named by a pointer and a generation. The memory behind the pointer is never given
+ * back to the system (slots are reused), so a stale pair is answered with -ENOTSOCK, never a crash.
+ * Any thread may call anything at any time; calls on one socket are serialised inside.
+ *
+ * Answers are >= 0, or a negative errno as pyzmq knows them (ZMQ's own, such as EFSM, included). */
+#ifndef ZM_API_H
+#define ZM_API_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/block.h"
+
+#define ZM_API_VERSION 1u
+
+typedef struct zm_socket zm_socket;
+typedef struct zm_metadata zm_metadata; /* of a connection; reference counted, immutable */
+
+enum { ZM_DONTWAIT = 1, ZM_SNDMORE = 2 };
+enum { ZM_POLLIN = 1, ZM_POLLOUT = 2, ZM_POLLERR = 4, ZM_POLLPRI = 8 };
+enum { ZM_SEND_FLUSH = 1 }; /* answer of send: taken, and flush() is due */
+
+/* One received message part. */
+typedef struct zm_part {
+    const uint8_t *data; /* valid until recv_end() */
+    size_t size;
+    zm_block *block;       /* owner of data */
+    zm_metadata *metadata; /* NULL: none (inproc); valid until recv_end() */
+    int more;              /* 1: more parts of this message follow */
+} zm_part;
+
+typedef struct zm_api {
+    uint32_t size;    /* sizeof(zm_api) */
+    uint32_t version; /* ZM_API_VERSION */
+
+    /* The socket behind a handle; NULL: none. *out_generation goes into every call below. */
+    zm_socket *(*socket_find)(int64_t handle, uint32_t *out_generation);
+
+    /* --- with the GIL held: these never wait and never run long ----------------------------- */
+
+    /* Sends one part; `flags` are ZM_SNDMORE or 0. The bytes are copied.
+     * 0: taken. ZM_SEND_FLUSH: taken, and the caller now gives up the GIL and calls flush().
+     * -EAGAIN: would block, nothing taken. */
+    int (*send)(zm_socket *socket, uint32_t generation, const void *borrowed, size_t size, int flags);
+    /* As send(), for a body of `size` bytes in `block`. On success the reference is taken (and
+     * the block's release function called once the body has left); else the caller keeps it. */
+    int (*send_block)(zm_socket *socket, uint32_t generation, zm_block *taken_on_success, size_t size,
+                      int flags);
+    /* The next part. 0: *out_part is filled, *the socket is locked*, and the caller reads the part
+     * at once and calls recv_end(), having done nothing but copy. Else nothing is locked. */
+    int (*recv_begin)(zm_socket *socket, uint32_t generation, zm_part *out_part);
+    void (*recv_end)(zm_socket *socket, zm_part *part);
+    /* Between begin and end: a block that holds the part's bytes and outlives recv_end(): a new
+     * reference where the part has a large block of its own, else a copy. NULL: memory is out. */
+    zm_block *(*part_own)(const zm_part *part);
+    /* 1: the last part received was not the last of its message. */
+    int (*rcvmore)(zm_socket *socket, uint32_t generation);
+    /* The absolute deadline of a blocking call made now: RCVTIMEO (ZM_POLLIN) or SNDTIMEO
+     * (ZM_POLLOUT) from now; -1 without limit; 0: do not block (the timeout is 0). */
+    int64_t (*deadline)(zm_socket *socket, uint32_t generation, int direction);
+
+    /* --- without the GIL --------------------------------------------------------------------- */
+
+    /* Pushes what waits to the kernel. Errors of a peer are not the caller's: always 0. */
+    int (*flush)(zm_socket *socket, uint32_t generation);
+    /* Drives the socket until it may be ready for `event` (ZM_POLLIN or ZM_POLLOUT: one of them).
+     * 0: try again. -EAGAIN: the deadline came. -EINTR: a signal: run Python's handlers and call
+     * again with the same deadline. -ETERM, -ENOTSOCK: it ended meanwhile. */
+    int (*wait)(zm_socket *socket, uint32_t generation, int event, int64_t deadline_ns);
+
+    /* --- either way ---------------------------------------------------------------------------- */
+
+    /* Foreign memory as a block with one reference. `release` is called once, on any thread and
+     * without the GIL, and then calls block_foreign_free(). NULL: memory is out. */
+    zm_block *(*block_foreign)(const void *data, size_t size, void (*release)(zm_block *), void *hint);
+    void (*block_foreign_free)(zm_block *taken);
+    zm_block *(*block_ref)(zm_block *borrowed);
+    void (*block_unref)(zm_block *taken);
+    zm_metadata *(*metadata_ref)(zm_metadata *borrowed);
+    void (*metadata_unref)(zm_metadata *taken);
+    /* The property `name` of a connection ("Socket-Type", "Peer-Address", "User-Id", ...) as a
+     * NUL-terminated string owned by the metadata; NULL: no such property. */
+    const char *(*metadata_get)(const zm_metadata *metadata, const char *name);
+    /* The text of an errno, ZMQ's own included; static. */
+    const char *(*strerror)(int error);
+    /* Remembers an errno as this thread's last one (zmq_errno). */
+    void (*set_errno)(int error);
+} zm_api;
+
+const zm_api *zm_api_get(void);
+
+#endif

@@ -1,0 +1,32 @@
+/* Assertions and small compile-time helpers. An assert is for our own mistakes only: nothing
+ * that a caller or a peer does may reach one. */
+#ifndef ZM_BASE_CHECK_H
+#define ZM_BASE_CHECK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ZM_LIKELY(x) __builtin_expect(!!(x), 1)
+#define ZM_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#ifdef ZM_NO_ASSERT
+#define ZM_ASSERT(x) ((void) 0)
+#else
+_Noreturn void zm_check_failed(const char *expression, const char *file, int line);
+#define ZM_ASSERT(x) \
+    (ZM_LIKELY(x) ? (void) 0 : zm_check_failed(#x, __FILE__, __LINE__))
+#endif
+
+#define ZM_CONTAINER(pointer, type, member) \
+    ((type *) (void *) ((char *) (pointer) - offsetof(type, member)))
+
+#define ZM_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#if defined(__SANITIZE_THREAD__)
+#define ZM_TSAN 1
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define ZM_ASAN 1
+#endif
+
+#endif

@@ -1,0 +1,24 @@
+#define _GNU_SOURCE
+#include "errors.h"
+
+#include <string.h>
+
+const char *zm_error_text(int error)
+{
+    switch (error) {
+    case EFSM:
+        return "Operation cannot be accomplished in current state";
+    case ENOCOMPATPROTO:
+        return "The protocol is not compatible with the socket type";
+    case ETERM:
+        return "Context was terminated";
+    case EMTHREAD:
+        return "No thread available";
+    case EHOSTUNREACH:
+        return "Host unreachable";
+    default: {
+        static _Thread_local char text[128];
+        return strerror_r(error, text, sizeof text);
+    }
+    }
+}

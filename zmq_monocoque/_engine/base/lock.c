@@ -1,0 +1,65 @@
+#define _GNU_SOURCE
+#include "lock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+
+/* Long enough to ride out a holder that runs, short enough not to burn a slice on one core. */
+enum { SPINS_MAX = 64 };
+
+int zm_futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline_ns)
+{
+    struct timespec until, *bound = NULL;
+    if (deadline_ns >= 0) {
+        until.tv_sec = deadline_ns / 1000000000;
+        until.tv_nsec = deadline_ns % 1000000000;
+        bound = &until;
+    }
+    /* WAIT_BITSET takes an absolute CLOCK_MONOTONIC time. */
+    long rc = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, seen, bound, NULL,
+                      FUTEX_BITSET_MATCH_ANY);
+    if (rc == 0 || errno == EAGAIN)
+        return 0;
+    return errno == ETIMEDOUT ? -ETIMEDOUT : -EINTR;
+}
+
+void zm_futex_wake(_Atomic uint32_t *word, int threads_max)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads_max, NULL, NULL, 0);
+}
+
+void zm_lock_take_slow(zm_lock *lock)
+{
+    for (int spins = 0; spins < SPINS_MAX; spins++) {
+        if (atomic_load_explicit(&lock->word, memory_order_relaxed) == 0 && zm_lock_try(lock))
+            return;
+        zm_cpu_relax();
+    }
+    while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
+        zm_futex_wait(&lock->word, 2, -1);
+}
+
+void zm_lock_wake(zm_lock *lock)
+{
+    zm_futex_wake(&lock->word, 1);
+}
+
+static _Thread_local uint32_t cached_id;
+
+uint32_t zm_thread_id(void)
+{
+    if (ZM_UNLIKELY(!cached_id))
+        cached_id = (uint32_t) syscall(SYS_gettid);
+    return cached_id;
+}
+
+void zm_thread_id_forget(void)
+{
+    cached_id = 0;
+}

@@ -1,0 +1,56 @@
+/* A lock and a wait word on futexes. Both are one 32-bit word, cost one atomic operation when
+ * free, and never run a signal handler's restart logic behind the caller's back. */
+#ifndef ZM_BASE_LOCK_H
+#define ZM_BASE_LOCK_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* 0 free, 1 held, 2 held and somebody sleeps. */
+typedef struct zm_lock {
+    _Atomic uint32_t word;
+} zm_lock;
+
+void zm_lock_take_slow(zm_lock *lock);
+void zm_lock_wake(zm_lock *lock);
+
+static inline bool zm_lock_try(zm_lock *lock)
+{
+    uint32_t free_word = 0;
+    return atomic_compare_exchange_strong_explicit(&lock->word, &free_word, 1,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+static inline void zm_lock_take(zm_lock *lock)
+{
+    if (!zm_lock_try(lock))
+        zm_lock_take_slow(lock);
+}
+
+static inline void zm_lock_give(zm_lock *lock)
+{
+    if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
+        zm_lock_wake(lock);
+}
+
+/* Sleeps while *word == seen, until `deadline_ns` (CLOCK_MONOTONIC; < 0: no deadline).
+ * 0: woken or the word differs; -ETIMEDOUT; -EINTR after a signal. */
+int zm_futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline_ns);
+void zm_futex_wake(_Atomic uint32_t *word, int threads_max);
+
+/* The calling thread's id, cached. */
+uint32_t zm_thread_id(void);
+/* After a fork: the thread has another id now. */
+void zm_thread_id_forget(void);
+
+static inline void zm_cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+#endif

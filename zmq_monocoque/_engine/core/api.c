@@ -1,0 +1,263 @@
+/* The function table for the lane, and what belongs to the process: the choice of driver, errno,
+ * counters. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OWN_BLOCK_SLACK = 64 }; /* of a large part's own block, for the frame's header */
+
+/* --- parts ------------------------------------------------------------------------------------------- */
+
+static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *message)
+{
+    if (!zm_socket_lock_generation(s, generation))
+        return -ENOTSOCK;
+    int rc = zm_socket_enter_locked(s);
+    if (ZM_LIKELY(rc == 0))
+        rc = zm_socket_send_part_locked(s, message);
+    if (ZM_LIKELY(rc == 0))
+        rc = zm_socket_sent_locked(s);
+    zm_lock_give(&s->lock);
+    return rc;
+}
+
+static int api_send(zm_socket *s, uint32_t generation, const void *data, size_t size, int flags)
+{
+    zm_outgoing message = {.data = data, .size = size, .more = flags & ZM_SNDMORE};
+    return api_send_any(s, generation, &message);
+}
+
+static int api_send_block(zm_socket *s, uint32_t generation, zm_block *block, size_t size, int flags)
+{
+    zm_outgoing message = {
+        .data = block->data, .size = size, .block = block, .more = flags & ZM_SNDMORE};
+    int rc = api_send_any(s, generation, &message);
+    if (rc >= 0)
+        zm_block_unref(block); /* the queues have references of their own */
+    return rc;
+}
+
+static int api_recv_begin(zm_socket *s, uint32_t generation, zm_part *out_part)
+{
+    if (!zm_socket_lock_generation(s, generation))
+        return -ENOTSOCK;
+    int rc = zm_socket_enter_locked(s);
+    if (ZM_LIKELY(rc == 0))
+        rc = zm_socket_recv_part_locked(s, out_part);
+    if (ZM_UNLIKELY(rc < 0))
+        zm_lock_give(&s->lock);
+    return rc;
+}
+
+static void api_recv_end(zm_socket *s, zm_part *part)
+{
+    (void) part;
+    zm_socket_recv_done_locked(s);
+    zm_lock_give(&s->lock);
+}
+
+static zm_block *api_part_own(const zm_part *part)
+{
+    zm_block *block = part->block;
+    if (block && part->data >= block->data && part->data < block->data + block->size
+        && block->size <= part->size + OWN_BLOCK_SLACK)
+        return zm_block_ref(block);
+    zm_block *copy = zm_block_new(part->size);
+    if (copy)
+        memcpy(copy->data, part->data, part->size);
+    return copy;
+}
+
+static int api_rcvmore(zm_socket *s, uint32_t generation)
+{
+    if (!zm_socket_lock_generation(s, generation))
+        return -ENOTSOCK;
+    int more = s->more_in;
+    zm_lock_give(&s->lock);
+    return more;
+}
+
+static int64_t api_deadline(zm_socket *s, uint32_t generation, int direction)
+{
+    if (!zm_socket_lock_generation(s, generation))
+        return 0;
+    int64_t deadline = zm_socket_deadline(s, direction);
+    zm_lock_give(&s->lock);
+    return deadline;
+}
+
+static int api_flush(zm_socket *s, uint32_t generation)
+{
+    if (zm_socket_lock_generation(s, generation)) {
+        zm_socket_flush_locked(s);
+        zm_lock_give(&s->lock);
+    }
+    return 0;
+}
+
+static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t deadline_ns)
+{
+    if (!zm_socket_lock_generation(s, generation))
+        return -ENOTSOCK;
+    int rc = zm_socket_wait_locked(s, event, deadline_ns);
+    zm_socket_leave(s);
+    return rc;
+}
+
+/* --- blocks ------------------------------------------------------------------------------------------ */
+
+static zm_block *api_block_foreign(const void *data, size_t size, void (*release)(zm_block *),
+                                   void *hint)
+{
+    zm_block *block = zm_alloc(sizeof *block);
+    if (!block)
+        return NULL;
+    atomic_init(&block->refs, 1);
+    block->size = size;
+    block->data = (uint8_t *) (uintptr_t) data; /* never written: frozen from the start */
+    block->release = release;
+    block->hint = hint;
+    return block;
+}
+
+static void api_block_foreign_free(zm_block *taken)
+{
+    zm_free(taken);
+}
+
+static zm_block *api_block_ref(zm_block *borrowed)
+{
+    return zm_block_ref(borrowed);
+}
+
+static void api_block_unref(zm_block *taken)
+{
+    zm_block_unref(taken);
+}
+
+/* --- process ------------------------------------------------------------------------------------------ */
+
+static _Thread_local int last_errno;
+static zm_driver_kind chosen = ZM_DRIVER_EPOLL;
+static const char *reason = "not initialised";
+static bool spin_wanted = true, many_cpus;
+
+static void api_set_errno(int error)
+{
+    last_errno = error;
+}
+
+int zm_last_errno(void)
+{
+    return last_errno;
+}
+
+void zm_set_last_errno(int error)
+{
+    last_errno = error;
+}
+
+static const zm_api api = {
+    .size = sizeof api,
+    .version = ZM_API_VERSION,
+    .socket_find = zm_socket_find,
+    .send = api_send,
+    .send_block = api_send_block,
+    .recv_begin = api_recv_begin,
+    .recv_end = api_recv_end,
+    .part_own = api_part_own,
+    .rcvmore = api_rcvmore,
+    .deadline = api_deadline,
+    .flush = api_flush,
+    .wait = api_wait,
+    .block_foreign = api_block_foreign,
+    .block_foreign_free = api_block_foreign_free,
+    .block_ref = api_block_ref,
+    .block_unref = api_block_unref,
+    .metadata_ref = zm_metadata_ref,
+    .metadata_unref = zm_metadata_unref,
+    .metadata_get = zm_metadata_get,
+    .strerror = zm_error_text,
+    .set_errno = api_set_errno,
+};
+
+const zm_api *zm_api_get(void)
+{
+    return &api;
+}
+
+uintptr_t zm_api_address(void)
+{
+    return (uintptr_t) &api;
+}
+
+int zm_engine_init(const char *liburing_path)
+{
+    zm_fork_install();
+    many_cpus = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+    if (!liburing_path) {
+        reason = "the package liburing is not installed";
+        return -ENOENT;
+    }
+    int rc = zm_uring_load(liburing_path);
+    reason = zm_uring_reason();
+    if (rc == 0)
+        chosen = ZM_DRIVER_IO_URING;
+    return rc;
+}
+
+const char *zm_driver_name(void)
+{
+    return chosen == ZM_DRIVER_IO_URING ? "io_uring" : "epoll";
+}
+
+const char *zm_driver_reason(void)
+{
+    return reason;
+}
+
+int zm_driver_select(const char *name)
+{
+    if (!strcmp(name, "epoll")) {
+        chosen = ZM_DRIVER_EPOLL;
+        return 0;
+    }
+    if (strcmp(name, "io_uring") != 0)
+        return -EINVAL;
+    if (*reason)
+        return -ENOSYS;
+    chosen = ZM_DRIVER_IO_URING;
+    return 0;
+}
+
+zm_driver_kind zm_driver_chosen(void)
+{
+    return chosen;
+}
+
+void zm_spin_set(int on)
+{
+    spin_wanted = on;
+}
+
+bool zm_spin_allowed(void)
+{
+    return spin_wanted && many_cpus;
+}
+
+int zm_has(const char *capability)
+{
+    return !strcmp(capability, "ipc");
+}
+
+void zm_counts_get(zm_counts *out)
+{
+    out->blocks = zm_alloc_live();
+    out->contexts = atomic_load(&zm_live_contexts);
+    out->sockets = atomic_load(&zm_live_sockets);
+    out->connections = atomic_load(&zm_live_connections);
+    out->in_flight = zm_sockets_in_flight();
+    out->threads = atomic_load(&zm_live_threads);
+}

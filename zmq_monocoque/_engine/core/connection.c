@@ -1,0 +1,849 @@
+/* Connections: a descriptor, its ZMTP session, and the two ends of its peer's queues. Bytes that the
+ * kernel wrote into a slab are parsed where they are; frames to send leave from where they lie. */
+#include "internal.h"
+
+#include <string.h>
+
+enum {
+    RECODE_BYTES = 64 * 1024,
+    RAW_BYTES_MAX = 8192,         /* one STREAM message, as libzmq's receive buffer */
+    HANDSHAKE_BYTES_MAX = 64 * 1024, /* one unit before the peer has shown who it is */
+    CONTROL_BYTES_MAX = 1 << 20   /* answers to a peer that asks and does not read */
+};
+
+static void free_if_done(zm_conn *conn);
+static void broke(zm_conn *conn, int error);
+static int queue_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more, zm_block *own);
+
+/* --- start ------------------------------------------------------------------------------------ */
+
+static char *copy_text(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = zm_alloc(size);
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+static void set_timer(zm_conn *conn, zm_timer *timer, int64_t ms)
+{
+    zm_timer_set(&conn->socket->timers, timer, zm_now_ns() + ms * ZM_MS);
+}
+
+static void take_session_output(zm_conn *conn)
+{
+    zm_session *session = &conn->session;
+    if (!session->out_size)
+        return;
+    if (conn->control_size > CONTROL_BYTES_MAX) {
+        broke(conn, ENOBUFS);
+        return;
+    }
+    if (zm_conn_control_locked(conn, session->out, session->out_size) == 0)
+        session->out_size = 0;
+}
+
+static int start_session(zm_conn *conn, const zm_options *o)
+{
+    zm_socket *s = conn->socket;
+    zm_session_config config = {
+        .socket_type = s->type,
+        .mechanism = (zm_mechanism) o->mechanism,
+        .as_server = o->as_server,
+        .refuse_old = o->mechanism != ZM_NULL || o->zap_domain.size > 0,
+        .max_msg_size = o->max_msg_size,
+        .routing_id = o->routing_id.data,
+        .routing_id_size = o->routing_id.size,
+        .metadata = o->metadata.data,
+        .metadata_size = o->metadata.size,
+    };
+    return zm_session_init(&conn->session, &config);
+}
+
+static void ready(zm_conn *conn);
+
+int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd,
+                        bool connecter_side)
+{
+    char local[ZM_ENDPOINT_MAX], remote[ZM_ENDPOINT_MAX];
+    zm_conn *conn = zm_calloc(sizeof *conn);
+    int rc = -ENOMEM;
+    if (!conn)
+        goto no_memory;
+    conn->socket = s;
+    conn->endpoint = endpoint;
+    conn->transport = transport;
+    conn->connecter_side = connecter_side;
+    conn->fd = fd;
+    conn->raw = zm_endpoint_is_raw(endpoint);
+    conn->recv_op = (zm_op){.kind = ZM_OP_RECV, .owner = conn};
+    conn->send_op = (zm_op){.kind = ZM_OP_SEND, .owner = conn};
+    conn->handshake = (zm_timer){.kind = ZM_TIMER_CONN, .owner = conn};
+    conn->heartbeat = conn->silence = conn->ttl = conn->handshake;
+    zm_connection_tune(fd, transport, &endpoint->options.tuning);
+    zm_local_endpoint(fd, endpoint->text, local);
+    zm_remote_endpoint(fd, endpoint->text, remote);
+    conn->local = copy_text(connecter_side ? local : endpoint->text);
+    conn->remote = copy_text(connecter_side ? endpoint->text : remote);
+    if (!conn->local || !conn->remote)
+        goto no_session;
+    rc = zm_timers_reserve(&s->timers, 4);
+    if (rc < 0)
+        goto no_session;
+    if (!conn->raw && (rc = start_session(conn, &endpoint->options)) < 0)
+        goto no_timers;
+    zm_list_append(&s->conns, &conn->link);
+    s->connection_count++;
+    atomic_fetch_add(&zm_live_connections, 1);
+    if (connecter_side)
+        endpoint->conn = conn;
+    if (conn->raw) {
+        ready(conn);
+    } else {
+        take_session_output(conn);
+        if (endpoint->options.handshake_ivl_ms > 0)
+            set_timer(conn, &conn->handshake, endpoint->options.handshake_ivl_ms);
+    }
+    if (!conn->closing) {
+        zm_list_append(&s->hungry, &conn->hungry_link);
+        conn->hungry = true;
+    }
+    return 0;
+
+no_timers:
+    s->timers.capacity -= 4;
+no_session:
+    zm_free(conn->local);
+    zm_free(conn->remote);
+    zm_free(conn);
+no_memory:
+    zm_fd_close(fd);
+    return rc;
+}
+
+/* --- the end ------------------------------------------------------------------------------------ */
+
+static void stop_timers(zm_conn *conn)
+{
+    zm_timers *timers = &conn->socket->timers;
+    zm_timer_stop(timers, &conn->handshake);
+    zm_timer_stop(timers, &conn->heartbeat);
+    zm_timer_stop(timers, &conn->silence);
+    zm_timer_stop(timers, &conn->ttl);
+}
+
+static void unlist(zm_conn *conn)
+{
+    zm_list_remove(&conn->dirty_link);
+    zm_list_remove(&conn->hungry_link);
+    conn->dirty = conn->hungry = false;
+}
+
+static void free_if_done(zm_conn *conn)
+{
+    zm_socket *s = conn->socket;
+    if (!conn->closing || conn->recv_op.in_flight || conn->send_op.in_flight)
+        return;
+    zm_fd_close(conn->fd);
+    if (!conn->raw)
+        zm_session_fini(&conn->session);
+    if (conn->peer) {
+        /* Only a lingering peer stays with its connection to the end. */
+        conn->peer->conn = NULL;
+        zm_peer_free_locked(conn->peer);
+    }
+    if (conn->slab)
+        zm_block_unref(conn->slab);
+    if (conn->large)
+        zm_block_unref(conn->large);
+    zm_free(conn->control);
+    zm_free(conn->flying);
+    zm_free(conn->recoded);
+    zm_free(conn->local);
+    zm_free(conn->remote);
+    zm_list_remove(&conn->link);
+    s->timers.capacity -= 4;
+    s->connection_count--;
+    atomic_fetch_sub(&zm_live_connections, 1);
+    zm_free(conn);
+}
+
+void zm_conn_close_locked(zm_conn *conn)
+{
+    zm_socket *s = conn->socket;
+    if (!conn->closing) {
+        conn->closing = true;
+        stop_timers(conn);
+        unlist(conn);
+        if (conn->endpoint && conn->endpoint->conn == conn)
+            conn->endpoint->conn = NULL;
+        conn->endpoint = NULL;
+        if (conn->recv_op.in_flight)
+            zm_driver_cancel(s->driver, &conn->recv_op);
+        if (conn->send_op.in_flight)
+            zm_driver_cancel(s->driver, &conn->send_op);
+    }
+    free_if_done(conn);
+}
+
+static bool all_sent(const zm_conn *conn)
+{
+    return !conn->send_op.in_flight && conn->control_size == 0 && conn->flying_size == 0
+           && (!conn->peer || conn->peer->out.bytes == conn->peer->out.partial);
+}
+
+void zm_conn_linger_locked(zm_conn *conn, int linger_ms)
+{
+    zm_peer *peer = conn->peer;
+    conn->endpoint = NULL;
+    if (peer) {
+        zm_peer_rollback(peer);
+        zm_peer_detach_locked(peer);
+        peer->endpoint = NULL;
+    }
+    if (!conn->active || linger_ms == 0 || all_sent(conn)) {
+        zm_conn_close_locked(conn);
+        return;
+    }
+    conn->lingering = true;
+    stop_timers(conn);
+    if (linger_ms > 0)
+        set_timer(conn, &conn->handshake, linger_ms);
+    zm_conn_dirty_locked(conn);
+}
+
+/* The peer of a connection that ended by itself. */
+static void leave_peer(zm_conn *conn)
+{
+    zm_peer *peer = conn->peer;
+    zm_socket *s = conn->socket;
+    if (!peer || conn->lingering)
+        return;
+    conn->peer = NULL;
+    peer->conn = NULL;
+    /* Never half a message: what was not complete is gone, on both ways (S-20, S-51). */
+    zm_frames_drop_newest(&peer->in, peer->in_staged);
+    peer->in_staged = 0;
+    peer->envelope = 0;
+    zm_outq_cut(&peer->out);
+    if (conn->raw)
+        zm_conn_notify_locked(peer);
+    if (peer->endpoint && !peer->endpoint->options.immediate && !conn->raw && !s->closing) {
+        zm_peer_drained_locked(peer);
+        return; /* kept for the next connection */
+    }
+    if (peer->endpoint)
+        peer->endpoint->peer = NULL;
+    peer->endpoint = NULL;
+    zm_peer_end_locked(peer);
+}
+
+void zm_conn_failed_locked(zm_conn *conn, bool reconnect)
+{
+    zm_socket *s = conn->socket;
+    zm_endpoint *endpoint = conn->endpoint;
+    if (conn->closing)
+        return;
+    if (!conn->lingering)
+        zm_monitor_event(s, ZM_DISCONNECTED, (uint32_t) conn->fd,
+                         conn->connecter_side ? conn->remote : conn->local);
+    leave_peer(conn);
+    bool connecter = endpoint && endpoint->kind == ZM_CONNECTER;
+    zm_conn_close_locked(conn);
+    if (connecter)
+        zm_endpoint_lost_locked(endpoint, reconnect);
+    zm_socket_ring_locked(s);
+}
+
+/* The connection broke: end of stream, reset, or a timer. */
+static void broke(zm_conn *conn, int error)
+{
+    bool handshaking = !conn->active;
+    zm_endpoint *endpoint = conn->endpoint;
+    if (handshaking && !conn->lingering)
+        zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_NO_DETAIL, (uint32_t) error,
+                         conn->connecter_side ? conn->remote : conn->local);
+    bool stop = handshaking && endpoint
+                && endpoint->options.reconnect_stop & ZM_RECONNECT_STOP_HANDSHAKE_FAILED;
+    zm_conn_failed_locked(conn, !stop);
+}
+
+/* The peer broke the protocol: no reconnect, as libzmq (finding 4). */
+static void broke_rules(zm_conn *conn)
+{
+    const char *endpoint = conn->connecter_side ? conn->remote : conn->local;
+    if (conn->session.fault == ZM_FAULT_PROTOCOL)
+        zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_PROTOCOL, conn->session.fault_value,
+                         endpoint);
+    else if (conn->session.fault == ZM_FAULT_AUTH)
+        zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_AUTH, conn->session.fault_value,
+                         endpoint);
+    zm_conn_failed_locked(conn, false);
+}
+
+void zm_conn_notify_locked(zm_peer *peer)
+{
+    static const uint8_t nothing;
+    if (peer->socket->options.stream_notify || peer->socket->type != ZM_STREAM)
+        queue_frame(peer, &nothing, 0, false, NULL);
+}
+
+/* --- handshake done -------------------------------------------------------------------------------- */
+
+static void ready(zm_conn *conn)
+{
+    zm_socket *s = conn->socket;
+    zm_endpoint *endpoint = conn->endpoint;
+    char address[128];
+    zm_timer_stop(&s->timers, &conn->handshake);
+    zm_peer_address(conn->fd, conn->transport, address, sizeof address);
+    zm_metadata *metadata = zm_metadata_new(conn->raw ? NULL : &conn->session, address);
+    zm_peer *peer = endpoint->kind == ZM_CONNECTER ? endpoint->peer : NULL;
+    bool fresh = !peer;
+    if (metadata && fresh)
+        peer = zm_peer_new_locked(s);
+    if (!peer || !metadata) {
+        zm_metadata_unref(metadata);
+        zm_conn_failed_locked(conn, true);
+        return;
+    }
+    zm_metadata_unref(peer->metadata);
+    peer->metadata = metadata;
+    peer->conn = conn;
+    conn->peer = peer;
+    conn->active = true;
+    if (!conn->raw)
+        zm_monitor_event(s, ZM_HANDSHAKE_SUCCEEDED, 0,
+                         conn->connecter_side ? conn->remote : conn->local);
+    if (endpoint->kind == ZM_CONNECTER) {
+        endpoint->attempts = 0;
+        endpoint->peer = peer;
+        peer->endpoint = endpoint;
+    }
+    if (endpoint->lingering) {
+        /* Disconnected or closed meanwhile: only what is queued is left to do. */
+        int64_t left = endpoint->linger.position ? endpoint->linger.deadline - zm_now_ns() : -1;
+        endpoint->conn = NULL;
+        endpoint->peer = NULL;
+        zm_endpoint_close_locked(endpoint);
+        zm_conn_linger_locked(conn, left < 0 ? -1 : (int) (left / ZM_MS) + 1);
+        return;
+    }
+    peer->raw = conn->raw;
+    if (fresh) {
+        zm_endpoint_give_id(endpoint, peer);
+        peer->conflate = endpoint->options.conflate;
+        zm_peer_attach_locked(peer);
+    } else if (s->pattern->connected && peer->attached) {
+        s->pattern->connected(peer);
+    }
+    if (conn->closing)
+        return;
+    if (!conn->raw && conn->session.heartbeats && endpoint->options.heartbeat_ivl_ms > 0)
+        set_timer(conn, &conn->heartbeat, endpoint->options.heartbeat_ivl_ms);
+    if (zm_outq_waiting(&peer->out))
+        zm_conn_dirty_locked(conn);
+    zm_socket_ring_locked(s);
+}
+
+/* --- receiving --------------------------------------------------------------------------------------- */
+
+/* A complete message is in the peer's queue. */
+static void message_arrived(zm_peer *peer)
+{
+    zm_socket *s = peer->socket;
+    peer->in_staged = 0;
+    s->stats.messages_received++;
+    if (peer->in_messages++ == 0 && !peer->reading && !peer->ignored) {
+        s->pattern->readable(peer);
+        zm_socket_ring_locked(s);
+    }
+    int hwm = s->options.rcvhwm;
+    if (hwm > 0 && peer->in_messages >= (uint32_t) hwm && !peer->conflate)
+        if (peer->conn)
+            peer->conn->stopped = true;
+}
+
+/* Queues one frame whose bytes are in `holder`, which is referenced only if `own`. */
+static int queue_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more, zm_block *own)
+{
+    if (ZM_UNLIKELY(peer->conflate)) {
+        /* A conflated queue holds one frame; its memory is the frame's own. */
+        zm_block *copy = zm_block_new(size);
+        if (!copy)
+            return -ENOMEM;
+        memcpy(copy->data, data, size);
+        if (own)
+            zm_block_unref(own);
+        zm_frames_clear(&peer->in);
+        peer->in_messages = 0;
+        own = copy;
+        data = copy->data;
+        more = false;
+    }
+    int rc = zm_frames_push(&peer->in, (zm_frame){data, size, own, more ? ZM_MORE : 0});
+    if (ZM_UNLIKELY(rc < 0))
+        return rc;
+    if (more)
+        peer->in_staged++;
+    else
+        message_arrived(peer);
+    return 0;
+}
+
+/* 0, or < 0: the connection is gone. `own`: a reference to the memory of the event's data, that
+ * goes with the frame or away; NULL: the slab, which the caller looks after. */
+static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
+{
+    zm_socket *s = conn->socket;
+    int rc = 0;
+    switch (event->kind) {
+    case ZM_EVENT_READY:
+        ready(conn);
+        rc = conn->closing ? -ECONNABORTED : 0;
+        break;
+    case ZM_EVENT_MESSAGE:
+        if (!conn->peer || conn->lingering || conn->peer->muted)
+            break;
+        rc = s->pattern->arrived ? s->pattern->arrived(conn->peer, event) : 1;
+        if (rc == 1) {
+            rc = queue_frame(conn->peer, event->data, event->size, event->more, own);
+            if (rc == 0)
+                own = NULL;
+        }
+        break;
+    case ZM_EVENT_SUBSCRIBE:
+    case ZM_EVENT_CANCEL:
+        if (conn->peer && !conn->lingering && (s->type == ZM_PUB || s->type == ZM_XPUB))
+            zm_xpub_subscription_locked(conn->peer, event->kind == ZM_EVENT_SUBSCRIBE, event->data,
+                                        event->size);
+        break;
+    case ZM_EVENT_PING:
+        if (event->value)
+            set_timer(conn, &conn->ttl, event->value);
+        break;
+    case ZM_EVENT_PONG:
+    case ZM_EVENT_NONE:
+        break;
+    }
+    if (own)
+        zm_block_unref(own);
+    if (rc < 0 && rc != -ECONNABORTED)
+        zm_conn_failed_locked(conn, false);
+    return rc < 0 ? -ECONNABORTED : 0;
+}
+
+/* Parses what is in the slab. 0, or < 0: the connection is gone. */
+static int parse_slab(zm_conn *conn)
+{
+    zm_block *slab = conn->slab;
+    bool pushed = false;
+    int rc = 0;
+    while (conn->slab_at < conn->slab_used && !conn->stopped) {
+        zm_event event;
+        uint32_t before = conn->peer ? conn->peer->in.count : 0;
+        ssize_t n = zm_session_next(&conn->session, slab->data + conn->slab_at,
+                                    conn->slab_used - conn->slab_at, &event);
+        if (n == 0)
+            break;
+        if (ZM_UNLIKELY(n < 0)) {
+            rc = (int) n;
+            break;
+        }
+        conn->slab_at += (size_t) n;
+        if (ZM_UNLIKELY((rc = event_arrived(conn, &event, NULL)) < 0))
+            return rc;
+        pushed |= conn->peer && conn->peer->in.count != before;
+    }
+    if (pushed && conn->peer && conn->peer->in.count) {
+        /* The newest frame holds the slab for all of them: they are taken in order. */
+        zm_frame *newest = zm_frames_at(&conn->peer->in, conn->peer->in.count - 1);
+        if (!newest->block)
+            newest->block = zm_block_ref(slab);
+    }
+    if (rc < 0) {
+        broke_rules(conn);
+        return rc;
+    }
+    take_session_output(conn);
+    return conn->closing ? -ECONNABORTED : 0;
+}
+
+static int parse_large(zm_conn *conn)
+{
+    zm_event event;
+    zm_block *large = conn->large;
+    ssize_t n = zm_session_next(&conn->session, large->data, large->size, &event);
+    conn->large = NULL;
+    if (n < 0) {
+        zm_block_unref(large);
+        broke_rules(conn);
+        return (int) n;
+    }
+    ZM_ASSERT((size_t) n == large->size);
+    int rc = event_arrived(conn, &event, large);
+    if (rc == 0)
+        take_session_output(conn);
+    return rc;
+}
+
+void zm_conn_hungry_locked(zm_conn *conn)
+{
+    if (conn->hungry || conn->closing)
+        return;
+    conn->hungry = true;
+    zm_list_append(&conn->socket->hungry, &conn->hungry_link);
+}
+
+static void hungry_again(zm_conn *conn)
+{
+    if (!conn->stopped)
+        zm_conn_hungry_locked(conn);
+}
+
+static int raw_arrived(zm_conn *conn)
+{
+    zm_block *slab = conn->slab;
+    size_t at = conn->slab_at;
+    conn->slab_at = conn->slab_used;
+    if (!conn->peer)
+        return 0;
+    zm_event event = {.kind = ZM_EVENT_MESSAGE, .data = slab->data + at, .size = conn->slab_used - at};
+    return event_arrived(conn, &event, zm_block_ref(slab));
+}
+
+void zm_conn_received_locked(zm_conn *conn, int32_t res)
+{
+    zm_socket *s = conn->socket;
+    conn->moving = false;
+    if (conn->closing) {
+        free_if_done(conn);
+        return;
+    }
+    if (res == -ECANCELED || res == -EINTR || res == -EAGAIN) {
+        hungry_again(conn); /* moved to another thread, or the thread that armed it is gone */
+        return;
+    }
+    if (res <= 0) {
+        broke(conn, res == 0 ? EPIPE : -res);
+        return;
+    }
+    s->stats.bytes_received += (uint64_t) res;
+    if (ZM_UNLIKELY(conn->silence.position | conn->ttl.position)) {
+        /* Any traffic is a sign of life. */
+        zm_timer_stop(&s->timers, &conn->silence);
+        zm_timer_stop(&s->timers, &conn->ttl);
+    }
+    int rc;
+    if (conn->large) {
+        conn->large_have += (size_t) res;
+        rc = conn->large_have < conn->large->size ? 0 : parse_large(conn);
+    } else {
+        conn->slab_used += (size_t) res;
+        rc = conn->raw ? raw_arrived(conn) : parse_slab(conn);
+    }
+    if (rc == 0)
+        hungry_again(conn);
+}
+
+/* Memory for the next receive. 0, -ENOMEM, -EMSGSIZE. */
+static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size)
+{
+    if (conn->large) {
+        *out_to = conn->large->data + conn->large_have;
+        *out_size = conn->large->size - conn->large_have;
+        return 0;
+    }
+    zm_block *slab = conn->slab;
+    size_t left = conn->slab_used - conn->slab_at;
+    size_t need = left && !conn->raw ? conn->session.need : 1;
+    if (!conn->active && need > HANDSHAKE_BYTES_MAX)
+        return -EMSGSIZE;
+    if (need > ZM_SLAB_BYTES) {
+        zm_block *large = zm_block_new(need);
+        if (!large)
+            return -ENOMEM;
+        memcpy(large->data, slab->data + conn->slab_at, left);
+        conn->slab_at = conn->slab_used;
+        conn->large = large;
+        conn->large_have = left;
+        return make_room(conn, out_to, out_size);
+    }
+    if (slab && !left && atomic_load_explicit(&slab->refs, memory_order_acquire) == 1) {
+        /* Everything in it was read: it is written again from the start. */
+        if (slab->size < ZM_SLAB_BYTES && conn->slab_used == slab->size) {
+            zm_block_unref(slab);
+            conn->slab = slab = NULL; /* it was filled to the brim: a larger one */
+        } else {
+            conn->slab_used = conn->slab_at = 0;
+        }
+    }
+    if (!slab || slab->size - conn->slab_at < need || slab->size - conn->slab_used < slab->size / 4) {
+        size_t size = (conn->slab_used || need > ZM_SLAB_FIRST) ? ZM_SLAB_BYTES : ZM_SLAB_FIRST;
+        zm_block *fresh = zm_block_new(size);
+        if (!fresh)
+            return -ENOMEM;
+        if (left)
+            memcpy(fresh->data, slab->data + conn->slab_at, left);
+        if (slab)
+            zm_block_unref(slab);
+        conn->slab = slab = fresh;
+        conn->slab_used = left;
+        conn->slab_at = 0;
+    }
+    *out_to = slab->data + conn->slab_used;
+    *out_size = slab->size - conn->slab_used;
+    if (conn->raw && *out_size > RAW_BYTES_MAX)
+        *out_size = RAW_BYTES_MAX;
+    return 0;
+}
+
+/* RCVHWM held, and the application has read since: parses what was left. 0, or < 0: it is gone. */
+static int resume(zm_conn *conn)
+{
+    conn->stopped = false;
+    return conn->raw || conn->large || !conn->slab ? 0 : parse_slab(conn);
+}
+
+void zm_conn_arm_locked(zm_conn *conn)
+{
+    uint8_t *to;
+    size_t size;
+    conn->hungry = false;
+    zm_list_remove(&conn->hungry_link);
+    if (conn->recv_op.in_flight || conn->closing)
+        return;
+    if (conn->stopped && resume(conn) < 0)
+        return;
+    if (conn->stopped)
+        return;
+    int rc = make_room(conn, &to, &size);
+    if (rc < 0) {
+        broke(conn, -rc);
+        return;
+    }
+    zm_driver_recv(conn->socket->driver, &conn->recv_op, conn->fd, to, size);
+}
+
+/* --- sending -------------------------------------------------------------------------------------------- */
+
+void zm_conn_dirty_locked(zm_conn *conn)
+{
+    if (conn->dirty || conn->closing)
+        return;
+    conn->dirty = true;
+    zm_list_append(&conn->socket->dirty, &conn->dirty_link);
+}
+
+int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size)
+{
+    if (conn->control_capacity - conn->control_size < size) {
+        size_t capacity = (conn->control_size + size) * 2 + 64;
+        uint8_t *control = zm_realloc(conn->control, capacity);
+        if (!control)
+            return -ENOMEM;
+        conn->control = control;
+        conn->control_capacity = capacity;
+    }
+    memcpy(conn->control + conn->control_size, data, size);
+    conn->control_size += size;
+    zm_conn_dirty_locked(conn);
+    return 0;
+}
+
+void zm_conn_subscribe_locked(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size)
+{
+    zm_session *session = &conn->session;
+    if (conn->raw)
+        return;
+    uint8_t *out = zm_alloc(size + 32 + zm_session_frame_bound(session, size + 16));
+    if (!out)
+        return;
+    size_t n = zm_session_subscription(session, out, subscribe, topic, size);
+    zm_conn_control_locked(conn, out, n);
+    zm_free(out);
+}
+
+/* Encodes whole messages from the queue into `recoded`, for a peer that does not take ZMTP 2+
+ * framing as it is (ZMTP 1.0, encryption). 0 or -ENOMEM. */
+static int recode(zm_conn *conn)
+{
+    zm_outq *q = &conn->peer->out;
+    size_t at = 0, end = q->bytes - q->partial;
+    conn->recoded_size = conn->recoded_sent = 0;
+    while (at < end && conn->recoded_size < RECODE_BYTES) {
+        uint8_t header[ZM_FRAME_HEADER_MAX];
+        zm_outq_peek(q, at, header, sizeof header);
+        size_t header_size = 2, size = header[1];
+        if (header[0] & ZM_FRAME_LONG) {
+            uint64_t big;
+            memcpy(&big, header + 1, 8);
+            size = (size_t) __builtin_bswap64(big);
+            header_size = 9;
+        }
+        uint8_t *body = zm_alloc(size);
+        size_t bound = conn->recoded_size + zm_session_frame_bound(&conn->session, size);
+        if (body && bound > conn->recoded_capacity) {
+            uint8_t *recoded = zm_realloc(conn->recoded, bound);
+            if (recoded) {
+                conn->recoded = recoded;
+                conn->recoded_capacity = bound;
+            } else {
+                zm_free(body);
+                body = NULL;
+            }
+        }
+        if (!body)
+            return -ENOMEM;
+        zm_outq_peek(q, at + header_size, body, size);
+        conn->recoded_size += zm_session_frame(&conn->session, conn->recoded + conn->recoded_size,
+                                               header[0] & ZM_FRAME_MORE, body, size);
+        zm_free(body);
+        at += header_size + size;
+    }
+    conn->recoded_from = at;
+    return 0;
+}
+
+/* Vectors for what leaves next. Control bytes go at message boundaries only, so while one message is
+ * half sent and control bytes wait, no more than the rest of that message is taken. */
+static int gather(zm_conn *conn)
+{
+    int n = 0;
+    zm_outq *q = conn->peer && conn->active ? &conn->peer->out : NULL;
+    bool boundary = !q || (q->sent_of_first == 0 && conn->recoded_sent == conn->recoded_size);
+    conn->sending_control = conn->sending_queue = 0;
+    if (conn->flying_sent == conn->flying_size && conn->control_size && boundary) {
+        zm_free(conn->flying);
+        conn->flying = conn->control;
+        conn->flying_size = conn->control_size;
+        conn->flying_sent = 0;
+        conn->control = NULL;
+        conn->control_size = conn->control_capacity = 0;
+    }
+    if (conn->flying_sent < conn->flying_size) {
+        conn->sending_control = conn->flying_size - conn->flying_sent;
+        conn->vectors[n++] = (struct iovec){conn->flying + conn->flying_sent, conn->sending_control};
+    }
+    if (!q)
+        return n;
+    if (conn->raw || conn->session.plain_framing) {
+        size_t limit = conn->control_size && !boundary ? q->lengths[q->first] - q->sent_of_first
+                                                       : SIZE_MAX;
+        n += zm_outq_vectors(q, conn->vectors + n, ZM_VECTORS_MAX - n, limit, &conn->sending_queue);
+        q->submitted = conn->sending_queue;
+        return n;
+    }
+    if (conn->recoded_sent == conn->recoded_size) {
+        conn->recoded_from = conn->recoded_size = conn->recoded_sent = 0;
+        if (!zm_outq_waiting(q))
+            return n;
+        if (recode(conn) < 0)
+            return -ENOMEM;
+        q->submitted = conn->recoded_from;
+    }
+    conn->sending_queue = conn->recoded_size - conn->recoded_sent;
+    conn->vectors[n++] = (struct iovec){conn->recoded + conn->recoded_sent, conn->sending_queue};
+    return n;
+}
+
+void zm_conn_flush_locked(zm_conn *conn)
+{
+    if (conn->dirty) {
+        conn->dirty = false;
+        zm_list_remove(&conn->dirty_link);
+    }
+    if (conn->send_op.in_flight || conn->closing)
+        return;
+    int n = gather(conn);
+    if (n < 0) {
+        broke(conn, ENOMEM);
+        return;
+    }
+    if (n == 0) {
+        if (conn->lingering && all_sent(conn))
+            zm_conn_close_locked(conn);
+        return;
+    }
+    conn->header = (struct msghdr){.msg_iov = conn->vectors, .msg_iovlen = (size_t) n};
+    zm_driver_send(conn->socket->driver, &conn->send_op, conn->fd, &conn->header);
+}
+
+void zm_conn_sent_locked(zm_conn *conn, int32_t res)
+{
+    zm_socket *s = conn->socket;
+    zm_peer *peer = conn->peer;
+    if (peer)
+        peer->out.submitted = 0;
+    if (conn->closing) {
+        free_if_done(conn);
+        return;
+    }
+    if (res == -ECANCELED || res == -EINTR || res == -EAGAIN) {
+        if (peer && conn->recoded_size)
+            peer->out.submitted = conn->recoded_from;
+        zm_conn_dirty_locked(conn);
+        return;
+    }
+    if (res < 0) {
+        broke(conn, -res);
+        return;
+    }
+    size_t sent = (size_t) res;
+    s->stats.bytes_sent += sent;
+    size_t control = sent < conn->sending_control ? sent : conn->sending_control;
+    conn->flying_sent += control;
+    if (conn->flying_sent == conn->flying_size && conn->flying) {
+        zm_free(conn->flying);
+        conn->flying = NULL;
+        conn->flying_size = conn->flying_sent = 0;
+    }
+    sent -= control;
+    if (peer && conn->recoded_size) {
+        conn->recoded_sent += sent;
+        bool done = conn->recoded_sent == conn->recoded_size;
+        if (done)
+            zm_outq_consume(&peer->out, conn->recoded_from);
+        else
+            peer->out.submitted = conn->recoded_from;
+    } else if (peer && sent) {
+        zm_outq_consume(&peer->out, sent);
+    }
+    if (peer && !conn->lingering)
+        zm_peer_drained_locked(peer);
+    if (conn->control_size || conn->flying_size || (peer && zm_outq_waiting(&peer->out))
+        || conn->recoded_sent < conn->recoded_size)
+        zm_conn_dirty_locked(conn);
+    else if (conn->lingering)
+        zm_conn_close_locked(conn);
+}
+
+/* --- timers --------------------------------------------------------------------------------------------- */
+
+static void send_ping(zm_conn *conn, const zm_options *o)
+{
+    zm_session *session = &conn->session;
+    uint8_t *out = zm_alloc(32 + zm_session_frame_bound(session, 32));
+    if (!out)
+        return;
+    size_t n = zm_session_ping(session, out, (uint32_t) o->heartbeat_ttl_ds * 100);
+    zm_conn_control_locked(conn, out, n);
+    zm_free(out);
+    set_timer(conn, &conn->heartbeat, o->heartbeat_ivl_ms);
+    int timeout = o->heartbeat_timeout_ms < 0 ? o->heartbeat_ivl_ms : o->heartbeat_timeout_ms;
+    if (timeout > 0 && !conn->silence.position)
+        set_timer(conn, &conn->silence, timeout);
+}
+
+void zm_conn_timer_locked(zm_conn *conn, zm_timer *timer)
+{
+    if (conn->closing)
+        return;
+    if (conn->lingering)
+        zm_conn_close_locked(conn); /* LINGER is over */
+    else if (timer == &conn->heartbeat)
+        send_ping(conn, &conn->endpoint->options);
+    else if (timer == &conn->handshake)
+        broke(conn, EAGAIN);
+    else
+        broke(conn, ETIMEDOUT);
+}

@@ -1,0 +1,241 @@
+/* Contexts: the sockets that share inproc names and keepers, and end together. */
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { SOCKET_LIMIT = 65535, MESSAGE_BYTES = 64 };
+
+enum context_option {
+    IO_THREADS = 1, MAX_SOCKETS = 2, SOCKET_LIMIT_OR_THREAD_PRIORITY = 3, THREAD_SCHED_POLICY = 4,
+    MAX_MSGSZ = 5, MSG_T_SIZE = 6, THREAD_AFFINITY_CPU_ADD = 7, THREAD_AFFINITY_CPU_REMOVE = 8,
+    THREAD_NAME_PREFIX = 9, ZERO_COPY_RECV = 10, IPV6 = 42, BLOCKY = 70
+};
+
+int64_t zm_context_new(int io_threads)
+{
+    if (io_threads < 0)
+        return -EINVAL;
+    zm_context *context = zm_context_slot_take();
+    if (!context)
+        return -ENOMEM;
+    zm_lock_take(&context->lock);
+    atomic_store(&context->ended, false);
+    atomic_store(&context->socket_count, 0);
+    zm_list_init(&context->sockets);
+    zm_list_init(&context->waiting);
+    zm_list_init(&context->names);
+    context->io_threads = io_threads < ZM_KEEPERS_MAX ? io_threads : ZM_KEEPERS_MAX;
+    context->max_sockets = 1023;
+    context->max_msg_size = INT32_MAX;
+    context->thread_priority = context->thread_policy = -1;
+    context->zero_copy = 1;
+    context->blocky = true;
+    context->ipv6 = false;
+    context->thread_prefix[0] = 0;
+    memset(context->keepers, 0, sizeof context->keepers);
+    memset(context->cpus, 0, sizeof context->cpus);
+    context->next_keeper = 0;
+    atomic_store(&context->generation, zm_generation_new());
+    atomic_fetch_add(&zm_live_contexts, 1);
+    int64_t handle = zm_context_handle(context);
+    zm_lock_give(&context->lock);
+    return handle;
+}
+
+/* Every call on a socket of the context answers ETERM from now on, blocked ones too. */
+static void end_locked(zm_context *context)
+{
+    atomic_store(&context->ended, true);
+    ZM_LIST_EACH (node, &context->sockets)
+        zm_socket_poke(ZM_CONTAINER(node, zm_socket, in_context));
+    /* Connects that never met their bind do not hold the end up (S-35). */
+    zm_inproc_forget_waiting(context);
+}
+
+int zm_context_shutdown(int64_t handle)
+{
+    zm_context *context = zm_context_lock(handle);
+    if (!context)
+        return -EFAULT;
+    end_locked(context);
+    zm_lock_give(&context->lock);
+    return 0;
+}
+
+int zm_context_term(int64_t handle, int timeout_ms)
+{
+    int64_t deadline = zm_deadline_ms(timeout_ms);
+    zm_context *context = zm_context_lock(handle);
+    if (!context)
+        return -EFAULT;
+    end_locked(context);
+    zm_lock_give(&context->lock);
+    for (;;) {
+        uint32_t count = atomic_load(&context->socket_count);
+        if (!count)
+            break;
+        int rc = zm_futex_wait(&context->socket_count, count, deadline);
+        if (rc < 0)
+            return rc;
+    }
+    context = zm_context_lock(handle);
+    if (!context)
+        return -EFAULT; /* another thread's term() came first */
+    atomic_store(&context->generation, 0);
+    zm_lock_give(&context->lock);
+    for (int i = 0; i < ZM_KEEPERS_MAX; i++)
+        if (context->keepers[i])
+            zm_keeper_free(context->keepers[i]);
+    atomic_fetch_sub(&zm_live_contexts, 1);
+    zm_context_slot_give(context);
+    return 0;
+}
+
+void zm_context_socket_gone(zm_context *context)
+{
+    /* The last touch: term() may free everything as soon as the count is 0. The word itself stays
+     * valid, since slots do. */
+    atomic_fetch_sub(&context->socket_count, 1);
+    zm_futex_wake(&context->socket_count, 1 << 20);
+}
+
+int zm_context_set(int64_t handle, int option, int value)
+{
+    zm_context *context = zm_context_lock(handle);
+    if (!context)
+        return -EFAULT;
+    int rc = value < 0 ? -EINVAL : 0;
+    if (rc == 0)
+        switch (option) {
+        case IO_THREADS:
+            context->io_threads = value < ZM_KEEPERS_MAX ? value : ZM_KEEPERS_MAX;
+            break;
+        case MAX_SOCKETS:
+            if (value < 1)
+                rc = -EINVAL;
+            else
+                context->max_sockets = value;
+            break;
+        case SOCKET_LIMIT_OR_THREAD_PRIORITY:
+            context->thread_priority = value;
+            break;
+        case THREAD_SCHED_POLICY:
+            context->thread_policy = value;
+            break;
+        case MAX_MSGSZ:
+            context->max_msg_size = value;
+            break;
+        case THREAD_AFFINITY_CPU_ADD:
+        case THREAD_AFFINITY_CPU_REMOVE: {
+            bool add = option == THREAD_AFFINITY_CPU_ADD;
+            if (value >= ZM_CPUS_MAX || (!add && !context->cpus[value]))
+                rc = -EINVAL;
+            else
+                context->cpus[value] = add;
+            break;
+        }
+        case THREAD_NAME_PREFIX:
+            snprintf(context->thread_prefix, sizeof context->thread_prefix, "%d", value);
+            break;
+        case ZERO_COPY_RECV:
+            context->zero_copy = value != 0;
+            break;
+        case IPV6:
+            context->ipv6 = value != 0;
+            break;
+        case BLOCKY:
+            context->blocky = value != 0;
+            break;
+        default:
+            rc = -EINVAL;
+        }
+    zm_lock_give(&context->lock);
+    return rc;
+}
+
+int zm_context_get(int64_t handle, int option, int *out_value)
+{
+    zm_context *context = zm_context_lock(handle);
+    if (!context)
+        return -EFAULT;
+    int rc = 0;
+    switch (option) {
+    case IO_THREADS:
+        *out_value = context->io_threads;
+        break;
+    case MAX_SOCKETS:
+        *out_value = context->max_sockets;
+        break;
+    case SOCKET_LIMIT_OR_THREAD_PRIORITY:
+        *out_value = SOCKET_LIMIT;
+        break;
+    case THREAD_SCHED_POLICY:
+        *out_value = context->thread_policy;
+        break;
+    case MAX_MSGSZ:
+        *out_value = context->max_msg_size;
+        break;
+    case MSG_T_SIZE:
+        *out_value = MESSAGE_BYTES;
+        break;
+    case THREAD_NAME_PREFIX: {
+        int number = 0;
+        sscanf(context->thread_prefix, "%d", &number);
+        *out_value = number;
+        break;
+    }
+    case ZERO_COPY_RECV:
+        *out_value = context->zero_copy;
+        break;
+    case IPV6:
+        *out_value = context->ipv6;
+        break;
+    case BLOCKY:
+        *out_value = context->blocky;
+        break;
+    default:
+        rc = -EINVAL;
+    }
+    zm_lock_give(&context->lock);
+    return rc;
+}
+
+int zm_context_keeper_locked(zm_context *context, zm_keeper **out_keeper)
+{
+    if (context->io_threads == 0)
+        return -EMTHREAD;
+    uint32_t i = context->next_keeper++ % (uint32_t) context->io_threads;
+    int rc = context->keepers[i] ? 0 : zm_keeper_new(context, &context->keepers[i]);
+    *out_keeper = context->keepers[i];
+    return rc;
+}
+
+int zm_context_holders(int64_t handle, char *out, size_t size)
+{
+    zm_context *context = zm_context_lock(handle);
+    if (!context)
+        return -EFAULT;
+    size_t at = 0;
+    ZM_LIST_EACH (node, &context->sockets) {
+        zm_socket *s = ZM_CONTAINER(node, zm_socket, in_context);
+        /* Locks are taken the other way round elsewhere, so only if it is free. */
+        if (!zm_lock_try(&s->lock))
+            continue;
+        uint64_t queued = 0;
+        ZM_LIST_EACH (p, &s->peers)
+            queued += ZM_CONTAINER(p, zm_peer, link)->out.count;
+        const char *name = zm_socket_type_name(s->type);
+        int n = snprintf(out + at, size - at, "%s endpoint=%s state=%s queued=%llu\n",
+                         name ? name : "STREAM", s->last_endpoint, s->open ? "open" : "lingering",
+                         (unsigned long long) queued);
+        zm_lock_give(&s->lock);
+        if (n < 0 || (size_t) n >= size - at)
+            break;
+        at += (size_t) n;
+    }
+    if (size)
+        out[at] = 0;
+    zm_lock_give(&context->lock);
+    return (int) at;
+}

@@ -1,0 +1,453 @@
+/* Driving: the one place where a socket's requests are submitted, waited for and taken in, by
+ * whichever thread is at hand: an application thread inside a call, or the keeper. At most one
+ * thread waits in the driver (`driven`); others that want to wait sleep on `seq` until it has
+ * looked. Nobody reaps while another thread waits, so no wake-up can be lost.
+ *
+ * Also here: mail from other threads, and the wake-ups of whoever watches from outside. */
+#include "internal.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum {
+    COMPLETIONS = 64,
+    SPIN_NS = 60 * 1000,        /* a little more than one loopback round trip's work */
+    SPIN_PAYS_NS = 150 * 1000,  /* a wait that ended within this would have been worth a spin */
+    SPIN_CREDIT_MAX = 16,
+    ROUNDS_MAX = 8,             /* completions that are there at once, before others get a turn */
+    PAUSE_NS = 100 * 1000,      /* sends further apart than this are not a burst */
+    FLUSH_BYTES = 64 * 1024,
+    LOOK_GAP_MAX_NS = 1000 * 1000
+};
+
+/* --- mail ---------------------------------------------------------------------------------------- */
+
+void zm_socket_poke(zm_socket *s)
+{
+    atomic_store(&s->attention, 1);
+    /* Pairs with the sleeper: it counts itself first and looks at `attention` after that. */
+    if (atomic_load(&s->sleeping)) {
+        atomic_fetch_add(&s->seq, 1);
+        zm_futex_wake(&s->seq, 1 << 20);
+        zm_driver *driver = atomic_load(&s->wakeable);
+        if (driver)
+            zm_driver_wake(driver);
+    }
+    if (atomic_load(&s->bell_wanted)) {
+        uint64_t one = 1;
+        ssize_t ignored = write(atomic_load(&s->doorbell), &one, sizeof one);
+        (void) ignored; /* a full counter is as loud */
+    }
+}
+
+bool zm_socket_post(zm_socket *s, zm_mail *mail)
+{
+    if (atomic_exchange(&mail->posted, true))
+        return false;
+    zm_mail *head = atomic_load_explicit(&s->mail, memory_order_relaxed);
+    do
+        mail->next = head;
+    while (!atomic_compare_exchange_weak(&s->mail, &head, mail));
+    zm_socket_poke(s);
+    return true;
+}
+
+void zm_mail_take_locked(zm_socket *s)
+{
+    atomic_store(&s->attention, 0);
+    zm_mail *newest = atomic_exchange(&s->mail, NULL), *oldest = NULL;
+    while (newest) {
+        zm_mail *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        zm_mail *mail = oldest;
+        oldest = mail->next;
+        atomic_store(&mail->posted, false);
+        if (mail->kind == ZM_MAIL_LINK)
+            zm_inproc_mail_locked(s, mail->owner, mail->side);
+        else
+            zm_endpoint_resolved_locked(mail->owner);
+    }
+}
+
+/* --- who watches from outside ------------------------------------------------------------------------ */
+
+void zm_socket_ring_locked(zm_socket *s)
+{
+    if (ZM_UNLIKELY(atomic_load_explicit(&s->bell_wanted, memory_order_relaxed))
+        && s->watcher != zm_thread_id()) {
+        uint64_t one = 1;
+        ssize_t ignored = write(atomic_load(&s->doorbell), &one, sizeof one);
+        (void) ignored;
+    }
+}
+
+int zm_socket_doorbell_locked(zm_socket *s)
+{
+    int fd = atomic_load(&s->doorbell);
+    if (fd < 0) {
+        fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (fd < 0)
+            return -errno;
+        zm_fd_own(fd);
+        atomic_store(&s->doorbell, fd);
+    }
+    atomic_store(&s->bell_wanted, true);
+    return fd;
+}
+
+void zm_socket_doorbell_clear_locked(zm_socket *s)
+{
+    int fd = atomic_load(&s->doorbell);
+    uint64_t count;
+    if (fd >= 0) {
+        ssize_t ignored = read(fd, &count, sizeof count);
+        (void) ignored;
+    }
+}
+
+int zm_socket_fd_locked(zm_socket *s)
+{
+    if (s->public_fd >= 0)
+        return s->public_fd;
+    int bell = zm_socket_doorbell_locked(s);
+    if (bell < 0)
+        return bell;
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    struct epoll_event readable = {.events = EPOLLIN};
+    if (epoll_ctl(fd, EPOLL_CTL_ADD, bell, &readable) < 0
+        || (s->driver && epoll_ctl(fd, EPOLL_CTL_ADD, zm_driver_fd(s->driver), &readable) < 0)) {
+        int rc = -errno;
+        close(fd);
+        return rc;
+    }
+    zm_fd_own(fd);
+    s->public_fd = fd;
+    return fd;
+}
+
+int zm_socket_fd_extend_locked(zm_socket *s)
+{
+    struct epoll_event readable = {.events = EPOLLIN};
+    return epoll_ctl(s->public_fd, EPOLL_CTL_ADD, zm_driver_fd(s->driver), &readable) < 0 ? -errno
+                                                                                         : 0;
+}
+
+/* --- completions -------------------------------------------------------------------------------------- */
+
+static void dispatch(const zm_completion *done)
+{
+    switch (done->op->kind) {
+    case ZM_OP_RECV:
+        zm_conn_received_locked(done->op->owner, done->res);
+        break;
+    case ZM_OP_SEND:
+        zm_conn_sent_locked(done->op->owner, done->res);
+        break;
+    default:
+        zm_endpoint_completed_locked(done->op->owner, done->res);
+        break;
+    }
+}
+
+/* Takes in what is complete. Returns how many. Not while another thread waits in the driver. */
+static int reap(zm_socket *s)
+{
+    zm_completion done[COMPLETIONS];
+    int total = 0, n;
+    do {
+        n = zm_driver_reap(s->driver, done, COMPLETIONS);
+        for (int i = 0; i < n; i++)
+            dispatch(&done[i]);
+        total += n;
+    } while (n == COMPLETIONS && total < COMPLETIONS * ROUNDS_MAX);
+    return total;
+}
+
+static void flush_dirty(zm_socket *s)
+{
+    if (zm_list_empty(&s->dirty))
+        return;
+    zm_list work;
+    /* A list of its own: a flush may put its connection back. */
+    work = s->dirty;
+    work.next->prev = work.prev->next = &work;
+    zm_list_init(&s->dirty);
+    while (!zm_list_empty(&work))
+        zm_conn_flush_locked(ZM_CONTAINER(work.next, zm_conn, dirty_link));
+}
+
+static void arm_hungry(zm_socket *s)
+{
+    while (!zm_list_empty(&s->hungry)) {
+        zm_conn *conn = ZM_CONTAINER(s->hungry.next, zm_conn, hungry_link);
+        zm_conn_arm_locked(conn);
+    }
+    uint32_t me = zm_thread_id();
+    if (s->arm_thread != me)
+        s->arm_thread = s->arm_thread == ZM_NO_THREAD ? me : 0;
+}
+
+static void run_timers(zm_socket *s)
+{
+    if (!s->timers.count)
+        return;
+    int64_t now = zm_now_ns();
+    zm_timer *timer;
+    while ((timer = zm_timers_due(&s->timers, now))) {
+        if (timer->kind == ZM_TIMER_CONN)
+            zm_conn_timer_locked(timer->owner, timer);
+        else
+            zm_endpoint_timer_locked(timer->owner, timer);
+    }
+}
+
+/* Starts all that can be started. */
+static void start(zm_socket *s)
+{
+    arm_hungry(s);
+    flush_dirty(s);
+}
+
+void zm_drive_once_locked(zm_socket *s)
+{
+    if (atomic_load_explicit(&s->attention, memory_order_acquire))
+        zm_mail_take_locked(s);
+    if (!s->driver) {
+        zm_peers_bury_locked(s);
+        return;
+    }
+    run_timers(s);
+    s->burst = s->sent_since_wait = false;
+    if (s->driven) {
+        start(s);
+        zm_driver_submit(s->driver);
+        return;
+    }
+    int rounds = 0;
+    do {
+        start(s);
+        zm_driver_submit(s->driver);
+    } while (reap(s) && ++rounds < ROUNDS_MAX);
+    zm_peers_bury_locked(s);
+}
+
+void zm_socket_flush_locked(zm_socket *s)
+{
+    if (!s->driver)
+        return;
+    flush_dirty(s);
+    zm_driver_submit(s->driver);
+    if (!s->driven && zm_driver_ready(s->driver))
+        reap(s);
+    s->flushed_ns = zm_now_ns();
+}
+
+/* Armed receives complete in the thread that armed them; one that is about to sleep takes them
+ * over, or each message would wake another thread first. */
+static void take_over_receives(zm_socket *s)
+{
+    uint32_t me = zm_thread_id();
+    if (s->arm_thread == me)
+        return;
+    ZM_LIST_EACH (node, &s->conns) {
+        zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
+        if (conn->recv_op.in_flight && conn->recv_op.thread != me && !conn->moving) {
+            conn->moving = true;
+            zm_driver_cancel(s->driver, &conn->recv_op);
+        }
+    }
+    s->arm_thread = me;
+}
+
+static int follow(zm_socket *s, int64_t deadline_ns)
+{
+    uint32_t seen = atomic_load(&s->seq);
+    atomic_fetch_add(&s->sleeping, 1);
+    int rc = 0;
+    if (!atomic_load(&s->attention)) {
+        s->followers++;
+        zm_lock_give(&s->lock);
+        rc = zm_futex_wait(&s->seq, seen, deadline_ns);
+        zm_lock_take(&s->lock);
+        s->followers--;
+    }
+    atomic_fetch_sub(&s->sleeping, 1);
+    return rc == -ETIMEDOUT ? -EAGAIN : rc;
+}
+
+void zm_drive_wake_followers_locked(zm_socket *s)
+{
+    if (s->pollers) {
+        uint64_t one = 1;
+        ssize_t ignored = write(atomic_load(&s->doorbell), &one, sizeof one);
+        (void) ignored;
+    }
+    if (!s->followers)
+        return;
+    atomic_fetch_add(&s->seq, 1);
+    zm_futex_wake(&s->seq, 1 << 20);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    if (a < 0)
+        return b;
+    return b < 0 || a < b ? a : b;
+}
+
+/* The caller leaves the kernel to `s` alone until zm_drive_leave_locked(). */
+void zm_drive_take_locked(zm_socket *s)
+{
+    ZM_ASSERT(!s->driven);
+    take_over_receives(s);
+    start(s);
+    s->driven = true;
+    s->burst = s->sent_since_wait = false;
+    atomic_store(&s->wakeable, s->driver);
+    atomic_fetch_add(&s->sleeping, 1);
+}
+
+void zm_drive_leave_locked(zm_socket *s)
+{
+    atomic_fetch_sub(&s->sleeping, 1);
+    atomic_store(&s->wakeable, NULL);
+    s->driven = false;
+    reap(s);
+    if (atomic_load(&s->attention))
+        zm_mail_take_locked(s);
+    run_timers(s);
+    zm_peers_bury_locked(s);
+    zm_drive_wake_followers_locked(s);
+    zm_keeper_resume_locked(s);
+}
+
+static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
+{
+    zm_drive_take_locked(s);
+    int rc = 0;
+    /* Mail that came before `sleeping` was counted did not wake anybody. */
+    if (!atomic_load(&s->attention)) {
+        int64_t spin = s->spin_credit > 0 && zm_spin_allowed() ? SPIN_NS : 0;
+        int64_t began = zm_now_ns();
+        s->waiting_since = began;
+        zm_driver_wait_prepare(s->driver);
+        zm_lock_give(&s->lock);
+        rc = zm_driver_wait(s->driver, earlier(deadline_ns, zm_timers_next(&s->timers)), spin);
+        zm_lock_take(&s->lock);
+        int64_t now = zm_now_ns();
+        if (rc == 0 && now - began < SPIN_PAYS_NS)
+            s->spin_credit += s->spin_credit < SPIN_CREDIT_MAX;
+        else if (s->spin_credit > 0)
+            s->spin_credit -= s->spin_credit > 4 ? 4 : s->spin_credit;
+        atomic_store(&s->driven_ns, now);
+        if (rc == -ETIMEDOUT)
+            rc = deadline_ns >= 0 && now >= deadline_ns ? -EAGAIN : 0;
+    } else {
+        zm_driver_submit(s->driver);
+    }
+    zm_drive_leave_locked(s);
+    return rc;
+}
+
+int zm_drive_locked(zm_socket *s, int64_t deadline_ns)
+{
+    if (!s->driver || s->driven) {
+        if (s->driver) {
+            start(s);
+            zm_driver_submit(s->driver);
+        }
+        return follow(s, deadline_ns);
+    }
+    return wait_in_driver(s, deadline_ns);
+}
+
+int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns)
+{
+    bool waited = false;
+    for (;;) {
+        int rc = zm_socket_enter_locked(s);
+        if (rc < 0)
+            return rc;
+        bool able = event == ZM_POLLIN ? s->pattern->can_recv(s) : s->pattern->can_send(s);
+        if (able)
+            return 0;
+        if (!waited) {
+            /* What is there already is found without sleeping. */
+            run_timers(s);
+            zm_peers_bury_locked(s);
+        }
+        if (deadline_ns >= 0 && zm_now_ns() >= deadline_ns) {
+            zm_drive_once_locked(s);
+            able = event == ZM_POLLIN ? s->pattern->can_recv(s) : s->pattern->can_send(s);
+            return able ? 0 : -EAGAIN;
+        }
+        waited = true;
+        rc = zm_drive_locked(s, deadline_ns);
+        if (rc == -EINTR) {
+            able = event == ZM_POLLIN ? s->pattern->can_recv(s) : s->pattern->can_send(s);
+            return able ? 0 : -EINTR;
+        }
+        /* -EAGAIN: once more round, the last look decides. */
+    }
+}
+
+/* --- flushing by itself ----------------------------------------------------------------------------------- */
+
+int zm_socket_sent_locked(zm_socket *s)
+{
+    if (zm_list_empty(&s->dirty))
+        return 0;
+    zm_conn *newest = ZM_CONTAINER(s->dirty.prev, zm_conn, dirty_link);
+    if (s->burst) {
+        /* A full buffer leaves at once; what is in flight already takes the rest with it. */
+        return newest->peer && zm_outq_waiting(&newest->peer->out) >= FLUSH_BYTES
+                       && !newest->send_op.in_flight
+                   ? ZM_SEND_FLUSH
+                   : 0;
+    }
+    int64_t now = zm_now_ns();
+    if (!s->sent_since_wait && !s->pattern->can_recv(s)) {
+        s->sent_since_wait = true;
+        s->flushed_ns = now;
+        return ZM_SEND_FLUSH;
+    }
+    if (s->sent_since_wait && now - s->flushed_ns > PAUSE_NS) {
+        s->flushed_ns = now;
+        return ZM_SEND_FLUSH;
+    }
+    s->burst = true;
+    s->sent_since_wait = true;
+    s->flushed_ns = now;
+    zm_keeper_look(s, now + s->look_gap);
+    return 0;
+}
+
+/* The keeper's look at a burst: sends what has waited long enough, and comes back as long as the
+ * burst lasts. Returns when to look again; ZM_FOREVER: it is over. */
+int64_t zm_drive_burst_locked(zm_socket *s, int64_t now)
+{
+    if (!s->burst)
+        return ZM_FOREVER;
+    if (zm_list_empty(&s->dirty)) {
+        s->burst = false;
+        s->look_gap = ZM_LOOK_GAP_FIRST_NS;
+        return ZM_FOREVER;
+    }
+    if (now - s->flushed_ns < s->look_gap) {
+        /* The application flushes by itself: it is in full swing, so look less often. */
+        if (s->look_gap < LOOK_GAP_MAX_NS)
+            s->look_gap *= 2;
+        return s->flushed_ns + s->look_gap;
+    }
+    zm_socket_flush_locked(s);
+    s->look_gap = ZM_LOOK_GAP_FIRST_NS * 4;
+    return now + s->look_gap;
+}

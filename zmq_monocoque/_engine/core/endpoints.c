@@ -1,0 +1,589 @@
+/* Endpoints: what bind() and connect() made. A listener accepts; a connecter connects, and again
+ * after every loss, until it is told or decides to stop. */
+#include "internal.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { ACCEPT_PAUSE_MS = 100 }; /* after "out of descriptors": the kernel would answer at once again */
+
+/* A name that is being looked up on a thread of its own. Freed by whoever comes last: the mail that
+ * tells the result, or, when the endpoint went first, the thread. */
+struct zm_resolution {
+    zm_lock lock;
+    zm_mail mail;
+    zm_socket *socket;
+    zm_endpoint *endpoint; /* NULL: nobody waits any more */
+    zm_address address;
+    bool ipv6, finished;
+    int result;
+};
+
+static void start_connect(zm_endpoint *ep);
+static void start_accept(zm_endpoint *ep);
+
+/* --- life -------------------------------------------------------------------------------------------- */
+
+zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
+                                    const zm_address *address)
+{
+    zm_endpoint *ep = zm_calloc(sizeof *ep);
+    if (!ep)
+        return NULL;
+    ep->socket = s;
+    ep->kind = kind;
+    ep->address = *address;
+    ep->fd = -1;
+    ep->op = (zm_op){.kind = kind == ZM_LISTENER ? ZM_OP_ACCEPT : ZM_OP_CONNECT, .owner = ep};
+    ep->retry = (zm_timer){.kind = ZM_TIMER_ENDPOINT, .owner = ep};
+    ep->timeout = ep->linger = ep->retry;
+    memcpy(ep->text, address->text, sizeof ep->text);
+    if (zm_options_copy(&ep->options, &s->options) < 0) {
+        zm_free(ep);
+        return NULL;
+    }
+    if (zm_timers_reserve(&s->timers, 3) < 0) {
+        zm_options_fini(&ep->options);
+        zm_free(ep);
+        return NULL;
+    }
+    zm_list_append(&s->endpoints, &ep->link);
+    return ep;
+}
+
+void zm_endpoint_free_locked(zm_endpoint *ep)
+{
+    zm_socket *s = ep->socket;
+    zm_timer_stop(&s->timers, &ep->retry);
+    zm_timer_stop(&s->timers, &ep->timeout);
+    zm_timer_stop(&s->timers, &ep->linger);
+    s->timers.capacity -= 3;
+    zm_list_remove(&ep->link);
+    zm_options_fini(&ep->options);
+    zm_free(ep->wanted_id);
+    zm_free(ep);
+}
+
+static void resolution_drop(zm_endpoint *ep)
+{
+    struct zm_resolution *r = ep->resolution;
+    if (!r)
+        return;
+    /* A result that is on its way frees it; otherwise the thread does. */
+    zm_lock_take(&r->lock);
+    r->endpoint = NULL;
+    zm_lock_give(&r->lock);
+    ep->resolution = NULL;
+}
+
+static void free_if_done(zm_endpoint *ep)
+{
+    if (!ep->closing || ep->op.in_flight)
+        return;
+    if (ep->fd >= 0) {
+        zm_monitor_event(ep->socket, ZM_CLOSED, (uint32_t) ep->fd, ep->text);
+        zm_fd_close(ep->fd);
+    }
+    if (ep->directory[0])
+        zm_listener_remove_files(ep->text, ep->directory);
+    zm_endpoint_free_locked(ep);
+}
+
+void zm_endpoint_close_locked(zm_endpoint *ep)
+{
+    zm_socket *s = ep->socket;
+    if (ep->closing)
+        return;
+    ep->closing = true;
+    resolution_drop(ep);
+    zm_timer_stop(&s->timers, &ep->retry);
+    zm_timer_stop(&s->timers, &ep->timeout);
+    zm_timer_stop(&s->timers, &ep->linger);
+    if (ep->peer) {
+        ep->peer->endpoint = NULL;
+        ep->peer = NULL;
+    }
+    if (ep->op.in_flight)
+        zm_driver_cancel(s->driver, &ep->op);
+    free_if_done(ep);
+}
+
+/* --- bind -------------------------------------------------------------------------------------------- */
+
+static int listen_locked(zm_socket *s, const zm_address *address)
+{
+    int rc = zm_socket_need_driver_locked(s);
+    if (rc < 0)
+        return rc;
+    zm_endpoint *ep = zm_endpoint_new_locked(s, ZM_LISTENER, address);
+    if (!ep)
+        return -ENOMEM;
+    rc = zm_listener_open(address, &ep->options.tuning, ep->options.use_fd, &ep->fd, ep->text,
+                          ep->directory);
+    if (rc < 0) {
+        zm_monitor_event(s, ZM_CLOSED, (uint32_t) -1, "");
+        zm_monitor_event(s, ZM_BIND_FAILED, (uint32_t) -rc, address->name);
+        zm_endpoint_free_locked(ep);
+        return rc;
+    }
+    memcpy(s->last_endpoint, ep->text, sizeof s->last_endpoint);
+    zm_monitor_event(s, ZM_LISTENING, (uint32_t) ep->fd, ep->text);
+    start_accept(ep);
+    return 0;
+}
+
+static void start_accept(zm_endpoint *ep)
+{
+    if (!ep->op.in_flight && !ep->closing)
+        zm_driver_accept(ep->socket->driver, &ep->op, ep->fd);
+}
+
+static bool in_list(const int32_t *list, size_t count, int32_t value)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i] == value)
+            return true;
+    return false;
+}
+
+static bool may_connect(const zm_endpoint *ep, int fd)
+{
+    const zm_options *o = &ep->options;
+    if (ep->address.transport == ZM_TCP) {
+        for (size_t i = 0; i < o->tcp_filter_count; i++)
+            if (zm_cidr_match(&o->tcp_filters[i], fd))
+                return true;
+        return o->tcp_filter_count == 0;
+    }
+    if (!o->ipc_uid_count && !o->ipc_gid_count && !o->ipc_pid_count)
+        return true;
+    char text[128];
+    int uid, gid, pid;
+    zm_peer_address(fd, ZM_IPC, text, sizeof text);
+    if (sscanf(text, "localhost:%d:%d:%d", &uid, &gid, &pid) != 3)
+        return false;
+    return in_list(o->ipc_uids, o->ipc_uid_count, uid) || in_list(o->ipc_gids, o->ipc_gid_count, gid)
+           || in_list(o->ipc_pids, o->ipc_pid_count, pid);
+}
+
+static void accepted(zm_endpoint *ep, int32_t res)
+{
+    zm_socket *s = ep->socket;
+    if (res >= 0) {
+        if (!may_connect(ep, res)) {
+            zm_fd_close(res);
+            zm_monitor_event(s, ZM_ACCEPT_FAILED, EACCES, ep->text);
+        } else {
+            zm_monitor_event(s, ZM_ACCEPTED, (uint32_t) res, ep->text);
+            int rc = zm_conn_open_locked(s, ep, ep->address.transport, res, false);
+            if (rc < 0)
+                zm_monitor_event(s, ZM_ACCEPT_FAILED, (uint32_t) -rc, ep->text);
+        }
+    } else if (res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM) {
+        zm_monitor_event(s, ZM_ACCEPT_FAILED, (uint32_t) -res, ep->text);
+        zm_timer_set(&s->timers, &ep->retry, zm_now_ns() + ACCEPT_PAUSE_MS * ZM_MS);
+        return;
+    }
+    start_accept(ep);
+}
+
+/* --- connect ----------------------------------------------------------------------------------------- */
+
+static bool single_connect(int type)
+{
+    return type == ZM_DEALER || type == ZM_SUB || type == ZM_PUB || type == ZM_REQ;
+}
+
+static int connect_locked(zm_socket *s, const zm_address *address)
+{
+    if (single_connect(s->type))
+        ZM_LIST_EACH (node, &s->endpoints) {
+            zm_endpoint *other = ZM_CONTAINER(node, zm_endpoint, link);
+            if (other->kind == ZM_CONNECTER && !other->closing && !strcmp(other->text, address->text))
+                return 0;
+        }
+    int rc = zm_socket_need_driver_locked(s);
+    if (rc < 0)
+        return rc;
+    zm_bytes *wanted = &s->options.connect_routing_id;
+    if (wanted->size && zm_router_table_find(&s->routes, wanted->data, wanted->size))
+        return -EINVAL;
+    zm_endpoint *ep = zm_endpoint_new_locked(s, ZM_CONNECTER, address);
+    if (!ep)
+        return -ENOMEM;
+    ep->wanted_id = wanted->data;
+    ep->wanted_id_size = wanted->size;
+    *wanted = (zm_bytes){0};
+    if (!ep->options.immediate) {
+        ep->peer = zm_peer_new_locked(s);
+        if (!ep->peer) {
+            zm_endpoint_free_locked(ep);
+            return -ENOMEM;
+        }
+        ep->peer->endpoint = ep;
+        ep->peer->conflate = ep->options.conflate;
+        ep->peer->raw = zm_endpoint_is_raw(ep);
+        zm_endpoint_give_id(ep, ep->peer);
+        zm_peer_attach_locked(ep->peer);
+    }
+    memcpy(s->last_endpoint, ep->text, sizeof s->last_endpoint);
+    start_connect(ep);
+    return 0;
+}
+
+bool zm_endpoint_is_raw(const zm_endpoint *ep)
+{
+    return ep->socket->type == ZM_STREAM || ep->options.router_raw;
+}
+
+void zm_endpoint_give_id(zm_endpoint *ep, zm_peer *peer)
+{
+    peer->wanted_id = ep->wanted_id;
+    peer->wanted_id_size = ep->wanted_id_size;
+    ep->wanted_id = NULL;
+    ep->wanted_id_size = 0;
+}
+
+/* The endpoint is over for good: nothing is sent or received through it any more. */
+static void give_up(zm_endpoint *ep)
+{
+    zm_peer *peer = ep->peer;
+    if (peer) {
+        peer->endpoint = NULL;
+        ep->peer = NULL;
+        zm_peer_end_locked(peer);
+        zm_socket_ring_locked(ep->socket);
+    }
+    zm_endpoint_close_locked(ep);
+}
+
+static void retry_later(zm_endpoint *ep)
+{
+    zm_socket *s = ep->socket;
+    const zm_options *o = &ep->options;
+    int64_t delay = o->reconnect_ivl_ms;
+    if (o->reconnect_ivl_max_ms > 0) {
+        int shift = ep->attempts < 30 ? ep->attempts : 30;
+        delay <<= shift;
+        if (delay > o->reconnect_ivl_max_ms)
+            delay = o->reconnect_ivl_max_ms;
+        ep->attempts++;
+    } else {
+        uint32_t dice = 0;
+        if (getrandom(&dice, sizeof dice, GRND_NONBLOCK) != sizeof dice)
+            dice = (uint32_t) zm_now_ns();
+        delay += dice % (uint32_t) o->reconnect_ivl_ms;
+    }
+    zm_monitor_event(s, ZM_CONNECT_RETRIED, (uint32_t) delay, ep->text);
+    zm_timer_set(&s->timers, &ep->retry, zm_now_ns() + delay * ZM_MS);
+}
+
+static void *resolve(void *argument)
+{
+    struct zm_resolution *r = argument;
+    int rc = zm_address_resolve(&r->address, r->ipv6);
+    zm_lock_take(&r->lock);
+    r->result = rc;
+    r->finished = true;
+    bool wanted = r->endpoint != NULL;
+    if (wanted)
+        zm_socket_post(r->socket, &r->mail);
+    zm_lock_give(&r->lock);
+    if (!wanted)
+        zm_free(r);
+    atomic_fetch_sub(&zm_live_threads, 1);
+    return NULL;
+}
+
+static int start_resolving(zm_endpoint *ep)
+{
+    struct zm_resolution *r = zm_calloc(sizeof *r);
+    if (!r)
+        return -ENOMEM;
+    r->socket = ep->socket;
+    r->endpoint = ep;
+    r->address = ep->address;
+    r->ipv6 = ep->options.tuning.ipv6;
+    r->mail = (zm_mail){.kind = ZM_MAIL_RESOLVED, .owner = r};
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_t thread;
+    pthread_attr_t detached;
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    atomic_fetch_add(&zm_live_threads, 1);
+    int rc = -pthread_create(&thread, &detached, resolve, r);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&detached);
+    if (rc < 0) {
+        atomic_fetch_sub(&zm_live_threads, 1);
+        zm_free(r);
+        return rc;
+    }
+    ep->resolution = r;
+    return 0;
+}
+
+static void open_connection(zm_endpoint *ep)
+{
+    zm_socket *s = ep->socket;
+    int rc = zm_connecter_open(&ep->address, &ep->options.tuning, &ep->fd);
+    if (rc < 0) {
+        if (ep->options.reconnect_ivl_ms > 0)
+            retry_later(ep);
+        return;
+    }
+    if (ep->address.transport == ZM_TCP)
+        zm_monitor_event(s, ZM_CONNECT_DELAYED, EINPROGRESS, ep->text);
+    ep->timed_out = false;
+    zm_driver_connect(s->driver, &ep->op, ep->fd, (struct sockaddr *) &ep->address.peer,
+                      ep->address.peer_size);
+    if (ep->options.connect_timeout_ms > 0 && ep->address.transport == ZM_TCP)
+        zm_timer_set(&s->timers, &ep->timeout,
+                     zm_now_ns() + ep->options.connect_timeout_ms * ZM_MS);
+}
+
+static void start_connect(zm_endpoint *ep)
+{
+    if (ep->op.in_flight || ep->closing || ep->conn || ep->resolution)
+        return;
+    if (ep->address.resolved)
+        open_connection(ep);
+    else if (start_resolving(ep) < 0 && ep->options.reconnect_ivl_ms > 0)
+        retry_later(ep);
+}
+
+void zm_endpoint_resolved_locked(void *resolution)
+{
+    struct zm_resolution *r = resolution;
+    zm_lock_take(&r->lock); /* waits for the thread to be out of it */
+    zm_endpoint *ep = r->endpoint;
+    zm_lock_give(&r->lock);
+    if (ep) {
+        ep->resolution = NULL;
+        if (r->result == 0) {
+            /* Names are looked up anew at each attempt: only the result is taken. */
+            ep->address.peer = r->address.peer;
+            ep->address.peer_size = r->address.peer_size;
+            open_connection(ep);
+        } else if (ep->options.reconnect_ivl_ms > 0) {
+            retry_later(ep);
+        }
+    }
+    zm_free(r);
+}
+
+static void connected(zm_endpoint *ep, int32_t res)
+{
+    zm_socket *s = ep->socket;
+    int fd = ep->fd;
+    zm_timer_stop(&s->timers, &ep->timeout);
+    ep->fd = -1;
+    if (res == 0) {
+        zm_monitor_event(s, ZM_CONNECTED, (uint32_t) fd, ep->text);
+        ep->attempts = 0;
+        if (zm_conn_open_locked(s, ep, ep->address.transport, fd, true) < 0)
+            retry_later(ep);
+        return;
+    }
+    if (res == -ECANCELED && !ep->timed_out) {
+        zm_fd_close(fd); /* the thread that started it is gone */
+        start_connect(ep);
+        return;
+    }
+    zm_monitor_event(s, ZM_CLOSED, (uint32_t) fd, ep->text);
+    zm_fd_close(fd);
+    if (res == -ECONNREFUSED && ep->options.reconnect_stop & ZM_RECONNECT_STOP_REFUSED)
+        give_up(ep);
+    else if (ep->options.reconnect_ivl_ms > 0)
+        retry_later(ep);
+}
+
+void zm_endpoint_completed_locked(zm_endpoint *ep, int32_t res)
+{
+    if (ep->closing) {
+        if (ep->kind == ZM_LISTENER && res >= 0)
+            zm_fd_close(res);
+        free_if_done(ep);
+    } else if (ep->kind == ZM_LISTENER) {
+        accepted(ep, res);
+    } else {
+        connected(ep, res);
+    }
+}
+
+void zm_endpoint_lost_locked(zm_endpoint *ep, bool reconnect)
+{
+    if (ep->closing)
+        return;
+    bool queued = ep->peer && zm_outq_waiting(&ep->peer->out);
+    if (!reconnect || ep->options.reconnect_ivl_ms <= 0 || (ep->lingering && !queued))
+        give_up(ep);
+    else
+        retry_later(ep);
+}
+
+void zm_endpoint_timer_locked(zm_endpoint *ep, zm_timer *timer)
+{
+    if (timer == &ep->linger) {
+        if (ep->conn)
+            zm_conn_close_locked(ep->conn);
+        give_up(ep);
+    } else if (timer == &ep->timeout) {
+        ep->timed_out = true;
+        if (ep->op.in_flight)
+            zm_driver_cancel(ep->socket->driver, &ep->op);
+    } else if (ep->kind == ZM_LISTENER) {
+        start_accept(ep);
+    } else {
+        start_connect(ep);
+    }
+}
+
+/* --- both -------------------------------------------------------------------------------------------- */
+
+int zm_endpoint_open(int64_t handle, const char *text, bool bind)
+{
+    zm_socket *s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    int rc = zm_socket_enter_locked(s);
+    bool ipv6 = s->options.tuning.ipv6;
+    zm_lock_give(&s->lock);
+    if (rc < 0)
+        return rc;
+    zm_address address;
+    rc = zm_address_parse(text, bind, ipv6, &address); /* may ask a name server */
+    if (rc < 0)
+        return rc;
+    s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    rc = zm_socket_enter_locked(s);
+    if (rc == 0) {
+        if (address.transport == ZM_INPROC)
+            rc = bind ? zm_inproc_bind_locked(s, &address) : zm_inproc_connect_locked(s, &address);
+        else
+            rc = bind ? listen_locked(s, &address) : connect_locked(s, &address);
+    }
+    if (s->driver) {
+        zm_drive_once_locked(s);
+        zm_keeper_resume_locked(s);
+    }
+    zm_lock_give(&s->lock);
+    return rc;
+}
+
+/* Lets go of a connecter, sending what is queued within `linger_ms`. */
+static void linger_connecter(zm_endpoint *ep, int linger_ms)
+{
+    zm_socket *s = ep->socket;
+    zm_peer *peer = ep->peer;
+    zm_conn *conn = ep->conn;
+    if (peer) {
+        zm_peer_rollback(peer);
+        zm_peer_detach_locked(peer);
+    }
+    bool queued = peer && zm_outq_waiting(&peer->out);
+    if (conn && conn->active) {
+        ep->conn = NULL;
+        ep->peer = NULL;
+        zm_conn_linger_locked(conn, linger_ms);
+    } else if (queued && linger_ms != 0) {
+        ep->lingering = true;
+        if (linger_ms > 0)
+            zm_timer_set(&s->timers, &ep->linger, zm_now_ns() + linger_ms * ZM_MS);
+        return;
+    } else if (conn) {
+        zm_conn_close_locked(conn);
+    }
+    peer = ep->peer;
+    zm_endpoint_close_locked(ep);
+    if (peer)
+        zm_peer_free_locked(peer);
+}
+
+static void close_listener(zm_endpoint *ep, int linger_ms)
+{
+    zm_socket *s = ep->socket;
+    /* Its connections go with it (S-32). */
+    ZM_LIST_EACH (node, &s->conns) {
+        zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
+        if (conn->endpoint == ep)
+            zm_conn_linger_locked(conn, linger_ms);
+    }
+    zm_endpoint_close_locked(ep);
+}
+
+static void close_endpoint(zm_endpoint *ep, int linger_ms)
+{
+    if (ep->kind == ZM_LISTENER) {
+        close_listener(ep, linger_ms);
+    } else if (ep->kind == ZM_CONNECTER) {
+        linger_connecter(ep, linger_ms);
+    } else if (ep->kind == ZM_INPROC_BIND) {
+        zm_inproc_unbind_locked(ep->socket, ep->text);
+        zm_endpoint_free_locked(ep);
+    } else {
+        zm_peer *peer = ep->peer;
+        zm_endpoint_free_locked(ep);
+        if (peer) {
+            peer->endpoint = NULL;
+            zm_peer_rollback(peer);
+            zm_peer_free_locked(peer);
+        }
+    }
+}
+
+int zm_endpoint_term(int64_t handle, const char *text)
+{
+    char resolved[ZM_ENDPOINT_MAX] = "";
+    zm_address address;
+    /* A name stands for what it resolves to, a wildcard for nothing (S-31). */
+    int parsed = zm_address_parse(text, false, false, &address);
+    if (parsed == -EPROTONOSUPPORT || (parsed < 0 && !strstr(text, "://")))
+        return parsed;
+    if (parsed == 0 && address.transport == ZM_TCP
+        && (address.resolved || zm_address_resolve(&address, false) == 0))
+        zm_address_format((struct sockaddr *) &address.peer, address.peer_size, resolved,
+                          sizeof resolved);
+    zm_socket *s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    int rc = zm_socket_enter_locked(s);
+    bool found = false;
+    if (rc == 0) {
+        ZM_LIST_EACH (node, &s->endpoints) {
+            zm_endpoint *ep = ZM_CONTAINER(node, zm_endpoint, link);
+            if (ep->closing || ep->lingering)
+                continue;
+            if (!strcmp(ep->text, text) || (resolved[0] && !strcmp(ep->text, resolved))) {
+                found = true;
+                close_endpoint(ep, s->options.linger_ms);
+            }
+        }
+        rc = found ? 0 : -ENOENT;
+    }
+    zm_drive_once_locked(s);
+    zm_keeper_resume_locked(s);
+    zm_lock_give(&s->lock);
+    return rc;
+}
+
+void zm_endpoints_close_locked(zm_socket *s)
+{
+    int linger_ms = s->options.linger_ms;
+    ZM_LIST_EACH (node, &s->endpoints)
+        close_endpoint(ZM_CONTAINER(node, zm_endpoint, link), linger_ms);
+    /* Connections whose listener was closed before linger already; the rest go now. */
+    ZM_LIST_EACH (node, &s->conns) {
+        zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
+        if (!conn->lingering && !conn->closing && !conn->endpoint)
+            zm_conn_close_locked(conn);
+    }
+}

@@ -1,0 +1,505 @@
+/* inproc: two sockets of one context, joined by a link with a queue each way. The writer puts frames
+ * into its queue; the reader takes all complete messages over at once and reads them without a lock.
+ * What the other side is to know comes as mail. */
+#include "internal.h"
+
+#include <string.h>
+
+enum {
+    ARENA_BYTES = 16 * 1024 - 64,
+    SMALL_BYTES = 4096,
+    REPORT_MESSAGES = 256 /* read before the writer is told, at most */
+};
+
+/* What a link needs to know of one of its sockets, as it was at bind() or connect(). */
+typedef struct side_facts {
+    int sndhwm, rcvhwm;
+    bool conflate;
+    size_t routing_id_size;
+    uint8_t routing_id[255];
+} side_facts;
+
+typedef struct zm_inproc_name {
+    zm_list link;
+    zm_socket *socket;
+    side_facts facts;
+    char name[ZM_ENDPOINT_MAX];
+} zm_inproc_name;
+
+static void link_unref(zm_link *taken)
+{
+    if (atomic_fetch_sub(&taken->refs, 1) != 1)
+        return;
+    for (int i = 0; i < 2; i++) {
+        zm_frames_fini(&taken->side[i].out);
+        if (taken->side[i].arena)
+            zm_block_unref(taken->side[i].arena);
+    }
+    zm_free(taken);
+}
+
+static zm_link_side *mine(zm_peer *peer)
+{
+    return &peer->inproc->side[peer->side];
+}
+
+static zm_link_side *other(zm_peer *peer)
+{
+    return &peer->inproc->side[!peer->side];
+}
+
+/* That side is to look at the link. The link is locked, so the socket cannot let go meanwhile; mail
+ * that is under way holds a reference. */
+static void tell(zm_link_side *side)
+{
+    if (!side->socket || side->closed)
+        return;
+    zm_link *link = side->mail.owner;
+    atomic_fetch_add(&link->refs, 1);
+    if (!zm_socket_post(side->socket, &side->mail))
+        atomic_fetch_sub(&link->refs, 1); /* never the last: the caller has the link */
+}
+
+static void note_facts(side_facts *facts, const zm_options *o)
+{
+    facts->sndhwm = o->sndhwm;
+    facts->rcvhwm = o->rcvhwm;
+    facts->conflate = o->conflate;
+    facts->routing_id_size = o->routing_id.size;
+    if (o->routing_id.size)
+        memcpy(facts->routing_id, o->routing_id.data, o->routing_id.size);
+}
+
+static void fill_side(zm_link *link, int i, zm_socket *s, const side_facts *facts)
+{
+    zm_link_side *side = &link->side[i];
+    side->socket = s;
+    side->mail = (zm_mail){.kind = ZM_MAIL_LINK, .side = (uint8_t) i, .owner = link};
+    side->sndhwm = facts->sndhwm;
+    side->rcvhwm = facts->rcvhwm;
+    side->conflate = facts->conflate;
+    side->routing_id_size = facts->routing_id_size;
+    memcpy(side->routing_id, facts->routing_id, facts->routing_id_size);
+    side->idle = true;
+}
+
+static zm_peer *peer_of(zm_socket *s, zm_link *link, int side)
+{
+    zm_peer *peer = zm_peer_new_locked(s);
+    if (!peer)
+        return NULL;
+    peer->inproc = link;
+    peer->side = (uint8_t) side;
+    peer->conflate = s->options.conflate;
+    link->side[side].peer = peer;
+    return peer;
+}
+
+static zm_inproc_name *find_name(zm_context *context, const char *name)
+{
+    ZM_LIST_EACH (node, &context->names) {
+        zm_inproc_name *entry = ZM_CONTAINER(node, zm_inproc_name, link);
+        if (!strcmp(entry->name, name))
+            return entry;
+    }
+    return NULL;
+}
+
+static zm_endpoint *remember(zm_socket *s, zm_endpoint_kind kind, const zm_address *address)
+{
+    zm_endpoint *ep = zm_endpoint_new_locked(s, kind, address);
+    if (ep)
+        memcpy(s->last_endpoint, address->text, sizeof s->last_endpoint);
+    return ep;
+}
+
+int zm_inproc_bind_locked(zm_socket *s, const zm_address *address)
+{
+    zm_context *context = s->context;
+    zm_inproc_name *entry = zm_alloc(sizeof *entry);
+    if (!entry)
+        return -ENOMEM;
+    memset(&entry->link, 0, sizeof entry->link);
+    entry->socket = s;
+    note_facts(&entry->facts, &s->options);
+    memcpy(entry->name, address->name, sizeof entry->name);
+    zm_lock_take(&context->lock);
+    bool taken = find_name(context, address->name);
+    zm_endpoint *ep = taken ? NULL : remember(s, ZM_INPROC_BIND, address);
+    if (!ep) {
+        zm_lock_give(&context->lock);
+        zm_free(entry);
+        return taken ? -EADDRINUSE : -ENOMEM;
+    }
+    zm_list_append(&context->names, &entry->link);
+    /* Those that connected before: they are joined by mail, as any other is. */
+    ZM_LIST_EACH (node, &context->waiting) {
+        zm_link *link = ZM_CONTAINER(node, zm_link, waiting);
+        if (strcmp(link->name, address->name) != 0)
+            continue;
+        zm_list_remove(node);
+        zm_lock_take(&link->lock);
+        /* The waiting list's reference becomes this side's. */
+        fill_side(link, 1, s, &entry->facts);
+        tell(&link->side[1]);
+        tell(&link->side[0]);
+        zm_lock_give(&link->lock);
+    }
+    zm_lock_give(&context->lock);
+    zm_mail_take_locked(s);
+    return 0;
+}
+
+int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
+{
+    zm_context *context = s->context;
+    zm_bytes *wanted = &s->options.connect_routing_id;
+    if (wanted->size && zm_router_table_find(&s->routes, wanted->data, wanted->size))
+        return -EINVAL;
+    zm_link *link = zm_calloc(sizeof *link);
+    if (!link)
+        return -ENOMEM;
+    atomic_init(&link->refs, 1);
+    memcpy(link->name, address->name, sizeof link->name);
+    zm_endpoint *ep;
+    zm_peer *peer = NULL;
+    side_facts facts;
+    note_facts(&facts, &s->options);
+    fill_side(link, 0, s, &facts);
+    ep = remember(s, ZM_INPROC_CONNECT, address);
+    if (ep)
+        peer = peer_of(s, link, 0);
+    if (!peer) {
+        if (ep)
+            zm_endpoint_free_locked(ep);
+        link_unref(link);
+        return -ENOMEM;
+    }
+    peer->endpoint = ep;
+    ep->peer = peer;
+    peer->wanted_id = wanted->data;
+    peer->wanted_id_size = wanted->size;
+    *wanted = (zm_bytes){0};
+    zm_lock_take(&context->lock);
+    zm_inproc_name *entry = find_name(context, address->name);
+    atomic_fetch_add(&link->refs, 1);
+    zm_lock_take(&link->lock);
+    peer->joined = entry != NULL;
+    if (entry) {
+        fill_side(link, 1, entry->socket, &entry->facts);
+        tell(&link->side[1]);
+    } else {
+        zm_list_append(&context->waiting, &link->waiting);
+    }
+    zm_lock_give(&link->lock);
+    zm_lock_give(&context->lock);
+    zm_peer_attach_locked(peer);
+    return 0;
+}
+
+void zm_inproc_unbind_locked(zm_socket *s, const char *text)
+{
+    zm_context *context = s->context;
+    const char *name = strstr(text, "://");
+    zm_lock_take(&context->lock);
+    zm_inproc_name *entry = name ? find_name(context, name + 3) : NULL;
+    if (entry && entry->socket == s) {
+        zm_list_remove(&entry->link);
+        zm_free(entry);
+    }
+    zm_lock_give(&context->lock);
+}
+
+void zm_inproc_forget_waiting(zm_context *context)
+{
+    ZM_LIST_EACH (node, &context->waiting) {
+        zm_list_remove(node);
+        link_unref(ZM_CONTAINER(node, zm_link, waiting));
+    }
+}
+
+/* --- reading ------------------------------------------------------------------------------------------ */
+
+/* Messages that the writer may have waiting at the reader: 0 is no limit. */
+static uint32_t capacity_of(const zm_link_side *writer, const zm_link_side *reader)
+{
+    if (!reader->socket)
+        return (uint32_t) writer->sndhwm;
+    return writer->sndhwm && reader->rcvhwm ? (uint32_t) (writer->sndhwm + reader->rcvhwm) : 0;
+}
+
+/* Tells the writer what was read, and takes over what it has ready. True: there is something. */
+static bool refill(zm_peer *peer)
+{
+    zm_link *link = peer->inproc;
+    zm_link_side *writer = other(peer), *me = mine(peer);
+    zm_lock_take(&link->lock);
+    writer->out_messages -= peer->in_unreported;
+    peer->in_unreported = 0;
+    if (writer->blocked) {
+        uint32_t hwm = capacity_of(writer, me);
+        if (!hwm || writer->out_messages + (hwm + 1) / 2 <= hwm) {
+            writer->blocked = false;
+            tell(writer);
+        }
+    }
+    uint32_t ready = writer->out.count - writer->out_staged;
+    if (ready && !writer->out_staged && !peer->in.count) {
+        zm_frames empty = peer->in;
+        peer->in = writer->out;
+        writer->out = empty;
+    } else {
+        for (uint32_t i = 0; i < ready; i++) {
+            zm_frame frame = zm_frames_take(&writer->out);
+            if (zm_frames_push(&peer->in, frame) < 0 && frame.block)
+                zm_block_unref(frame.block);
+        }
+    }
+    peer->in_messages += writer->out_fresh;
+    writer->out_fresh = 0;
+    me->idle = peer->in_messages == 0;
+    zm_lock_give(&link->lock);
+    return peer->in_messages > 0;
+}
+
+bool zm_inproc_can_read(zm_peer *peer)
+{
+    return peer->in_messages > 0 || peer->reading || (peer->inproc && refill(peer));
+}
+
+zm_frame zm_inproc_read(zm_peer *peer)
+{
+    zm_frame frame = zm_frames_take(&peer->in);
+    peer->reading = frame.flags & ZM_MORE;
+    if (!peer->reading) {
+        peer->in_messages--;
+        peer->in_unreported++;
+        peer->socket->stats.messages_received++;
+        if (peer->in_messages == 0 || peer->in_unreported >= REPORT_MESSAGES)
+            refill(peer);
+    }
+    return frame;
+}
+
+/* --- writing ------------------------------------------------------------------------------------------ */
+
+bool zm_inproc_can_write(zm_peer *peer)
+{
+    zm_link *link = peer->inproc;
+    zm_link_side *me = mine(peer), *reader = other(peer);
+    if (me->conflate)
+        return true;
+    zm_lock_take(&link->lock);
+    uint32_t hwm = capacity_of(me, reader);
+    bool full = me->blocked || (hwm && me->out_messages >= hwm);
+    me->blocked = full;
+    zm_lock_give(&link->lock);
+    peer->out_full = full;
+    return !full && !reader->closed;
+}
+
+/* A copy of a small body in this side's arena. Every frame holds the arena it lies in. */
+static int to_arena(zm_link_side *me, const void *data, size_t size, zm_frame *frame)
+{
+    if (!me->arena || me->arena->size - me->arena_used < size) {
+        zm_block *fresh = zm_block_new(ARENA_BYTES);
+        if (!fresh)
+            return -ENOMEM;
+        if (me->arena)
+            zm_block_unref(me->arena);
+        me->arena = fresh;
+        me->arena_used = 0;
+    }
+    uint8_t *to = me->arena->data + me->arena_used;
+    memcpy(to, data, size);
+    me->arena_used += size;
+    frame->data = to;
+    frame->block = zm_block_ref(me->arena);
+    return 0;
+}
+
+static int make_frame(zm_link_side *me, const void *data, size_t size, zm_block *block,
+                      zm_frame *frame)
+{
+    if (block) {
+        frame->block = zm_block_ref(block);
+        frame->data = block->data;
+        return 0;
+    }
+    if (size <= SMALL_BYTES && !me->conflate)
+        return to_arena(me, data, size, frame);
+    frame->block = zm_block_new(size);
+    if (!frame->block)
+        return -ENOMEM;
+    frame->data = memcpy(frame->block->data, data, size);
+    return 0;
+}
+
+int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags)
+{
+    zm_link *link = peer->inproc;
+    zm_link_side *me = mine(peer), *reader = other(peer);
+    bool subscription = flags & (ZM_SUBSCRIBE_FRAME | ZM_CANCEL_FRAME);
+    zm_frame frame = {.size = size, .flags = flags};
+    zm_lock_take(&link->lock);
+    int rc = 0;
+    uint32_t hwm = capacity_of(me, reader);
+    if (reader->closed)
+        rc = -EHOSTUNREACH;
+    else if (!peer->writing && !subscription && !me->conflate
+             && (me->blocked || (hwm && me->out_messages >= hwm)))
+        rc = -EAGAIN;
+    if (rc == -EAGAIN) {
+        me->blocked = true;
+        peer->out_full = true;
+    }
+    if (rc == 0)
+        rc = make_frame(me, data, size, block, &frame);
+    if (rc == 0 && me->conflate) {
+        frame.flags &= ~(unsigned) ZM_MORE;
+        zm_frames_clear(&me->out);
+        me->out_messages -= me->out_fresh;
+        me->out_fresh = 0;
+    }
+    if (rc == 0 && zm_frames_push(&me->out, frame) < 0) {
+        if (frame.block)
+            zm_block_unref(frame.block);
+        rc = -ENOMEM;
+    }
+    if (rc == 0) {
+        bool more = frame.flags & ZM_MORE;
+        if (subscription)
+            /* Goes before the parts of a message that is not complete. */
+            for (uint32_t i = 1; i <= me->out_staged; i++) {
+                zm_frame *later = zm_frames_at(&me->out, me->out.count - i);
+                *later = *zm_frames_at(&me->out, me->out.count - i - 1);
+                *zm_frames_at(&me->out, me->out.count - i - 1) = frame;
+            }
+        else
+            peer->writing = more;
+        if (more) {
+            me->out_staged++;
+        } else {
+            if (!subscription)
+                me->out_staged = 0;
+            me->out_messages++;
+            me->out_fresh++;
+            if (!subscription)
+                peer->socket->stats.messages_sent++;
+            if (reader->idle) {
+                reader->idle = false;
+                tell(reader);
+            }
+        }
+    }
+    zm_lock_give(&link->lock);
+    return rc;
+}
+
+void zm_inproc_rollback(zm_peer *peer)
+{
+    zm_link *link = peer->inproc;
+    zm_link_side *me = mine(peer);
+    zm_lock_take(&link->lock);
+    zm_frames_drop_newest(&me->out, me->out_staged);
+    me->out_staged = 0;
+    zm_lock_give(&link->lock);
+}
+
+/* --- mail, options, the end ------------------------------------------------------------------------------ */
+
+/* Makes the peer of a link that another socket connected. NULL: the link ends here. */
+static zm_peer *join(zm_socket *s, zm_link *link, int side)
+{
+    zm_peer *peer = s->closing ? NULL : peer_of(s, link, side);
+    if (peer) {
+        peer->joined = true;
+        zm_peer_attach_locked(peer);
+        return peer;
+    }
+    zm_lock_take(&link->lock);
+    link->side[side].closed = true;
+    tell(&link->side[!side]);
+    zm_lock_give(&link->lock);
+    link_unref(link);
+    return NULL;
+}
+
+static void look_at_link(zm_socket *s, zm_link *link, int side)
+{
+    zm_link_side *me = &link->side[side], *theirs = &link->side[!side];
+    if (me->closed)
+        return;
+    zm_peer *peer = me->peer ? me->peer : join(s, link, side);
+    if (!peer || s->closing || me->peer != peer)
+        return;
+    zm_lock_take(&link->lock);
+    bool closed = theirs->closed, bound = theirs->socket != NULL;
+    uint32_t hwm = capacity_of(me, theirs);
+    if (me->blocked && (!hwm || me->out_messages + (hwm + 1) / 2 <= hwm))
+        me->blocked = false;
+    bool writable = !me->blocked;
+    zm_lock_give(&link->lock);
+    if (bound && !peer->joined) {
+        peer->joined = true;
+        if (s->pattern->connected)
+            s->pattern->connected(peer);
+    }
+    if (!peer->ended && refill(peer) && !peer->ignored)
+        s->pattern->readable(peer);
+    if (me->peer != peer)
+        return;
+    if (peer->out_full && writable) {
+        peer->out_full = false;
+        s->pattern->writable(peer);
+    }
+    if (closed)
+        zm_peer_end_locked(peer);
+    zm_socket_ring_locked(s);
+}
+
+void zm_inproc_mail_locked(zm_socket *s, zm_link *link, int side)
+{
+    look_at_link(s, link, side);
+    link_unref(link);
+}
+
+void zm_inproc_hwm_locked(zm_peer *peer)
+{
+    zm_link *link = peer->inproc;
+    zm_link_side *me = mine(peer);
+    zm_lock_take(&link->lock);
+    me->sndhwm = peer->socket->options.sndhwm;
+    me->rcvhwm = peer->socket->options.rcvhwm;
+    tell(me);
+    tell(other(peer));
+    zm_lock_give(&link->lock);
+}
+
+void zm_inproc_queued(zm_peer *peer, uint64_t *in, uint64_t *out)
+{
+    zm_lock_take(&peer->inproc->lock);
+    *in += other(peer)->out_messages - peer->in_unreported;
+    *out += mine(peer)->out_messages;
+    zm_lock_give(&peer->inproc->lock);
+}
+
+void zm_inproc_close_locked(zm_peer *peer)
+{
+    zm_link *link = peer->inproc;
+    zm_link_side *me = mine(peer);
+    zm_context *context = peer->socket->context;
+    zm_lock_take(&context->lock);
+    if (zm_list_linked(&link->waiting)) {
+        zm_list_remove(&link->waiting);
+        link_unref(link);
+    }
+    zm_lock_give(&context->lock);
+    zm_lock_take(&link->lock);
+    me->closed = true;
+    me->peer = NULL;
+    tell(other(peer));
+    zm_lock_give(&link->lock);
+    peer->inproc = NULL;
+    link_unref(link);
+}

@@ -1,0 +1,598 @@
+/* The objects of core/ and what each file offers the others.
+ *
+ * Locks, in the order they are taken:
+ *   1. socket->lock      everything of one socket: peers, connections, endpoints, options, driver
+ *   2. the lock of that socket's own monitor PAIR (which never takes another socket's lock)
+ *   3. context->lock     sockets of a context, its inproc names, its keepers
+ *   4. link->lock        the queues of one inproc link
+ *   5. keeper->lock      the list of sockets a keeper looks after
+ * Functions that end in _locked need the socket's lock. */
+#ifndef ZM_CORE_INTERNAL_H
+#define ZM_CORE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../api.h"
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/errors.h"
+#include "../base/fds.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../engine.h"
+#include "../ring/backend.h"
+#include "../ring/endpoint.h"
+#include "../route/router_table.h"
+#include "../route/subscription_index.h"
+#include "../route/turn.h"
+#include "../wire/session.h"
+#include "frames.h"
+#include "options.h"
+
+typedef struct zm_context zm_context;
+typedef struct zm_keeper zm_keeper;
+typedef struct zm_peer zm_peer;
+typedef struct zm_conn zm_conn;
+typedef struct zm_endpoint zm_endpoint;
+typedef struct zm_link zm_link;
+typedef struct zm_pattern zm_pattern;
+
+/* --- timers (timer.c) ---------------------------------------------------------------------- */
+
+typedef struct zm_timer {
+    int64_t deadline;
+    uint32_t position; /* in the heap, from 1; 0: not set */
+    uint8_t kind;
+    void *owner;
+} zm_timer;
+
+enum zm_timer_kind { ZM_TIMER_CONN, ZM_TIMER_ENDPOINT };
+enum zm_op_kind { ZM_OP_RECV, ZM_OP_SEND, ZM_OP_ACCEPT, ZM_OP_CONNECT };
+enum { ZM_RECONNECT_STOP_REFUSED = 1, ZM_RECONNECT_STOP_HANDSHAKE_FAILED = 2,
+       ZM_RECONNECT_STOP_AFTER_DISCONNECT = 4 };
+
+typedef struct zm_timers {
+    zm_timer **heap;
+    uint32_t count, capacity;
+} zm_timers;
+
+int zm_timers_reserve(zm_timers *timers, uint32_t more);
+void zm_timer_set(zm_timers *timers, zm_timer *timer, int64_t deadline);
+void zm_timer_stop(zm_timers *timers, zm_timer *timer);
+int64_t zm_timers_next(const zm_timers *timers); /* ZM_FOREVER: none */
+zm_timer *zm_timers_due(zm_timers *timers, int64_t now); /* taken out; NULL: none */
+void zm_timers_fini(zm_timers *timers);
+
+/* --- connection metadata (metadata.c) -------------------------------------------------------- */
+
+zm_metadata *zm_metadata_new(const zm_session *session, const char *peer_address);
+zm_metadata *zm_metadata_ref(zm_metadata *borrowed);
+void zm_metadata_unref(zm_metadata *taken); /* NULL allowed */
+const char *zm_metadata_get(const zm_metadata *metadata, const char *name);
+
+/* --- mail (drive.c): what other threads leave for a socket ------------------------------------ */
+
+typedef struct zm_mail {
+    struct zm_mail *next;
+    _Atomic bool posted; /* in a mailbox and not taken yet */
+    uint8_t kind;
+    uint8_t side; /* of a link */
+    void *owner;
+} zm_mail;
+
+enum zm_mail_kind { ZM_MAIL_LINK, ZM_MAIL_RESOLVED };
+
+/* --- peers (peer.c): what libzmq calls a pipe ------------------------------------------------- */
+
+struct zm_peer {
+    zm_list link; /* socket->peers */
+    zm_socket *socket;
+    uint32_t index;        /* socket->peer_table[index] == this */
+    zm_conn *conn;         /* its connection; NULL: none now, or inproc */
+    zm_endpoint *endpoint; /* the connect() it belongs to, or NULL */
+    zm_link *inproc;
+    uint8_t side;
+    bool attached;  /* the pattern knows it */
+    bool ended;     /* nothing will arrive any more: detached when `in` is read out */
+    zm_list ended_link; /* socket->ended_peers */
+
+    /* Reading. Remote: `in`; inproc: the link's queue. */
+    zm_frames in;
+    uint32_t in_staged; /* newest frames, of a message that is not complete */
+    uint32_t in_messages; /* complete ones */
+    uint32_t in_unreported; /* inproc: read, and the writer not told yet */
+    bool joined;            /* inproc: the other side is there */
+    zm_list turn_in;
+    bool reading; /* parts of a message are out, more follow */
+
+    /* Writing. Remote: `out`; inproc: the link's queue. */
+    zm_outq out;
+    zm_list turn_out;
+    bool writing;  /* parts of a message are in, more follow */
+    bool out_full; /* was at its HWM and is not below the low-water mark yet */
+
+    zm_route route;   /* ROUTER, REP, STREAM */
+    bool raw;         /* bytes without framing */
+    bool ignored;     /* PAIR's second peer, duplicate routing id: never served */
+    bool muted;       /* another peer took its routing id over: what arrives is dropped */
+    bool conflate;
+    bool matched;     /* PUB: gets the message that is being sent */
+    zm_metadata *metadata;
+    uint8_t *wanted_id; /* CONNECT_ROUTING_ID, owned */
+    size_t wanted_id_size;
+    bool inside_arriving, user_message; /* XPUB: of the multipart message that arrives */
+    uint8_t envelope; /* REQ: how far the envelope of what arrives is checked (S-69) */
+};
+
+zm_peer *zm_peer_new_locked(zm_socket *s);
+/* Tells the pattern. */
+void zm_peer_attach_locked(zm_peer *peer);
+/* Takes the peer from the pattern: the application does not see it any more. */
+void zm_peer_detach_locked(zm_peer *peer);
+/* Nothing comes or goes any more: freed once its messages are read (by zm_peers_bury_locked). */
+void zm_peer_end_locked(zm_peer *peer);
+void zm_peers_bury_locked(zm_socket *s);
+/* Takes the peer from the pattern and frees it (its connection, if any, is told apart first). */
+void zm_peer_free_locked(zm_peer *taken);
+bool zm_peer_can_read(zm_peer *peer);
+bool zm_peer_can_write(zm_peer *peer);
+/* The next frame of a peer with zm_peer_can_read(). */
+zm_frame zm_peer_read(zm_peer *peer);
+/* One frame; the last of a message (`!more`) is committed. 0, -EAGAIN (HWM), -ENOMEM. A `block`
+ * (may be NULL) is referenced, not taken. */
+int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more);
+void zm_peer_rollback(zm_peer *peer);
+/* A subscription (or its end) for a publisher behind this peer. */
+void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size);
+/* Room came back: tells the pattern when the low-water mark is reached. */
+void zm_peer_drained_locked(zm_peer *peer);
+uint32_t zm_peer_low_water(int hwm);
+
+/* --- connections (connection.c) ---------------------------------------------------------------- */
+
+enum { ZM_SLAB_FIRST = 4096 - 64, ZM_SLAB_BYTES = 65536 - 64, ZM_VECTORS_MAX = 32 };
+
+struct zm_conn {
+    zm_list link; /* socket->conns */
+    zm_socket *socket;
+    zm_endpoint *endpoint; /* listener or connecter it came from; NULL: that is gone */
+    zm_peer *peer;         /* NULL before the handshake (accepted), or after the end */
+    int fd;
+    zm_transport transport;
+    bool raw;       /* STREAM: no session */
+    bool active;    /* handshake done */
+    bool closing;   /* waits for requests in flight, then is freed */
+    bool lingering; /* only `out` is left to do */
+    bool stopped;   /* RCVHWM: not reading */
+    bool dirty;     /* in socket->dirty */
+    bool hungry;    /* in socket->hungry: a receive is to be armed */
+    bool moving;    /* its receive is cancelled to be armed by another thread */
+    bool connecter_side;
+    zm_list dirty_link, hungry_link;
+    zm_session session;
+    zm_op recv_op, send_op;
+    zm_block *slab;            /* what the kernel writes to; one reference ours */
+    size_t slab_used, slab_at; /* bytes received; bytes parsed */
+    zm_block *large;           /* one unit that is larger than a slab */
+    size_t large_have;
+
+    uint8_t *control; /* bytes of the session's own: they leave at the next message boundary */
+    size_t control_size, control_capacity;
+    uint8_t *flying; /* control bytes that are being sent */
+    size_t flying_size, flying_sent;
+    uint8_t *recoded; /* queue bytes as a peer without plain framing wants them */
+    size_t recoded_size, recoded_sent, recoded_capacity;
+    size_t recoded_from; /* bytes of the queue that `recoded` stands for */
+    struct iovec vectors[ZM_VECTORS_MAX];
+    struct msghdr header;
+    size_t sending_control, sending_queue; /* bytes in flight, in this order */
+
+    zm_timer handshake, heartbeat, silence, ttl;
+    char *local, *remote; /* endpoint texts, owned */
+};
+
+/* A connection on `fd` (taken, also on failure). 0 or -errno. */
+int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd,
+                        bool connecter_side);
+void zm_conn_received_locked(zm_conn *conn, int32_t res);
+void zm_conn_sent_locked(zm_conn *conn, int32_t res);
+/* Starts sending what waits, if nothing is in flight. */
+void zm_conn_flush_locked(zm_conn *conn);
+/* Parses what RCVHWM held back, and arms its receive. */
+void zm_conn_arm_locked(zm_conn *conn);
+/* Puts the connection on the list of those that want to receive. */
+void zm_conn_hungry_locked(zm_conn *conn);
+/* Puts the connection on the list of those with something to send. */
+void zm_conn_dirty_locked(zm_conn *conn);
+void zm_conn_timer_locked(zm_conn *conn, zm_timer *timer);
+/* Bytes of the session's own (PONG, SUBSCRIBE ...), at the next message boundary. */
+int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size);
+void zm_conn_subscribe_locked(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size);
+/* STREAM: an empty message tells the application that a peer came or went. */
+void zm_conn_notify_locked(zm_peer *peer);
+/* Ends it now: no events, no reconnect. Freed once nothing is in flight. */
+void zm_conn_close_locked(zm_conn *conn);
+/* Its peer is let go: sends what is queued there, until `linger_ms` is over, then closes. */
+void zm_conn_linger_locked(zm_conn *conn, int linger_ms);
+/* The peer broke the connection or the rules. `reconnect`: the connecter tries again. */
+void zm_conn_failed_locked(zm_conn *conn, bool reconnect);
+
+/* --- endpoints (endpoint_set.c): listeners and connecters -------------------------------------- */
+
+typedef enum zm_endpoint_kind { ZM_LISTENER, ZM_CONNECTER, ZM_INPROC_BIND, ZM_INPROC_CONNECT } zm_endpoint_kind;
+
+struct zm_endpoint {
+    zm_list link; /* socket->endpoints */
+    zm_socket *socket;
+    zm_endpoint_kind kind;
+    zm_address address;
+    zm_options options; /* as they were at bind() or connect() */
+    char text[ZM_ENDPOINT_MAX];      /* bound: resolved; connect: as given */
+    char directory[ZM_ENDPOINT_MAX]; /* made by an ipc wildcard, removed with it */
+    int fd;
+    zm_op op; /* accept or connect */
+    zm_conn *conn; /* connecter's */
+    zm_peer *peer; /* connecter's, kept over reconnects unless IMMEDIATE */
+    zm_timer retry, timeout, linger;
+    int attempts;
+    bool closing;   /* freed once nothing is in flight */
+    bool lingering; /* disconnected, but its queue is still to be sent */
+    bool timed_out; /* CONNECT_TIMEOUT cancelled the connect */
+    struct zm_resolution *resolution;
+    uint8_t *wanted_id;
+    size_t wanted_id_size;
+};
+
+/* An entry in the socket's list. NULL: memory is out. */
+zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind, const zm_address *address);
+void zm_endpoint_free_locked(zm_endpoint *taken);
+/* bind() and connect(). Takes the lock itself: names are looked up without it. */
+int zm_endpoint_open(int64_t socket, const char *text, bool bind);
+void zm_endpoints_close_locked(zm_socket *s);
+int zm_endpoint_term(int64_t socket, const char *text); /* unbind() and disconnect() */
+void zm_endpoint_completed_locked(zm_endpoint *endpoint, int32_t res);
+void zm_endpoint_timer_locked(zm_endpoint *endpoint, zm_timer *timer);
+void zm_endpoint_resolved_locked(void *resolution);
+bool zm_endpoint_is_raw(const zm_endpoint *endpoint); /* STREAM, ROUTER_RAW */
+/* CONNECT_ROUTING_ID goes to the peer that the connect() makes. */
+void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer);
+/* Its connection ended; tries again or gives up. */
+void zm_endpoint_lost_locked(zm_endpoint *endpoint, bool reconnect);
+/* No new connections; frees it once nothing is in flight. */
+void zm_endpoint_close_locked(zm_endpoint *endpoint);
+
+/* --- inproc (inproc.c) -------------------------------------------------------------------------- */
+
+typedef struct zm_link_side {
+    zm_socket *socket; /* NULL: not bound yet, or closed */
+    zm_peer *peer;     /* of that socket; only it looks here */
+    zm_mail mail;
+    zm_frames out;      /* written by this side, read by the other */
+    uint32_t out_staged;   /* newest frames, of a message that is not complete */
+    uint32_t out_fresh;    /* complete messages that the reader has not taken over */
+    uint32_t out_messages; /* those, and the ones taken over that it has not reported as read */
+    zm_block *arena;    /* where small bodies of this side live */
+    size_t arena_used;
+    int sndhwm, rcvhwm;
+    bool conflate;
+    bool closed;
+    bool idle;  /* has read everything: wants mail when something comes */
+    bool blocked; /* was full: wants mail when there is room */
+    size_t routing_id_size;
+    uint8_t routing_id[255];
+} zm_link_side;
+
+struct zm_link {
+    zm_lock lock;
+    _Atomic uint32_t refs; /* one a side that holds it, one in the context's waiting list */
+    zm_list waiting;       /* context->waiting, before bind */
+    char name[ZM_ENDPOINT_MAX];
+    zm_link_side side[2]; /* 0 connected, 1 bound */
+};
+
+int zm_inproc_bind_locked(zm_socket *s, const zm_address *address);
+int zm_inproc_connect_locked(zm_socket *s, const zm_address *address);
+void zm_inproc_unbind_locked(zm_socket *s, const char *text);
+void zm_inproc_mail_locked(zm_socket *s, zm_link *link, int side);
+bool zm_inproc_can_read(zm_peer *peer);
+bool zm_inproc_can_write(zm_peer *peer);
+zm_frame zm_inproc_read(zm_peer *peer);
+int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags);
+void zm_inproc_rollback(zm_peer *peer);
+/* HWM options changed. */
+void zm_inproc_hwm_locked(zm_peer *peer);
+void zm_inproc_queued(zm_peer *peer, uint64_t *in, uint64_t *out);
+/* Connects that wait for a bind are forgotten; the context is locked. */
+void zm_inproc_forget_waiting(zm_context *context);
+/* Lets go of the link. */
+void zm_inproc_close_locked(zm_peer *peer);
+
+/* --- patterns (pattern_NAME.c): the socket types ---------------------------------------------------- */
+
+typedef struct zm_outgoing {
+    const void *data;
+    size_t size;
+    zm_block *block; /* holds data, or NULL: copy */
+    bool more;
+} zm_outgoing;
+
+struct zm_pattern {
+    /* 0, -EAGAIN, -errno. Nothing is kept of `message` after an error. */
+    int (*send)(zm_socket *s, const zm_outgoing *message);
+    /* 0: *out_frame is the caller's; out_peer: whom it came from (may be NULL). */
+    int (*recv)(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer);
+    bool (*can_send)(zm_socket *s);
+    bool (*can_recv)(zm_socket *s);
+    void (*attached)(zm_peer *peer);
+    /* The peer goes: forget it. */
+    void (*detached)(zm_peer *peer);
+    void (*readable)(zm_peer *peer); /* a complete message is there, none was before */
+    void (*writable)(zm_peer *peer); /* room again */
+    /* A frame or subscription arrives from a remote peer; NULL: it is queued as it is.
+     * 0 taken (`frame` kept or unreferenced), 1: queue it, < 0: the peer broke the rules. */
+    int (*arrived)(zm_peer *peer, zm_event *event);
+    /* The connection of a kept peer is back (or there for the first time). */
+    void (*connected)(zm_peer *peer);
+    int (*opened)(zm_socket *s);  /* 0 or -ENOMEM; NULL: nothing to do */
+    void (*closed)(zm_socket *s); /* frees what the pattern holds; NULL: nothing */
+    /* Options that are actions: SUBSCRIBE, UNSUBSCRIBE. NULL: none. */
+    int (*set_option)(zm_socket *s, int option, const void *value, size_t size);
+};
+
+extern const zm_pattern zm_pattern_pair, zm_pattern_push, zm_pattern_pull, zm_pattern_dealer,
+    zm_pattern_router, zm_pattern_req, zm_pattern_rep, zm_pattern_sub, zm_pattern_xsub,
+    zm_pattern_pub, zm_pattern_xpub, zm_pattern_stream;
+
+/* Shared by patterns (pattern_basic.c). */
+int zm_balance_send(zm_socket *s, const zm_outgoing *message, zm_peer **out_peer);
+int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer);
+bool zm_fair_can_recv(zm_socket *s);
+bool zm_balance_can_send(zm_socket *s);
+void zm_fair_readable(zm_peer *peer);
+void zm_balance_writable(zm_peer *peer);
+void zm_balance_attached(zm_peer *peer);
+void zm_forget_nothing(zm_peer *peer);
+void zm_probe(zm_peer *peer); /* PROBE_ROUTER */
+int zm_no_send(zm_socket *s, const zm_outgoing *message);
+int zm_no_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer);
+bool zm_never(zm_socket *s);
+bool zm_always(zm_socket *s);
+
+/* A subscription from an inproc or remote peer at an (X)PUB. */
+void zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size);
+
+/* --- sockets (socket.c, drive.c) ------------------------------------------------------------------ */
+
+struct zm_socket {
+    struct zm_socket *next_free; /* of the slot, while it is free */
+    zm_lock lock;
+    _Atomic uint32_t generation; /* of the handle; moves when the application closes it */
+    uint32_t index;
+    _Atomic uint32_t attention; /* mail, or the context ends: look before anything else */
+    _Atomic uint32_t sleeping;  /* threads that wait in the driver or on seq */
+    _Atomic uint32_t seq;       /* wait word of threads that do not drive */
+    _Atomic(zm_mail *) mail;
+
+    zm_context *context;
+    int type;
+    const zm_pattern *pattern;
+    bool open;    /* the application has it */
+    bool closing; /* lingers, or waits for requests in flight */
+    bool dead;    /* fully destroyed (guards stale keeper events) */
+    int64_t linger_until;
+    zm_list in_context; /* context->sockets */
+    zm_options options;
+    char last_endpoint[ZM_ENDPOINT_MAX];
+
+    /* driving */
+    zm_driver *driver;
+    bool driven; /* a thread is in zm_driver_wait, or polls the driver's descriptor */
+    uint32_t followers; /* threads that sleep on seq */
+    uint32_t pollers;   /* threads in zm_poll that sleep on the doorbell */
+    uint32_t arm_thread; /* who armed all receives; 0: several threads; ZM_NO_THREAD: nobody yet */
+    _Atomic(zm_driver *) wakeable; /* driver, while a thread sleeps in it */
+    uint32_t watcher; /* the thread that read EVENTS last: it need not be rung by itself */
+    int spin_credit;
+    zm_timers timers;
+    zm_list dirty;  /* connections with something to send */
+    zm_list hungry; /* connections whose receive is to be armed */
+    bool sent_since_wait, burst;
+    int64_t flushed_ns;
+    _Atomic int doorbell;     /* eventfd, -1: not made */
+    _Atomic bool bell_wanted; /* somebody watches it */
+    int public_fd;            /* ZMQ_FD, -1: not made */
+
+    /* keeper's */
+    zm_keeper *keeper;
+    zm_list in_keeper;
+    _Atomic int64_t look_at;   /* when the keeper looks next; ZM_FOREVER: when the ring has something */
+    _Atomic int64_t driven_ns; /* when an application thread drove last */
+    bool parked;      /* a thread waits in it: the keeper waits to be told */
+    int64_t look_gap; /* how long after the start of a burst the keeper looks */
+    int64_t waiting_since; /* of the thread that drives */
+
+    /* peers */
+    zm_list peers, conns, endpoints, ended_peers;
+    zm_peer **peer_table;
+    uint32_t peer_capacity, peer_hint;
+    uint32_t connection_count;
+    zm_turn readers, writers; /* fair queue, load balancer */
+    zm_peer *sending_to;      /* parts of a message are out, more follow */
+    zm_peer *receiving_from;
+    bool dropping; /* the rest of this message goes nowhere */
+    bool more_out, more_in;
+    /* the part between recv_begin and recv_end */
+    zm_frame current;
+    zm_peer *current_peer;
+    zm_metadata *current_metadata;
+
+    /* ROUTER, REP, STREAM */
+    zm_router_table routes;
+    uint32_t next_id;
+    bool id_sent; /* recv: the id frame is out, the message follows */
+    bool body_next; /* send: the id frame was taken */
+    /* REQ */
+    bool awaiting_reply, reply_started, request_started;
+    uint32_t request_id;
+    zm_peer *reply_peer;
+    /* REP */
+    bool owing;
+    zm_frames envelope;
+    /* PUB, XPUB: topics to peers. SUB, XSUB: topics, counted. */
+    zm_subscription_index *subscriptions;
+    zm_subscription_index *manual_subscriptions; /* XPUB_MANUAL: what peers asked for */
+    zm_frames notes;      /* subscription messages for an XPUB's application */
+    zm_peer **note_peers; /* beside `notes`: whose they are; NULL: of a peer that is gone */
+    uint32_t note_peer_capacity;
+    zm_peer *last_subscriber; /* XPUB_MANUAL: whose note was read last */
+    zm_peer **matches;        /* who gets the message that is being sent */
+    uint32_t match_count, match_capacity;
+    bool publishing; /* parts of a message are out, more follow */
+    /* SUB, XSUB */
+    zm_frame filtered; /* the first frame of the next message that is wanted */
+    zm_peer *filtered_peer;
+    bool has_filtered;
+    bool inside_message; /* parts of a message were read, more follow */
+    bool inside_sending, sending_user_message;
+    /* PAIR */
+    zm_peer *pair;
+
+    zm_socket *monitor;
+    uint32_t monitor_generation;
+    int monitor_events;
+
+    zm_stats stats;
+};
+
+/* The socket of a handle, locked; NULL: stale (nothing is locked). */
+zm_socket *zm_socket_lock(int64_t handle);
+zm_socket *zm_socket_find(int64_t handle, uint32_t *out_generation);
+int64_t zm_socket_handle(const zm_socket *s);
+bool zm_socket_lock_generation(zm_socket *s, uint32_t generation);
+/* 0, or -ETERM. Takes mail in. */
+int zm_socket_enter_locked(zm_socket *s);
+
+int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message);
+int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part);
+void zm_socket_recv_done_locked(zm_socket *s);
+int zm_socket_events_locked(zm_socket *s);
+int64_t zm_socket_deadline(zm_socket *s, int direction);
+int zm_socket_make(zm_context *context, int type, zm_socket **out_socket);
+/* The application's part of closing; frees at once what can be freed. Gives up the lock. */
+void zm_socket_close_locked(zm_socket *s);
+/* Is all done, of a closing socket? Then it is destroyed, and the lock given up: true. */
+bool zm_socket_reap_locked(zm_socket *s);
+/* Gives up the lock after a call that may have slept: the last one out of a closed socket reaps. */
+void zm_socket_leave(zm_socket *s);
+
+/* A driver for s (made when it is first needed). 0 or -errno. */
+int zm_socket_need_driver_locked(zm_socket *s);
+/* Takes completions, mail and due timers in; arms receives; starts sends; submits. Does not wait. */
+void zm_drive_once_locked(zm_socket *s);
+/* As above, then waits for anything to happen. 0, -EAGAIN (deadline), -EINTR. */
+int zm_drive_locked(zm_socket *s, int64_t deadline_ns);
+/* Waits for POLLIN or POLLOUT. 0, -EAGAIN, -EINTR, -ETERM. */
+int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns);
+/* Pushes what waits to the kernel. */
+void zm_socket_flush_locked(zm_socket *s);
+/* After a part was written to a remote peer: 0 or ZM_SEND_FLUSH. */
+int zm_socket_sent_locked(zm_socket *s);
+/* For zmq_poll: from take to leave the caller sleeps on the driver's descriptor, without the lock,
+ * and nobody else reaps. Not when `driven`. After take the requests are still to be submitted. */
+void zm_drive_take_locked(zm_socket *s);
+void zm_drive_leave_locked(zm_socket *s);
+void zm_drive_wake_followers_locked(zm_socket *s);
+int64_t zm_drive_burst_locked(zm_socket *s, int64_t now);
+void zm_mail_take_locked(zm_socket *s);
+/* Leaves mail, and wakes whoever waits. The target is kept alive by the caller (link->lock ...). */
+bool zm_socket_post(zm_socket *s, zm_mail *mail); /* false: it is in the mailbox already */
+/* Something may have changed: whoever waits looks again. Any thread; no lock needed. */
+void zm_socket_poke(zm_socket *s);
+/* The application can see something new: rings the doorbell, unless this is the watcher itself. */
+void zm_socket_ring_locked(zm_socket *s);
+int zm_socket_fd_locked(zm_socket *s);
+/* The driver came after the descriptor was made. */
+int zm_socket_fd_extend_locked(zm_socket *s);
+int zm_socket_doorbell_locked(zm_socket *s);
+void zm_socket_doorbell_clear_locked(zm_socket *s);
+
+/* --- monitor (monitor.c) ---------------------------------------------------------------------------- */
+
+void zm_monitor_event(zm_socket *s, int event, uint32_t value, const char *endpoint);
+void zm_monitor_stop_locked(zm_socket *s);
+int zm_monitor_start_locked(zm_socket *s, const char *endpoint, int events);
+
+enum zm_monitor_events {
+    ZM_CONNECTED = 0x1, ZM_CONNECT_DELAYED = 0x2, ZM_CONNECT_RETRIED = 0x4, ZM_LISTENING = 0x8,
+    ZM_BIND_FAILED = 0x10, ZM_ACCEPTED = 0x20, ZM_ACCEPT_FAILED = 0x40, ZM_CLOSED = 0x80,
+    ZM_CLOSE_FAILED = 0x100, ZM_DISCONNECTED = 0x200, ZM_MONITOR_STOPPED = 0x400,
+    ZM_HANDSHAKE_FAILED_NO_DETAIL = 0x800, ZM_HANDSHAKE_SUCCEEDED = 0x1000,
+    ZM_HANDSHAKE_FAILED_PROTOCOL = 0x2000, ZM_HANDSHAKE_FAILED_AUTH = 0x4000
+};
+
+/* --- context, keeper -------------------------------------------------------------------------------- */
+
+enum { ZM_KEEPERS_MAX = 64, ZM_CPUS_MAX = 1024, ZM_LOOK_GAP_FIRST_NS = 50 * 1000 };
+#define ZM_NO_THREAD UINT32_MAX
+
+struct zm_context {
+    struct zm_context *next_free; /* of the slot, while it is free */
+    zm_lock lock;
+    _Atomic uint32_t generation;
+    uint32_t index;
+    _Atomic bool ended;           /* shutdown() or term() was called */
+    _Atomic uint32_t socket_count; /* open and lingering; a wait word of term() */
+    zm_list sockets;
+    zm_list waiting;     /* inproc links without a bind */
+    zm_list names; /* inproc names that are bound */
+    int io_threads, max_sockets, max_msg_size, thread_priority, thread_policy, zero_copy;
+    bool blocky, ipv6;
+    bool cpus[ZM_CPUS_MAX]; /* THREAD_AFFINITY_CPU_ADD */
+    char thread_prefix[17];
+    zm_keeper *keepers[ZM_KEEPERS_MAX];
+    uint32_t next_keeper;
+};
+
+/* handles.c. NULL: stale, nothing is locked. */
+zm_context *zm_context_lock(int64_t handle);
+int64_t zm_context_handle(const zm_context *context);
+zm_context *zm_context_slot_take(void); /* NULL: no slot, or no memory */
+void zm_context_slot_give(zm_context *context);
+zm_socket *zm_socket_slot_take(void);
+void zm_socket_slot_give(zm_socket *s);
+uint32_t zm_generation_new(void);
+/* For socket: the context is kept alive by its sockets. */
+void zm_context_socket_gone(zm_context *context);
+/* The keeper for the next socket; the context is locked. 0, -EMTHREAD, -errno. */
+int zm_context_keeper_locked(zm_context *context, zm_keeper **out_keeper);
+
+/* Starts the thread. 0 or -errno. */
+int zm_keeper_new(zm_context *context, zm_keeper **out_keeper);
+/* Ends the thread and frees it; no socket is with it any more. */
+void zm_keeper_free(zm_keeper *taken);
+int zm_keeper_add_locked(zm_keeper *keeper, zm_socket *s);
+void zm_keeper_remove_locked(zm_socket *s);
+/* The keeper is to look after `s` at `at` (or earlier). */
+void zm_keeper_look(zm_socket *s, int64_t at);
+/* An application thread stops driving `s`. */
+void zm_keeper_resume_locked(zm_socket *s);
+
+/* --- process ---------------------------------------------------------------------------------------- */
+
+extern _Atomic int64_t zm_live_connections, zm_live_threads, zm_live_sockets, zm_live_contexts;
+int64_t zm_sockets_in_flight(void); /* requests that the kernel holds */
+zm_driver_kind zm_driver_chosen(void);
+bool zm_spin_allowed(void);
+void zm_fork_install(void);
+
+static inline bool zm_type_is(const zm_socket *s, int type)
+{
+    return s->type == type;
+}
+
+#endif

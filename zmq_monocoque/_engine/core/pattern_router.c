@@ -1,0 +1,260 @@
+/* ROUTER and STREAM: each message goes to, or comes from, the peer that its first frame names. */
+#include "internal.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+enum { AUTO_ID_BYTES = 5 };
+
+static zm_peer *peer_of_route(zm_route *route)
+{
+    return route ? ZM_CONTAINER(route, zm_peer, route) : NULL;
+}
+
+static int add_auto_id(zm_peer *peer)
+{
+    zm_socket *s = peer->socket;
+    int rc;
+    do {
+        uint32_t number = s->next_id++;
+        uint8_t id[AUTO_ID_BYTES] = {0, (uint8_t) (number >> 24), (uint8_t) (number >> 16),
+                                     (uint8_t) (number >> 8), (uint8_t) number};
+        rc = zm_router_table_add(&s->routes, &peer->route, id, sizeof id);
+    } while (rc == -EEXIST);
+    return rc;
+}
+
+/* What the peer calls itself; size 0: nothing. */
+static const uint8_t *own_id(const zm_peer *peer, size_t *out_size)
+{
+    *out_size = 0;
+    if (peer->inproc) {
+        const zm_link_side *theirs = &peer->inproc->side[!peer->side];
+        *out_size = theirs->routing_id_size;
+        return theirs->routing_id;
+    }
+    if (!peer->conn || peer->conn->raw)
+        return NULL;
+    *out_size = peer->conn->session.peer_routing_id_size;
+    return peer->conn->session.peer_routing_id;
+}
+
+/* The new peer takes the id over. The old one keeps its connection, as with libzmq (a peer that is
+ * cut off reconnects, and the two would push each other out for ever), but nothing of it is heard. */
+static int take_over(zm_peer *peer, zm_peer *old, const uint8_t *id, size_t size)
+{
+    zm_socket *s = peer->socket;
+    zm_router_table_remove(&s->routes, &old->route);
+    int rc = add_auto_id(old);
+    if (rc < 0)
+        return rc;
+    old->muted = true;
+    if (s->sending_to == old)
+        s->sending_to = NULL;
+    return zm_router_table_add(&s->routes, &peer->route, id, size);
+}
+
+static int identify(zm_peer *peer)
+{
+    zm_socket *s = peer->socket;
+    size_t size;
+    const uint8_t *id = own_id(peer, &size);
+    if (peer->wanted_id_size) {
+        id = peer->wanted_id;
+        size = peer->wanted_id_size;
+    }
+    if (!size || size > 255)
+        return add_auto_id(peer);
+    int rc = zm_router_table_add(&s->routes, &peer->route, id, size);
+    if (rc == -EEXIST && s->options.router_handover) {
+        zm_peer *old = peer_of_route(zm_router_table_find(&s->routes, id, size));
+        rc = take_over(peer, old, id, size);
+    }
+    return rc;
+}
+
+/* Can the peer be named by now? One that connect() made is, at the latest, when it is there. */
+static bool known(const zm_peer *peer)
+{
+    return peer->wanted_id_size || peer->conn || peer->raw || (peer->inproc && peer->joined);
+}
+
+static void router_attached(zm_peer *peer)
+{
+    if (!known(peer))
+        return;
+    if (identify(peer) < 0) {
+        peer->ignored = true; /* a duplicate: stays connected and is never served (S-61) */
+        return;
+    }
+    zm_probe(peer);
+}
+
+static void router_connected(zm_peer *peer)
+{
+    if (!peer->route.id_size && !peer->ignored) {
+        router_attached(peer);
+        if (zm_peer_can_read(peer))
+            zm_fair_readable(peer);
+    }
+}
+
+static void router_detached(zm_peer *peer)
+{
+    zm_socket *s = peer->socket;
+    if (s->receiving_from == peer)
+        s->id_sent = false;
+    if (s->sending_to == peer)
+        s->sending_to = NULL;
+    zm_router_table_remove(&s->routes, &peer->route);
+}
+
+static int router_send(zm_socket *s, const zm_outgoing *m)
+{
+    s->dropping = false;
+    if (!s->body_next) {
+        if (!m->more)
+            return 0; /* an id alone is swallowed (S-58) */
+        zm_peer *peer = peer_of_route(zm_router_table_find(&s->routes, m->data, m->size));
+        if (peer && peer->ended)
+            peer = NULL;
+        bool room = peer && zm_peer_can_write(peer);
+        if (s->options.router_mandatory && !room)
+            return peer ? -EAGAIN : -EHOSTUNREACH;
+        s->sending_to = room ? peer : NULL;
+        if (!room)
+            s->stats.messages_dropped++;
+        s->body_next = true;
+        return 0;
+    }
+    s->body_next = m->more;
+    zm_peer *peer = s->sending_to;
+    if (!peer)
+        return 0;
+    if (!m->more)
+        s->sending_to = NULL;
+    if (zm_peer_write(peer, m->data, m->size, m->block, m->more) < 0)
+        s->sending_to = NULL;
+    return 0;
+}
+
+static bool router_can_send(zm_socket *s)
+{
+    if (!s->options.router_mandatory || s->body_next)
+        return true;
+    ZM_LIST_EACH (node, &s->peers) {
+        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
+        if (peer->route.id_size && !peer->ended && zm_peer_can_write(peer))
+            return true;
+    }
+    return false;
+}
+
+static int router_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
+{
+    if (s->id_sent) {
+        int rc = zm_fair_recv(s, out_frame, out_peer);
+        s->id_sent = rc == 0 && out_frame->flags & ZM_MORE;
+        return rc;
+    }
+    if (!zm_fair_can_recv(s))
+        return -EAGAIN;
+    zm_peer *peer = ZM_CONTAINER(zm_turn_first(&s->readers), zm_peer, turn_in);
+    s->receiving_from = peer;
+    s->id_sent = true;
+    *out_frame = (zm_frame){.data = peer->route.id, .size = peer->route.id_size, .flags = ZM_MORE};
+    *out_peer = peer;
+    return 0;
+}
+
+static int router_opened(zm_socket *s)
+{
+    if (getrandom(&s->next_id, sizeof s->next_id, GRND_NONBLOCK) != sizeof s->next_id)
+        s->next_id = (uint32_t) zm_now_ns();
+    return 0;
+}
+
+const zm_pattern zm_pattern_router = {
+    .send = router_send,
+    .recv = router_recv,
+    .can_send = router_can_send,
+    .can_recv = zm_fair_can_recv,
+    .attached = router_attached,
+    .detached = router_detached,
+    .readable = zm_fair_readable,
+    .writable = zm_forget_nothing,
+    .connected = router_connected,
+    .opened = router_opened,
+};
+
+/* --- STREAM ------------------------------------------------------------------------------------------------ */
+
+static void stream_attached(zm_peer *peer)
+{
+    zm_socket *s = peer->socket;
+    if (identify(peer) < 0) {
+        peer->ignored = true;
+        return;
+    }
+    if (peer->endpoint && peer->endpoint->kind == ZM_CONNECTER)
+        zm_bytes_set(&s->options.routing_id, peer->route.id, peer->route.id_size);
+    if (peer->conn)
+        zm_conn_notify_locked(peer);
+}
+
+static void stream_connected(zm_peer *peer)
+{
+    zm_conn_notify_locked(peer);
+}
+
+static int stream_send(zm_socket *s, const zm_outgoing *m)
+{
+    s->dropping = false;
+    if (!s->body_next) {
+        if (!m->more)
+            return 0;
+        zm_peer *peer = peer_of_route(zm_router_table_find(&s->routes, m->data, m->size));
+        if (!peer || peer->ended)
+            return -EHOSTUNREACH;
+        if (!zm_peer_can_write(peer))
+            return -EAGAIN;
+        s->sending_to = peer;
+        s->body_next = true;
+        return 0;
+    }
+    zm_peer *peer = s->sending_to;
+    s->body_next = false;
+    s->sending_to = NULL;
+    if (!peer)
+        return 0;
+    if (m->size == 0) {
+        /* The connection is closed, with what is queued for it. */
+        zm_conn *conn = peer->conn;
+        zm_endpoint *ep = peer->endpoint;
+        zm_peer_end_locked(peer);
+        zm_outq_cut(&peer->out);
+        if (conn) {
+            conn->peer = NULL;
+            peer->conn = NULL;
+            zm_conn_close_locked(conn);
+        }
+        if (ep)
+            zm_endpoint_close_locked(ep);
+        return 0;
+    }
+    zm_peer_write(peer, m->data, m->size, m->block, false);
+    return 0;
+}
+
+const zm_pattern zm_pattern_stream = {
+    .send = stream_send,
+    .recv = router_recv,
+    .can_send = zm_always,
+    .can_recv = zm_fair_can_recv,
+    .attached = stream_attached,
+    .detached = router_detached,
+    .readable = zm_fair_readable,
+    .writable = zm_forget_nothing,
+    .connected = stream_connected,
+    .opened = router_opened,
+};

@@ -1,0 +1,207 @@
+/* SUB and XSUB: the socket's subscriptions, told to every publisher, and again to each that comes
+ * back; and, for SUB, the filter on what arrives. */
+#include "internal.h"
+
+#include <string.h>
+
+enum { SUBSCRIBE = 6, UNSUBSCRIBE = 7 };
+
+static void tell_all(zm_socket *s, bool subscribe, const uint8_t *topic, size_t size)
+{
+    ZM_LIST_EACH (node, &s->peers)
+        zm_peer_subscribe(ZM_CONTAINER(node, zm_peer, link), subscribe, topic, size);
+}
+
+static int subscribe(zm_socket *s, const uint8_t *topic, size_t size)
+{
+    int rc = zm_topic_counts_add(s->subscriptions, topic, size);
+    if (rc < 0)
+        return rc;
+    if (!(s->options.only_first_subscribe && rc > 1))
+        tell_all(s, true, topic, size);
+    return 0;
+}
+
+/* An unknown topic is no error, and nothing is sent. */
+static void unsubscribe(zm_socket *s, const uint8_t *topic, size_t size)
+{
+    if (zm_topic_counts_remove(s->subscriptions, topic, size) == 0)
+        tell_all(s, false, topic, size);
+}
+
+static int set_option(zm_socket *s, int option, const void *value, size_t size)
+{
+    if (option == SUBSCRIBE)
+        return subscribe(s, value, size);
+    if (option == UNSUBSCRIBE) {
+        unsubscribe(s, value, size);
+        return 0;
+    }
+    return -EINVAL;
+}
+
+static void resend_one(void *context, const uint8_t *topic, size_t size)
+{
+    zm_peer_subscribe(context, true, topic, size);
+}
+
+static void resend(zm_peer *peer)
+{
+    zm_subscriptions_each(peer->socket->subscriptions, resend_one, peer);
+}
+
+static void attached(zm_peer *peer)
+{
+    resend(peer);
+}
+
+static void connected(zm_peer *peer)
+{
+    if (!peer->inproc) /* what was written to an inproc link is still there */
+        resend(peer);
+}
+
+static int opened(zm_socket *s)
+{
+    s->subscriptions = zm_subscriptions_new();
+    return s->subscriptions ? 0 : -ENOMEM;
+}
+
+static void closed(zm_socket *s)
+{
+    if (s->filtered.block)
+        zm_block_unref(s->filtered.block);
+    zm_subscriptions_free(s->subscriptions);
+}
+
+/* --- SUB --------------------------------------------------------------------------------------------- */
+
+static bool matches(zm_socket *s, const zm_frame *frame)
+{
+    return zm_subscriptions_any(s->subscriptions, frame->data, frame->size)
+           != s->options.invert_matching;
+}
+
+/* Finds the next message that is wanted, by its first frame (S-74), and holds that frame. */
+static int find_message(zm_socket *s)
+{
+    zm_frame frame;
+    zm_peer *peer;
+    while (!s->has_filtered) {
+        int rc = zm_fair_recv(s, &frame, &peer);
+        if (rc < 0)
+            return rc;
+        if (matches(s, &frame)) {
+            s->filtered = frame;
+            s->filtered_peer = peer;
+            s->has_filtered = true;
+            return 0;
+        }
+        for (;;) {
+            if (frame.block)
+                zm_block_unref(frame.block);
+            if (!(frame.flags & ZM_MORE) || zm_fair_recv(s, &frame, &peer) < 0)
+                break;
+        }
+    }
+    return 0;
+}
+
+static int sub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
+{
+    if (s->inside_message) {
+        int rc = zm_fair_recv(s, out_frame, out_peer);
+        s->inside_message = rc == 0 && out_frame->flags & ZM_MORE;
+        return rc;
+    }
+    int rc = find_message(s);
+    if (rc < 0)
+        return rc;
+    *out_frame = s->filtered;
+    *out_peer = s->filtered_peer;
+    s->has_filtered = false;
+    s->filtered = (zm_frame){0};
+    s->filtered_peer = NULL;
+    s->inside_message = out_frame->flags & ZM_MORE;
+    return 0;
+}
+
+static bool sub_can_recv(zm_socket *s)
+{
+    return s->inside_message || find_message(s) == 0;
+}
+
+static void sub_detached(zm_peer *peer)
+{
+    zm_socket *s = peer->socket;
+    if (s->filtered_peer == peer) {
+        s->filtered_peer = NULL;
+        if (s->has_filtered && s->filtered.flags & ZM_MORE) {
+            /* The rest of that message goes with the peer. */
+            if (s->filtered.block)
+                zm_block_unref(s->filtered.block);
+            s->filtered = (zm_frame){0};
+            s->has_filtered = false;
+        }
+    }
+    if (s->receiving_from == peer)
+        s->inside_message = false;
+}
+
+const zm_pattern zm_pattern_sub = {
+    .send = zm_no_send,
+    .recv = sub_recv,
+    .can_send = zm_never,
+    .can_recv = sub_can_recv,
+    .attached = attached,
+    .detached = sub_detached,
+    .readable = zm_fair_readable,
+    .writable = zm_forget_nothing,
+    .connected = connected,
+    .opened = opened,
+    .closed = closed,
+    .set_option = set_option,
+};
+
+/* --- XSUB -------------------------------------------------------------------------------------------- */
+
+/* A frame that starts with 1 or 0 is a subscription or its end; any other goes to all publishers. */
+static int xsub_send(zm_socket *s, const zm_outgoing *m)
+{
+    const uint8_t *data = m->data;
+    bool first = !s->inside_sending;
+    s->inside_sending = m->more;
+    bool may_subscribe = first || (!s->options.only_first_subscribe && !s->sending_user_message);
+    if (first)
+        s->sending_user_message = false;
+    if (may_subscribe && m->size && data[0] <= 1) {
+        if (data[0])
+            return subscribe(s, data + 1, m->size - 1);
+        unsubscribe(s, data + 1, m->size - 1);
+        return 0;
+    }
+    if (s->options.only_first_subscribe)
+        s->sending_user_message = true;
+    ZM_LIST_EACH (node, &s->peers) {
+        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
+        if (!peer->attached || peer->ended || (!first && !peer->writing))
+            continue;
+        if (zm_peer_write(peer, m->data, m->size, m->block, m->more) < 0)
+            s->stats.messages_dropped++;
+    }
+    return 0;
+}
+
+const zm_pattern zm_pattern_xsub = {
+    .send = xsub_send,
+    .recv = zm_fair_recv,
+    .can_send = zm_always,
+    .can_recv = zm_fair_can_recv,
+    .attached = attached,
+    .detached = zm_forget_nothing,
+    .readable = zm_fair_readable,
+    .writable = zm_forget_nothing,
+    .connected = connected,
+    .opened = opened,
+    .closed = closed,
+};

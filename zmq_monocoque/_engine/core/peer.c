@@ -1,0 +1,236 @@
+/* Peers: one for each other side of a socket, over a connection or inproc. A peer joins the two
+ * queues and knows when they are full; whose turn it is, is the pattern's business. */
+#include "internal.h"
+
+#include <string.h>
+
+/* Free entries of the peer table are NULL; `peer_hint` is where to look first. */
+static int take_index(zm_socket *s, zm_peer *peer)
+{
+    for (uint32_t tries = 0; tries < s->peer_capacity; tries++) {
+        uint32_t i = (s->peer_hint + tries) % s->peer_capacity;
+        if (!s->peer_table[i]) {
+            s->peer_hint = i + 1;
+            s->peer_table[i] = peer;
+            peer->index = i;
+            return 0;
+        }
+    }
+    uint32_t capacity = s->peer_capacity ? s->peer_capacity * 2 : 4;
+    zm_peer **table = zm_realloc(s->peer_table, capacity * sizeof *table);
+    if (!table)
+        return -ENOMEM;
+    memset(table + s->peer_capacity, 0, (capacity - s->peer_capacity) * sizeof *table);
+    s->peer_table = table;
+    peer->index = s->peer_capacity;
+    s->peer_hint = s->peer_capacity + 1;
+    table[peer->index] = peer;
+    s->peer_capacity = capacity;
+    return 0;
+}
+
+zm_peer *zm_peer_new_locked(zm_socket *s)
+{
+    zm_peer *peer = zm_calloc(sizeof *peer);
+    if (!peer)
+        return NULL;
+    peer->socket = s;
+    if (take_index(s, peer) < 0) {
+        zm_free(peer);
+        return NULL;
+    }
+    zm_list_append(&s->peers, &peer->link);
+    s->stats.peers++;
+    return peer;
+}
+
+void zm_peer_attach_locked(zm_peer *peer)
+{
+    ZM_ASSERT(!peer->attached);
+    peer->attached = true;
+    peer->socket->pattern->attached(peer);
+    zm_socket_ring_locked(peer->socket);
+}
+
+void zm_peer_detach_locked(zm_peer *peer)
+{
+    zm_socket *s = peer->socket;
+    if (!peer->attached)
+        return;
+    peer->attached = false;
+    zm_turn_leave(&peer->turn_in);
+    zm_turn_leave(&peer->turn_out);
+    s->pattern->detached(peer);
+    if (s->receiving_from == peer)
+        s->receiving_from = NULL;
+    if (s->sending_to == peer) {
+        s->sending_to = NULL;
+        s->dropping = true;
+    }
+    if (s->current_peer == peer)
+        s->current_peer = NULL;
+    zm_socket_ring_locked(s);
+}
+
+void zm_peer_free_locked(zm_peer *taken)
+{
+    zm_socket *s = taken->socket;
+    zm_peer_detach_locked(taken);
+    if (taken->conn)
+        taken->conn->peer = NULL;
+    if (taken->endpoint)
+        taken->endpoint->peer = NULL;
+    if (taken->inproc)
+        zm_inproc_close_locked(taken);
+    zm_list_remove(&taken->ended_link);
+    zm_router_table_remove(&s->routes, &taken->route);
+    zm_frames_fini(&taken->in);
+    zm_outq_fini(&taken->out);
+    zm_metadata_unref(taken->metadata);
+    zm_free(taken->wanted_id);
+    s->peer_table[taken->index] = NULL;
+    zm_list_remove(&taken->link);
+    s->stats.peers--;
+    zm_free(taken);
+}
+
+uint32_t zm_peer_low_water(int hwm)
+{
+    return hwm > 0 ? (uint32_t) (hwm + 1) / 2 : 0;
+}
+
+void zm_peer_end_locked(zm_peer *peer)
+{
+    zm_socket *s = peer->socket;
+    if (peer->ended)
+        return;
+    peer->ended = true;
+    if (s->sending_to == peer) {
+        s->sending_to = NULL;
+        s->dropping = true;
+    }
+    zm_turn_leave(&peer->turn_out);
+    zm_list_append(&s->ended_peers, &peer->ended_link);
+}
+
+void zm_peers_bury_locked(zm_socket *s)
+{
+    ZM_LIST_EACH (node, &s->ended_peers) {
+        zm_peer *peer = ZM_CONTAINER(node, zm_peer, ended_link);
+        if (peer->ignored || !peer->attached || s->pattern->recv == zm_no_recv
+            || !zm_peer_can_read(peer))
+            zm_peer_free_locked(peer);
+    }
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+bool zm_peer_can_read(zm_peer *peer)
+{
+    if (peer->inproc)
+        return zm_inproc_can_read(peer);
+    return peer->reading || peer->in_messages > 0;
+}
+
+zm_frame zm_peer_read(zm_peer *peer)
+{
+    if (peer->inproc)
+        return zm_inproc_read(peer);
+    zm_frame frame = zm_frames_take(&peer->in);
+    peer->reading = frame.flags & ZM_MORE;
+    if (!peer->reading) {
+        peer->in_messages--;
+        zm_conn *conn = peer->conn;
+        if (conn && conn->stopped) {
+            int hwm = peer->socket->options.rcvhwm;
+            if (hwm <= 0 || peer->in_messages + zm_peer_low_water(hwm) <= (uint32_t) hwm)
+                zm_conn_hungry_locked(conn);
+        }
+    }
+    return frame;
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+bool zm_peer_can_write(zm_peer *peer)
+{
+    if (peer->inproc)
+        return zm_inproc_can_write(peer);
+    if (ZM_UNLIKELY(peer->out_full))
+        return false;
+    int hwm = peer->socket->options.sndhwm;
+    if (hwm > 0 && peer->out.count >= (uint32_t) hwm && !peer->conflate) {
+        peer->out_full = true;
+        return false;
+    }
+    return true;
+}
+
+void zm_peer_drained_locked(zm_peer *peer)
+{
+    int hwm = peer->socket->options.sndhwm;
+    if (!peer->out_full || peer->inproc)
+        return;
+    if (hwm > 0 && peer->out.count + zm_peer_low_water(hwm) > (uint32_t) hwm)
+        return;
+    peer->out_full = false;
+    if (peer->attached) {
+        peer->socket->pattern->writable(peer);
+        zm_socket_ring_locked(peer->socket);
+    }
+}
+
+int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
+{
+    if (peer->inproc)
+        return zm_inproc_write(peer, data, size, block, more ? ZM_MORE : 0);
+    if (!peer->writing && ZM_UNLIKELY(!zm_peer_can_write(peer)))
+        return -EAGAIN;
+    if (ZM_UNLIKELY(peer->ended))
+        return -EHOSTUNREACH;
+    if (ZM_UNLIKELY(peer->conflate)) {
+        more = false; /* frame by frame, as libzmq does (S-12) */
+        zm_outq_forget_waiting(&peer->out);
+    }
+    zm_socket *s = peer->socket;
+    int rc;
+    if (ZM_UNLIKELY(peer->raw)) {
+        rc = size ? zm_outq_raw(&peer->out, data, size) : 0;
+        more = false;
+    } else {
+        rc = block ? zm_outq_write_block(&peer->out, more, zm_block_ref(block), size)
+                   : zm_outq_write(&peer->out, more, data, size);
+        if (rc < 0 && block)
+            zm_block_unref(block);
+        if (rc == 0 && !more)
+            rc = zm_outq_commit(&peer->out);
+    }
+    if (ZM_UNLIKELY(rc < 0)) {
+        zm_peer_rollback(peer);
+        return rc;
+    }
+    peer->writing = more;
+    if (!more) {
+        s->stats.messages_sent++;
+        if (peer->conn && peer->conn->active)
+            zm_conn_dirty_locked(peer->conn);
+    }
+    return 0;
+}
+
+void zm_peer_rollback(zm_peer *peer)
+{
+    peer->writing = false;
+    if (peer->inproc)
+        zm_inproc_rollback(peer);
+    else
+        zm_outq_rollback(&peer->out);
+}
+
+void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+{
+    if (peer->inproc)
+        zm_inproc_write(peer, topic, size, NULL, subscribe ? ZM_SUBSCRIBE_FRAME : ZM_CANCEL_FRAME);
+    else if (peer->conn && peer->conn->active)
+        zm_conn_subscribe_locked(peer->conn, subscribe, topic, size);
+}

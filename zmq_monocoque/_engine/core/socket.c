@@ -1,0 +1,464 @@
+/* Sockets: what the application calls. Each call takes the lock, takes in what other threads left,
+ * and hands over to the pattern. */
+#include "internal.h"
+
+#include <string.h>
+
+static const zm_pattern *const patterns[ZM_SOCKET_TYPES] = {
+    [ZM_PAIR] = &zm_pattern_pair,     [ZM_PUB] = &zm_pattern_pub,       [ZM_SUB] = &zm_pattern_sub,
+    [ZM_REQ] = &zm_pattern_req,       [ZM_REP] = &zm_pattern_rep,       [ZM_DEALER] = &zm_pattern_dealer,
+    [ZM_ROUTER] = &zm_pattern_router, [ZM_PULL] = &zm_pattern_pull,     [ZM_PUSH] = &zm_pattern_push,
+    [ZM_XPUB] = &zm_pattern_xpub,     [ZM_XSUB] = &zm_pattern_xsub,     [ZM_STREAM] = &zm_pattern_stream,
+};
+
+/* --- the life of a socket ------------------------------------------------------------------------- */
+
+/* Makes a socket in a locked context. */
+int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
+{
+    if (atomic_load(&context->ended))
+        return -ETERM;
+    if (type < 0 || type >= ZM_SOCKET_TYPES)
+        return -EINVAL;
+    if (atomic_load(&context->socket_count) >= (uint32_t) context->max_sockets)
+        return -EMFILE;
+    zm_socket *s = zm_socket_slot_take();
+    if (!s)
+        return -EMFILE;
+    zm_lock_take(&s->lock);
+    size_t from = offsetof(zm_socket, attention);
+    memset((char *) s + from, 0, sizeof *s - from);
+    s->context = context;
+    s->type = type;
+    s->pattern = patterns[type];
+    s->open = true;
+    zm_options_init(&s->options, type, context->blocky, context->ipv6);
+    zm_list_init(&s->peers);
+    zm_list_init(&s->conns);
+    zm_list_init(&s->endpoints);
+    zm_list_init(&s->ended_peers);
+    zm_list_init(&s->dirty);
+    zm_list_init(&s->hungry);
+    zm_turn_init(&s->readers);
+    zm_turn_init(&s->writers);
+    s->arm_thread = ZM_NO_THREAD;
+    s->public_fd = -1;
+    atomic_init(&s->doorbell, -1);
+    atomic_init(&s->look_at, ZM_FOREVER);
+    int rc = s->pattern->opened ? s->pattern->opened(s) : 0;
+    if (rc < 0) {
+        zm_options_fini(&s->options);
+        zm_lock_give(&s->lock);
+        zm_socket_slot_give(s);
+        return rc;
+    }
+    atomic_store(&s->generation, zm_generation_new());
+    zm_list_append(&context->sockets, &s->in_context);
+    atomic_fetch_add(&context->socket_count, 1);
+    atomic_fetch_add(&zm_live_sockets, 1);
+    zm_lock_give(&s->lock);
+    *out_socket = s;
+    return 0;
+}
+
+int zm_socket_need_driver_locked(zm_socket *s)
+{
+    if (s->driver)
+        return 0;
+    zm_keeper *keeper;
+    zm_lock_take(&s->context->lock);
+    int rc = zm_context_keeper_locked(s->context, &keeper);
+    zm_lock_give(&s->context->lock);
+    if (rc < 0)
+        return rc;
+    rc = zm_driver_open(zm_driver_chosen(), &s->driver);
+    if (rc < 0)
+        return rc;
+    rc = zm_keeper_add_locked(keeper, s);
+    if (rc == 0 && s->public_fd >= 0)
+        rc = zm_socket_fd_extend_locked(s);
+    if (rc < 0) {
+        zm_keeper_remove_locked(s);
+        zm_driver_close(s->driver);
+        s->driver = NULL;
+        return rc;
+    }
+    /* A thread may sleep on `seq` already, of a socket that had no driver. */
+    zm_drive_wake_followers_locked(s);
+    return 0;
+}
+
+static void destroy_locked(zm_socket *s)
+{
+    zm_context *context = s->context;
+    zm_monitor_stop_locked(s);
+    while (!zm_list_empty(&s->peers))
+        zm_peer_free_locked(ZM_CONTAINER(s->peers.next, zm_peer, link));
+    /* From here on nobody else knows the socket. */
+    zm_lock_take(&context->lock);
+    zm_list_remove(&s->in_context);
+    zm_lock_give(&context->lock);
+    zm_mail_take_locked(s);
+    if (s->pattern->closed)
+        s->pattern->closed(s);
+    if (s->current.block)
+        zm_block_unref(s->current.block);
+    zm_keeper_remove_locked(s);
+    if (s->public_fd >= 0)
+        zm_fd_close(s->public_fd);
+    int bell = atomic_load(&s->doorbell);
+    if (bell >= 0)
+        zm_fd_close(bell);
+    if (s->driver)
+        zm_driver_close(s->driver);
+    s->driver = NULL;
+    zm_router_table_fini(&s->routes);
+    zm_free(s->peer_table);
+    zm_timers_fini(&s->timers);
+    zm_options_fini(&s->options);
+    s->closing = false;
+    atomic_fetch_sub(&zm_live_sockets, 1);
+    zm_lock_give(&s->lock);
+    zm_socket_slot_give(s);
+    zm_context_socket_gone(context);
+}
+
+bool zm_socket_reap_locked(zm_socket *s)
+{
+    if (!s->closing || s->driven || s->followers || s->pollers || !zm_list_empty(&s->conns)
+        || !zm_list_empty(&s->endpoints))
+        return false;
+    if (s->driver && zm_driver_in_flight(s->driver))
+        return false;
+    destroy_locked(s);
+    return true;
+}
+
+void zm_socket_leave(zm_socket *s)
+{
+    if (ZM_LIKELY(!s->closing) || !zm_socket_reap_locked(s))
+        zm_lock_give(&s->lock);
+}
+
+void zm_socket_close_locked(zm_socket *s)
+{
+    s->open = false;
+    s->closing = true;
+    atomic_store(&s->generation, 0);
+    atomic_store(&s->bell_wanted, false);
+    ZM_LIST_EACH (node, &s->peers) {
+        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
+        zm_peer_rollback(peer);
+        zm_peer_detach_locked(peer);
+        if (peer->inproc || peer->ended)
+            zm_peer_free_locked(peer);
+    }
+    zm_endpoints_close_locked(s);
+    if (s->driver) {
+        zm_drive_once_locked(s);
+        zm_drive_once_locked(s);
+    }
+    if (zm_socket_reap_locked(s))
+        return;
+    /* Threads that are still in a call find the socket gone; the keeper does the rest. */
+    zm_socket_poke(s);
+    zm_keeper_look(s, zm_now_ns());
+    zm_lock_give(&s->lock);
+}
+
+/* --- parts ------------------------------------------------------------------------------------------ */
+
+int zm_socket_enter_locked(zm_socket *s)
+{
+    if (ZM_UNLIKELY(atomic_load_explicit(&s->attention, memory_order_acquire)))
+        zm_mail_take_locked(s);
+    if (ZM_UNLIKELY(!s->open))
+        return -ENOTSOCK;
+    return ZM_UNLIKELY(atomic_load_explicit(&s->context->ended, memory_order_relaxed)) ? -ETERM : 0;
+}
+
+int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message)
+{
+    int rc = s->pattern->send(s, message);
+    if (ZM_UNLIKELY(rc == -EAGAIN)) {
+        /* What the kernel has finished meanwhile may have made room. */
+        zm_drive_once_locked(s);
+        rc = s->pattern->send(s, message);
+    }
+    if (rc == 0)
+        s->more_out = message->more;
+    return rc;
+}
+
+int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part)
+{
+    zm_peer *peer = NULL;
+    int rc = s->pattern->recv(s, &s->current, &peer);
+    if (rc == -EAGAIN) {
+        zm_drive_once_locked(s);
+        rc = s->pattern->recv(s, &s->current, &peer);
+    }
+    if (rc < 0)
+        return rc;
+    out_part->data = s->current.data;
+    out_part->size = s->current.size;
+    out_part->block = s->current.block;
+    out_part->metadata = peer ? peer->metadata : NULL;
+    out_part->more = s->more_in = (s->current.flags & ZM_MORE) != 0;
+    return 0;
+}
+
+void zm_socket_recv_done_locked(zm_socket *s)
+{
+    if (s->current.block) {
+        zm_block_unref(s->current.block);
+        s->current.block = NULL;
+    }
+}
+
+int zm_socket_events_locked(zm_socket *s)
+{
+    return (s->pattern->can_recv(s) ? ZM_POLLIN : 0) | (s->pattern->can_send(s) ? ZM_POLLOUT : 0);
+}
+
+/* --- options ------------------------------------------------------------------------------------------ */
+
+enum option {
+    SUBSCRIBE = 6, UNSUBSCRIBE = 7, RCVMORE = 13, FD = 14, EVENTS = 15, TYPE = 16, SNDHWM = 23,
+    RCVHWM = 24, LAST_ENDPOINT = 32, TOPICS_COUNT = 116
+};
+
+static int set_locked(zm_socket *s, int option, const void *value, size_t size)
+{
+    int rc = zm_options_set(&s->options, s->type, option, value, size);
+    if (rc == ZM_OPTION_OF_SOCKET) {
+        if (s->pattern->set_option)
+            return s->pattern->set_option(s, option, value, size);
+        return -EINVAL;
+    }
+    if (rc == 0 && (option == SNDHWM || option == RCVHWM))
+        ZM_LIST_EACH (node, &s->peers) {
+            zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
+            if (peer->inproc)
+                zm_inproc_hwm_locked(peer);
+            else
+                zm_peer_drained_locked(peer);
+            if (peer->conn && peer->conn->stopped)
+                zm_conn_hungry_locked(peer->conn);
+        }
+    return rc;
+}
+
+int zm_socket_set(int64_t handle, int option, const void *value, size_t size)
+{
+    zm_socket *s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    int rc = zm_socket_enter_locked(s);
+    if (rc == 0)
+        rc = set_locked(s, option, value, size);
+    if (rc == 0 && s->driver && (!zm_list_empty(&s->dirty) || !zm_list_empty(&s->hungry)))
+        zm_drive_once_locked(s);
+    zm_lock_give(&s->lock);
+    return rc;
+}
+
+static int put_int(void *out, size_t *inout_size, int value)
+{
+    if (*inout_size < sizeof value)
+        return -EINVAL;
+    memcpy(out, &value, sizeof value);
+    *inout_size = sizeof value;
+    return 0;
+}
+
+/* EVENTS: everything is taken in, and the descriptor of an outside watcher is quiet after it. */
+static int read_events(zm_socket *s)
+{
+    s->watcher = zm_thread_id();
+    if (s->public_fd >= 0)
+        zm_socket_doorbell_clear_locked(s);
+    atomic_store(&s->driven_ns, zm_now_ns());
+    zm_drive_once_locked(s);
+    return zm_socket_events_locked(s);
+}
+
+static int get_locked(zm_socket *s, int option, void *out, size_t *inout_size)
+{
+    int rc = zm_options_get(&s->options, s->type, option, out, inout_size);
+    if (rc != ZM_OPTION_OF_SOCKET)
+        return rc;
+    switch (option) {
+    case RCVMORE:
+        return put_int(out, inout_size, s->more_in);
+    case FD: {
+        int fd = zm_socket_fd_locked(s);
+        return fd < 0 ? fd : put_int(out, inout_size, fd);
+    }
+    case EVENTS:
+        return put_int(out, inout_size, read_events(s));
+    case TYPE:
+        return put_int(out, inout_size, s->type);
+    case LAST_ENDPOINT: {
+        size_t size = strlen(s->last_endpoint) + 1;
+        if (*inout_size < size)
+            return -EINVAL;
+        memcpy(out, s->last_endpoint, size);
+        *inout_size = size;
+        return 0;
+    }
+    case TOPICS_COUNT:
+        zm_drive_once_locked(s);
+        return put_int(out, inout_size,
+                       s->subscriptions ? (int) zm_subscriptions_count(s->subscriptions) : 0);
+    default:
+        return -EINVAL;
+    }
+}
+
+int zm_socket_get(int64_t handle, int option, void *out_value, size_t *inout_size)
+{
+    zm_socket *s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    int rc = zm_socket_enter_locked(s);
+    if (rc == 0)
+        rc = get_locked(s, option, out_value, inout_size);
+    zm_lock_give(&s->lock);
+    return rc;
+}
+
+int64_t zm_socket_deadline(zm_socket *s, int direction)
+{
+    int ms = direction == ZM_POLLIN ? s->options.rcvtimeo_ms : s->options.sndtimeo_ms;
+    return ms == 0 ? 0 : zm_deadline_ms(ms);
+}
+
+/* --- calls by handle ------------------------------------------------------------------------------------- */
+
+int64_t zm_socket_new(int64_t handle, int type)
+{
+    zm_context *context = zm_context_lock(handle);
+    if (!context)
+        return -EFAULT;
+    zm_socket *s;
+    int rc = zm_socket_make(context, type, &s);
+    int64_t socket = rc < 0 ? rc : zm_socket_handle(s);
+    zm_lock_give(&context->lock);
+    return socket;
+}
+
+int zm_socket_close(int64_t handle)
+{
+    zm_socket *s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    zm_socket_close_locked(s);
+    return 0;
+}
+
+int zm_socket_bind(int64_t handle, const char *endpoint)
+{
+    return zm_endpoint_open(handle, endpoint, true);
+}
+
+int zm_socket_connect(int64_t handle, const char *endpoint)
+{
+    return zm_endpoint_open(handle, endpoint, false);
+}
+
+int zm_socket_unbind(int64_t handle, const char *endpoint)
+{
+    return zm_endpoint_term(handle, endpoint);
+}
+
+int zm_socket_disconnect(int64_t handle, const char *endpoint)
+{
+    return zm_endpoint_term(handle, endpoint);
+}
+
+int zm_socket_monitor(int64_t handle, const char *endpoint, int events)
+{
+    zm_socket *s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    int rc = zm_socket_enter_locked(s);
+    if (rc == 0) {
+        if (endpoint)
+            rc = zm_monitor_start_locked(s, endpoint, events);
+        else
+            zm_monitor_stop_locked(s);
+    }
+    zm_lock_give(&s->lock);
+    return rc;
+}
+
+/* The call's wait: until `event` is possible, or the deadline of its direction. */
+static int wait_or_again(zm_socket *s, int event, int64_t deadline)
+{
+    if (deadline == 0)
+        return -EAGAIN;
+    return zm_socket_wait_locked(s, event, deadline);
+}
+
+int zm_socket_send(int64_t handle, const void *data, size_t size, int flags)
+{
+    zm_socket *s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    zm_outgoing message = {.data = data, .size = size, .more = flags & ZM_SNDMORE};
+    int64_t deadline = flags & ZM_DONTWAIT ? 0 : zm_socket_deadline(s, ZM_POLLOUT);
+    int rc;
+    do {
+        rc = zm_socket_enter_locked(s);
+        if (rc == 0)
+            rc = zm_socket_send_part_locked(s, &message);
+    } while (rc == -EAGAIN && (rc = wait_or_again(s, ZM_POLLOUT, deadline)) == 0);
+    if (rc == 0 && zm_socket_sent_locked(s))
+        zm_socket_flush_locked(s);
+    zm_socket_leave(s);
+    return rc;
+}
+
+int zm_socket_recv(int64_t handle, void *out, size_t size, int flags)
+{
+    zm_socket *s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    zm_part part;
+    int64_t deadline = flags & ZM_DONTWAIT ? 0 : zm_socket_deadline(s, ZM_POLLIN);
+    int rc;
+    do {
+        rc = zm_socket_enter_locked(s);
+        if (rc == 0)
+            rc = zm_socket_recv_part_locked(s, &part);
+    } while (rc == -EAGAIN && (rc = wait_or_again(s, ZM_POLLIN, deadline)) == 0);
+    if (rc == 0) {
+        memcpy(out, part.data, part.size < size ? part.size : size);
+        rc = part.size > INT32_MAX ? INT32_MAX : (int) part.size;
+        zm_socket_recv_done_locked(s);
+    }
+    zm_socket_leave(s);
+    return rc;
+}
+
+int zm_socket_stats(int64_t handle, zm_stats *out)
+{
+    zm_socket *s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    *out = s->stats;
+    out->connections = s->connection_count;
+    out->out_queued = out->in_queued = 0;
+    ZM_LIST_EACH (node, &s->peers) {
+        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
+        if (peer->inproc) {
+            zm_inproc_queued(peer, &out->in_queued, &out->out_queued);
+        } else {
+            out->out_queued += peer->out.count;
+            out->in_queued += peer->in_messages;
+        }
+    }
+    zm_lock_give(&s->lock);
+    return 0;
+}

@@ -1,0 +1,107 @@
+/* All that cffi sees: everything that is called once a socket. No GIL is held in any of it.
+ *
+ * Handles are numbers (index and generation), never pointers. Answers: >= 0, or a negative errno.
+ * A stale context handle answers -EFAULT, a stale socket handle -ENOTSOCK. Calls that wait answer
+ * -EINTR when a signal came: run Python's handlers, call again. */
+#ifndef ZM_ENGINE_H
+#define ZM_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* --- start-up ------------------------------------------------------------------------------ */
+/* `liburing_path` NULL: no io_uring. Resolves liburing's functions; called once, at import.
+ * 0, or -errno with the reason in zm_driver_reason(). */
+int zm_engine_init(const char *liburing_path);
+/* Which driver new contexts use: "io_uring" or "epoll". */
+const char *zm_driver_name(void);
+/* Why io_uring is not used; "" when it is. */
+const char *zm_driver_reason(void);
+/* Forces "io_uring" or "epoll" for contexts made later; -EINVAL unknown, -ENOSYS not usable. */
+int zm_driver_select(const char *name);
+/* Spin before sleeping: 0 never, 1 where it pays (default). */
+void zm_spin_set(int on);
+/* Address of the function table for the lane (see api.h). */
+uintptr_t zm_api_address(void);
+
+/* --- context -------------------------------------------------------------------------------- */
+int64_t zm_context_new(int io_threads); /* -EINVAL: io_threads < 0 */
+/* Waits until every socket is closed and lingered, then frees the context. -EINTR: call again.
+ * -EFAULT: no such context (already gone). -ETIMEDOUT: `timeout_ms` passed (< 0: no limit); the
+ * context then stays shut down. */
+int zm_context_term(int64_t context, int timeout_ms);
+/* Wakes every blocked call with ETERM; does not wait. */
+int zm_context_shutdown(int64_t context);
+int zm_context_set(int64_t context, int option, int value);
+int zm_context_get(int64_t context, int option, int *out_value);
+/* Writes "kind endpoint=... queued=...\n" lines about what keeps term() waiting; bytes written. */
+int zm_context_holders(int64_t context, char *out, size_t size);
+
+/* --- socket --------------------------------------------------------------------------------- */
+int64_t zm_socket_new(int64_t context, int type);
+int zm_socket_close(int64_t socket);
+int zm_socket_bind(int64_t socket, const char *endpoint);
+int zm_socket_unbind(int64_t socket, const char *endpoint);
+int zm_socket_connect(int64_t socket, const char *endpoint);
+int zm_socket_disconnect(int64_t socket, const char *endpoint);
+/* As zmq_setsockopt / zmq_getsockopt: int options are 4 bytes, int64 ones 8, the rest bytes. */
+int zm_socket_set(int64_t socket, int option, const void *value, size_t size);
+int zm_socket_get(int64_t socket, int option, void *out_value, size_t *inout_size);
+/* addr NULL stops the monitor. */
+int zm_socket_monitor(int64_t socket, const char *endpoint, int events);
+/* As zmq_send / zmq_recv, for callers without the lane (tests in C, other languages). Blocking. */
+int zm_socket_send(int64_t socket, const void *data, size_t size, int flags);
+int zm_socket_recv(int64_t socket, void *out, size_t size, int flags);
+
+/* Counters of one socket since it was made. */
+typedef struct zm_stats {
+    uint64_t peers, connections;                 /* now */
+    uint64_t messages_sent, messages_received;   /* whole messages */
+    uint64_t bytes_sent, bytes_received;         /* on the wire, framing included */
+    uint64_t messages_dropped;                   /* at HWM, or without a route */
+    uint64_t reconnects;
+    uint64_t out_queued, in_queued;              /* messages waiting now */
+} zm_stats;
+int zm_socket_stats(int64_t socket, zm_stats *out);
+
+/* --- poll, proxy ----------------------------------------------------------------------------- */
+typedef struct zm_pollitem {
+    int64_t socket; /* -1: use fd */
+    int fd;
+    short events, revents;
+} zm_pollitem;
+/* Answers the number of items with events. -EINTR, -ETERM, -ENOTSOCK. `deadline_ns` is absolute on
+ * CLOCK_MONOTONIC (see zm_clock_ns), < 0 without limit, so a call after EINTR keeps its end. */
+int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns);
+int64_t zm_clock_ns(void);
+
+/* Forwards until the context ends (-ETERM) or a signal (-EINTR: call again). capture, control: -1
+ * for none. Control commands: PAUSE RESUME TERMINATE STATISTICS; TERMINATE answers 0. */
+typedef struct zm_proxy_state {
+    int paused;
+    uint64_t counts[8]; /* frontend recv msgs, bytes, send msgs, bytes; then backend */
+} zm_proxy_state;
+int zm_proxy_run(int64_t frontend, int64_t backend, int64_t capture, int64_t control,
+                 zm_proxy_state *state);
+/* As zm_proxy_run, and every message goes to `monitor` behind a prefix frame. */
+int zm_monitored_queue_run(int64_t in, int64_t out, int64_t monitor, const void *in_prefix,
+                           size_t in_prefix_size, const void *out_prefix, size_t out_prefix_size);
+
+/* --- the rest ---------------------------------------------------------------------------------- */
+int zm_has(const char *capability); /* 1, 0 */
+const char *zm_error_text(int error);
+int zm_last_errno(void); /* of this thread */
+void zm_set_last_errno(int error);
+
+/* What is alive, for tests: every number returns to its earlier value when all is closed. */
+typedef struct zm_counts {
+    int64_t blocks;      /* allocations */
+    int64_t contexts, sockets; /* handles, and closed sockets that still linger */
+    int64_t connections; /* open descriptors of peers */
+    int64_t in_flight;   /* requests the kernel holds */
+    int64_t threads;     /* the engine's own */
+} zm_counts;
+void zm_counts_get(zm_counts *out);
+void zm_alloc_fail_after(int64_t n);
+
+#endif

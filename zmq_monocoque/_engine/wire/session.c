@@ -1,0 +1,219 @@
+/* The session itself: what comes when, and what is kept. The bytes of each stage are in files of
+ * their own: greeting.c, mechanism_*.c, command.c, heartbeat.c, framing.c. */
+#include "session.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "command.h"
+#include "framing.h"
+#include "heartbeat.h"
+#include "mechanism.h"
+#include "session_private.h"
+
+static ssize_t next_unit(zm_session *session, uint8_t *data, size_t size, zm_event *event);
+
+ssize_t zm_session_next(zm_session *session, uint8_t *data, size_t size, zm_event *event)
+{
+    if (ZM_LIKELY(zm_session_is_short_message(session, data, size)))
+        return zm_session_short_message(data, event);
+    *event = (zm_event){.kind = ZM_EVENT_NONE};
+    return next_unit(session, data, size, event);
+}
+
+/* A command after the handshake. Unknown ones are ignored, as libzmq does (SEMANTICS S-99). */
+static int take_command(zm_session *session, const uint8_t *body, size_t size, zm_event *event)
+{
+    size_t name_size = 0;
+    if (zm__command_is(body, size, "PING"))
+        return zm__heartbeat_take_ping(session, body, size, event);
+    if (zm__command_is(body, size, "PONG")) {
+        event->kind = ZM_EVENT_PONG;
+    } else if (zm__command_is(body, size, "SUBSCRIBE")) {
+        event->kind = ZM_EVENT_SUBSCRIBE;
+        name_size = 1 + strlen("SUBSCRIBE");
+    } else if (zm__command_is(body, size, "CANCEL")) {
+        event->kind = ZM_EVENT_CANCEL;
+        name_size = 1 + strlen("CANCEL");
+    }
+    if (name_size) {
+        event->data = body + name_size;
+        event->size = size - name_size;
+    }
+    return 0;
+}
+
+static ssize_t traffic_next(zm_session *session, uint8_t *data, size_t size, zm_event *event)
+{
+    zm__frame frame;
+    ssize_t total = zm__frame_next(session, data, size, &frame);
+    if (total <= 0)
+        return total;
+    uint8_t *body = data + frame.header_size;
+    if (frame.flags & ZM_FRAME_COMMAND) {
+        /* 2.0 has no commands. */
+        int answer = session->heartbeats ? take_command(session, body, frame.size, event) : 0;
+        return answer < 0 ? answer : total;
+    }
+    event->kind = ZM_EVENT_MESSAGE;
+    event->more = frame.flags & ZM_FRAME_MORE;
+    event->data = body;
+    event->size = frame.size;
+    return total;
+}
+
+/* The COMMAND flag is not asked for: libzmq takes a READY without it. */
+static ssize_t handshake_next(zm_session *session, uint8_t *data, size_t size, zm_event *event)
+{
+    zm__frame frame;
+    ssize_t total = zm__frame_next(session, data, size, &frame);
+    if (total <= 0)
+        return total;
+    const zm__mechanism *mechanism = zm__mechanism_find(session->config.mechanism);
+    int answer = mechanism->command(session, data + frame.header_size, frame.size, event);
+    return answer < 0 ? answer : total;
+}
+
+static ssize_t next_unit(zm_session *session, uint8_t *data, size_t size, zm_event *event)
+{
+    if (session->phase == ZM_BROKEN)
+        return -EPROTO;
+    switch ((zm__stage) session->stage) {
+    case ZM__TRAFFIC:
+        return traffic_next(session, data, size, event);
+    case ZM__COMMANDS:
+        return handshake_next(session, data, size, event);
+    case ZM__PHANTOM:
+        if (size < 1)
+            return zm__session_need(session, 1);
+        session->stage = ZM__TRAFFIC;
+        event->kind = ZM_EVENT_SUBSCRIBE;
+        event->data = data;
+        return 1;
+    default:
+        return zm__greeting_next(session, data, size, event);
+    }
+}
+
+void zm__session_activate(zm_session *session, zm_event *event)
+{
+    ZM_ASSERT(session->phase == ZM_HANDSHAKE);
+    session->phase = ZM_ACTIVE;
+    session->stage = ZM__TRAFFIC;
+    session->plain_framing = session->version != ZM_WIRE_1_0;
+    session->heartbeats = session->version >= ZM_WIRE_3_0;
+    event->kind = ZM_EVENT_READY;
+}
+
+int zm__session_break(zm_session *session, int error, zm_fault_kind fault, uint32_t value)
+{
+    ZM_ASSERT(session->phase != ZM_BROKEN);
+    ZM_ASSERT(error < 0);
+    session->phase = ZM_BROKEN;
+    session->plain_framing = false;
+    session->heartbeats = false;
+    session->fault = fault;
+    session->fault_value = value;
+    return error;
+}
+
+uint8_t *zm__session_out(zm_session *session, size_t size)
+{
+    size_t wanted = session->out_size + size;
+    bool grow = wanted > session->out_capacity;
+    bool shrink = wanted <= ZM_SESSION_OUT_KEEP && session->out_capacity > ZM_SESSION_OUT_KEEP;
+    if (grow || shrink) {
+        size_t capacity = ZM_SESSION_OUT_KEEP;
+        while (capacity < wanted)
+            capacity *= 2;
+        uint8_t *out = zm_realloc(session->out, capacity);
+        if (!out) {
+            zm__session_break(session, -ENOMEM, ZM_FAULT_NONE, 0);
+            return NULL;
+        }
+        session->out = out;
+        session->out_capacity = capacity;
+    }
+    return session->out + session->out_size;
+}
+
+const zm__mechanism *zm__mechanism_find(zm_mechanism mechanism)
+{
+    return mechanism == ZM_NULL ? &zm__mechanism_null : NULL;
+}
+
+/* --- from and to nothing -------------------------------------------------------------------- */
+
+static uint8_t *copy_of(const uint8_t *bytes, size_t size)
+{
+    uint8_t *copy = zm_alloc(size);
+    if (copy && size)
+        memcpy(copy, bytes, size);
+    return copy;
+}
+
+int zm_session_init(zm_session *session, const zm_session_config *config)
+{
+    ZM_ASSERT(zm_socket_type_name(config->socket_type));
+    ZM_ASSERT(config->routing_id_size <= 255);
+    memset(session, 0, sizeof *session);
+    if (!zm__mechanism_find(config->mechanism))
+        return -ENOTSUP;
+    session->config = *config;
+    session->config.routing_id = copy_of(config->routing_id, config->routing_id_size);
+    session->config.metadata = copy_of(config->metadata, config->metadata_size);
+    if (session->config.routing_id && session->config.metadata && zm__greeting_start(session) == 0)
+        return 0;
+    zm_session_fini(session);
+    return -ENOMEM;
+}
+
+void zm_session_fini(zm_session *session)
+{
+    zm_free((void *) (uintptr_t) session->config.routing_id);
+    zm_free((void *) (uintptr_t) session->config.metadata);
+    zm_free(session->out);
+    zm_free(session->peer_routing_id);
+    zm_free(session->peer_metadata);
+    memset(session, 0, sizeof *session);
+    session->phase = ZM_BROKEN;
+}
+
+/* --- encoding ------------------------------------------------------------------------------- */
+
+size_t zm_session_frame_bound(const zm_session *session, size_t size)
+{
+    (void) session;
+    return ZM__V1_HEADER_MAX + size;
+}
+
+size_t zm_session_frame(zm_session *session, uint8_t *out, unsigned flags, const uint8_t *body,
+                        size_t size)
+{
+    ZM_ASSERT(session->phase == ZM_ACTIVE);
+    size_t header_size = zm__frame_header(session, out, flags, size);
+    if (size)
+        memcpy(out + header_size, body, size);
+    return header_size + size;
+}
+
+size_t zm_session_subscription(zm_session *session, uint8_t *out, bool subscribe,
+                               const uint8_t *topic, size_t size)
+{
+    ZM_ASSERT(session->phase == ZM_ACTIVE);
+    const char *name = subscribe ? "SUBSCRIBE" : "CANCEL";
+    bool is_command = session->version == ZM_WIRE_3_1;
+    size_t prefix_size = is_command ? 1 + strlen(name) : 1;
+    unsigned flags = is_command ? ZM_FRAME_COMMAND : 0;
+    uint8_t *at = out + zm__frame_header(session, out, flags, prefix_size + size);
+    if (is_command)
+        zm__command_name(at, name);
+    else
+        at[0] = subscribe;
+    at += prefix_size;
+    if (size)
+        memcpy(at, topic, size);
+    return (size_t) (at - out) + size;
+}

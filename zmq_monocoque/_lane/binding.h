@@ -1,0 +1,148 @@
+/* What the lane's files share.
+ *
+ * The lane is the CPython extension that carries what is called once a message: send, recv and
+ * Frame. It knows the engine only as the table of api.h, and the Python package only as a set of
+ * hooks. A *binding* is one pair of the two, with the SocketBase and Frame types made for it, so
+ * that one process can hold several (our own classes, and those of a real pyzmq).
+ *
+ * The GIL is held everywhere in the lane except round api->wait() and api->flush(), round the copy
+ * of a large body, and in release.c's callbacks. No Python code runs, and nothing that may start
+ * a garbage collection is called, between api->recv_begin() and api->recv_end(). */
+#ifndef ZM_LANE_BINDING_H
+#define ZM_LANE_BINDING_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <structmember.h>
+
+#include "api.h"
+
+/* Below this a body is copied rather than shared: a reference costs more than the copy. */
+#define LANE_SHARE_MIN_BYTES ((Py_ssize_t) 8 * 1024)
+/* From here on the memory of a `bytes` is sent as it is, also with copy=True. */
+#define LANE_HOLD_MIN_BYTES ((Py_ssize_t) 32 * 1024)
+/* From here on a received body is copied with the socket unlocked and without the GIL. */
+#define LANE_UNLOCK_MIN_BYTES ((size_t) 256 * 1024)
+
+/* --- lane.c: the binding ---------------------------------------------------------------------- */
+
+typedef struct lane_binding {
+    PyObject_HEAD
+    const zm_api *api;
+    PyObject *hooks;
+    PyTypeObject *socket_type, *frame_type;
+    PyObject *own_send, *own_recv; /* socket_type's, to see whether a subclass has its own */
+    PyTypeObject *frame_class;     /* what recv(copy=False) makes; asked for when needed */
+    PyObject *finished_tracker;    /* asked for when needed */
+} lane_binding;
+
+/* Interned names of arguments and methods; made once a process. */
+typedef struct lane_names {
+    PyObject *data, *msg_parts, *flags, *copy, *track, *routing_id, *group, *nbytes;
+    PyObject *copy_threshold;
+    PyObject *send, *recv, *getsockopt, *set, *is_set;
+    PyObject *binding, *error, *frame_class, *event, *tracker, *get_finished_tracker, *gc_refs;
+    PyObject *gcref;
+} lane_names;
+extern lane_names lane_name;
+
+/* The binding a type made by lane_*_type_new(), or a subclass of one, belongs to: a new reference,
+ * or NULL with an exception. */
+lane_binding *lane_binding_of(PyTypeObject *type);
+
+/* Raises the exception of an errno (> 0), and remembers it as the thread's last. Always NULL. */
+PyObject *lane_raise(lane_binding *binding, int error);
+
+/* Hooks. New references; NULL with an exception. */
+PyObject *lane_event_new(lane_binding *binding);
+PyObject *lane_tracker_new(lane_binding *binding, PyObject *event);
+PyObject *lane_finished_tracker(lane_binding *binding);
+/* A borrowed reference, NULL with an exception. */
+PyTypeObject *lane_frame_class(lane_binding *binding);
+/* 0, or -1 with an exception. */
+int lane_copy_threshold(lane_binding *binding, Py_ssize_t *out);
+
+/* --- lane.c: arguments ------------------------------------------------------------------------ */
+
+typedef struct lane_signature {
+    const char *function;
+    PyObject **names[6]; /* in order of position */
+    int count;
+    int required;
+    bool open; /* further keywords are ignored */
+} lane_signature;
+
+/* Spreads a vectorcall's arguments over `values`, which the caller has set to NULL; borrowed. 0, or
+ * -1 with TypeError. */
+int lane_arguments(const lane_signature *signature, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames, PyObject **values);
+/* NULL values leave `out` as it is. 0, or -1 with an exception. */
+int lane_int(PyObject *value, int *out);
+int lane_size(PyObject *value, Py_ssize_t *out);
+int lane_bool(PyObject *value, bool *out);
+
+/* --- release.c: Python objects whose memory the engine holds ---------------------------------- */
+
+struct lane_hold;
+/* What the engine has let go of and no thread with the GIL has yet looked at. */
+extern _Atomic(struct lane_hold *) lane_released;
+
+/* A block over the memory of `bytes`; keeps a reference to it until it is released. */
+zm_block *lane_hold_bytes(const zm_api *api, PyObject *bytes);
+/* A block over `object`'s memory, shown in gc.refs until it is released; then `event` (may be NULL)
+ * is set. A view with an owner is taken, on success only. */
+zm_block *lane_hold_foreign(lane_binding *binding, PyObject *object, Py_buffer *view,
+                            PyObject *event);
+/* A block of `size` bytes of its own, filled from `data`. */
+zm_block *lane_hold_copy(const zm_api *api, const void *data, Py_ssize_t size);
+
+/* Finishes what was released: runs destructors and sets events, hence any Python code; keeps the
+ * exception that is set. Answers how many. Call with the GIL and without any lock. */
+Py_ssize_t lane_drain(void);
+
+static inline void lane_drain_if_due(void)
+{
+    if (atomic_load_explicit(&lane_released, memory_order_relaxed))
+        lane_drain();
+}
+
+/* Between these two, what this thread releases is not announced to anybody: it calls
+ * lane_drain_if_due() itself before its call into the lane ends. */
+void lane_release_here_begin(void);
+void lane_release_here_end(void);
+/* Gives a reference back, and finishes at once what that releases. */
+void lane_block_unref(const zm_api *api, zm_block *taken);
+
+/* Adds drain(), wait_event() and the exit handler to the module. 0, or -1 with an exception. */
+int lane_release_init(PyObject *module);
+
+/* --- frame.c ---------------------------------------------------------------------------------- */
+
+typedef struct lane_frame {
+    PyObject_HEAD
+    lane_binding *binding;
+    const uint8_t *data; /* in `block` or `storage`; never NULL */
+    Py_ssize_t size;
+    zm_block *block;         /* one reference; NULL: a short body in `storage`, or none */
+    void *storage;           /* PyMem_Malloc()ed; NULL: none */
+    zm_metadata *metadata;   /* one reference, or NULL */
+    PyObject *source;        /* the bytes a zero-copy frame was made from */
+    PyObject *bytes;         /* .bytes, once it was asked for */
+    PyObject *view_ref;      /* weak reference to .buffer */
+    PyObject *tracker, *tracker_event;
+    PyObject *weakrefs;
+    bool more;
+} lane_frame;
+
+PyTypeObject *lane_frame_type_new(PyObject *module);
+/* A received body as the binding's frame class. Takes `block` and `metadata` in any case. */
+PyObject *lane_frame_received(lane_binding *binding, zm_block *taken_block, const uint8_t *data,
+                              size_t size, zm_metadata *taken_metadata, bool more, bool track);
+
+/* --- socket.c --------------------------------------------------------------------------------- */
+
+PyTypeObject *lane_socket_type_new(PyObject *module);
+
+#endif

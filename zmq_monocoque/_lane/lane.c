@@ -1,0 +1,422 @@
+/* The module: makes bindings (an engine's table and a set of hooks), turns errnos into exceptions
+ * by asking the hooks, and reads arguments. Nothing here is called on the common path of a message
+ * except lane_arguments(). */
+#include "binding.h"
+
+#include <errno.h>
+#include <string.h>
+
+lane_names lane_name;
+
+static int names_init(void)
+{
+    static const struct {
+        PyObject **slot;
+        const char *text;
+    } table[] = {
+        {&lane_name.data, "data"},
+        {&lane_name.msg_parts, "msg_parts"},
+        {&lane_name.flags, "flags"},
+        {&lane_name.copy, "copy"},
+        {&lane_name.track, "track"},
+        {&lane_name.routing_id, "routing_id"},
+        {&lane_name.group, "group"},
+        {&lane_name.nbytes, "nbytes"},
+        {&lane_name.copy_threshold, "copy_threshold"},
+        {&lane_name.send, "send"},
+        {&lane_name.recv, "recv"},
+        {&lane_name.getsockopt, "getsockopt"},
+        {&lane_name.set, "set"},
+        {&lane_name.is_set, "is_set"},
+        {&lane_name.binding, "_binding"},
+        {&lane_name.error, "error"},
+        {&lane_name.frame_class, "frame_class"},
+        {&lane_name.event, "event"},
+        {&lane_name.tracker, "tracker"},
+        {&lane_name.get_finished_tracker, "finished_tracker"},
+        {&lane_name.gc_refs, "gc_refs"},
+        {&lane_name.gcref, "gcref"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (!*table[i].slot && !(*table[i].slot = PyUnicode_InternFromString(table[i].text)))
+            return -1;
+    }
+    return 0;
+}
+
+/* --- arguments -------------------------------------------------------------------------------- */
+
+static int argument_index(const lane_signature *signature, PyObject *name)
+{
+    for (int i = 0; i < signature->count; i++) {
+        if (name == *signature->names[i])
+            return i;
+    }
+    for (int i = 0; i < signature->count; i++) {
+        if (PyUnicode_Compare(name, *signature->names[i]) == 0)
+            return i;
+    }
+    return -1;
+}
+
+int lane_arguments(const lane_signature *signature, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames, PyObject **values)
+{
+    if (nargs > signature->count) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %d positional arguments (%zd given)",
+                     signature->function, signature->count, nargs);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < nargs; i++)
+        values[i] = args[i];
+    Py_ssize_t keyword_count = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    for (Py_ssize_t i = 0; i < keyword_count; i++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+        int index = argument_index(signature, name);
+        if (index < 0) {
+            if (signature->open)
+                continue;
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R",
+                         signature->function, name);
+            return -1;
+        }
+        if (values[index]) {
+            PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument %R",
+                         signature->function, name);
+            return -1;
+        }
+        values[index] = args[nargs + i];
+    }
+    for (int i = 0; i < signature->required; i++) {
+        if (!values[i]) {
+            PyErr_Format(PyExc_TypeError, "%s() missing a required argument: %R",
+                         signature->function, *signature->names[i]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int lane_size(PyObject *value, Py_ssize_t *out)
+{
+    if (!value)
+        return 0;
+    if (PyLong_Check(value)) {
+        *out = PyLong_AsSsize_t(value);
+    } else {
+        /* pyzmq takes floats (and cuts them) where it wants ints. */
+        PyObject *number = PyFloat_Check(value) ? PyNumber_Long(value) : PyNumber_Index(value);
+        if (!number) {
+            if (PyErr_ExceptionMatches(PyExc_TypeError))
+                PyErr_Format(PyExc_TypeError, "an integer is required, not %.200s",
+                             Py_TYPE(value)->tp_name);
+            return -1;
+        }
+        *out = PyLong_AsSsize_t(number);
+        Py_DECREF(number);
+    }
+    return *out == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+int lane_int(PyObject *value, int *out)
+{
+    Py_ssize_t wide = *out;
+    if (lane_size(value, &wide) < 0)
+        return -1;
+    if (wide < INT_MIN || wide > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "value too large for a C int");
+        return -1;
+    }
+    *out = (int) wide;
+    return 0;
+}
+
+int lane_bool(PyObject *value, bool *out)
+{
+    if (!value)
+        return 0;
+    int truth = value == Py_True ? 1 : value == Py_False ? 0 : PyObject_IsTrue(value);
+    if (truth < 0)
+        return -1;
+    *out = truth;
+    return 0;
+}
+
+/* --- hooks ------------------------------------------------------------------------------------ */
+
+PyObject *lane_raise(lane_binding *binding, int error)
+{
+    binding->api->set_errno(error);
+    PyObject *number = PyLong_FromLong(error);
+    if (!number)
+        return NULL;
+    PyObject *exception = PyObject_CallMethodOneArg(binding->hooks, lane_name.error, number);
+    Py_DECREF(number);
+    if (!exception)
+        return NULL;
+    if (PyExceptionInstance_Check(exception))
+        PyErr_SetObject((PyObject *) Py_TYPE(exception), exception);
+    else
+        PyErr_Format(PyExc_TypeError, "the hook error() made %R, not an exception", exception);
+    Py_DECREF(exception);
+    return NULL;
+}
+
+PyObject *lane_event_new(lane_binding *binding)
+{
+    return PyObject_CallMethodNoArgs(binding->hooks, lane_name.event);
+}
+
+PyObject *lane_tracker_new(lane_binding *binding, PyObject *event)
+{
+    return PyObject_CallMethodOneArg(binding->hooks, lane_name.tracker, event);
+}
+
+PyObject *lane_finished_tracker(lane_binding *binding)
+{
+    if (!binding->finished_tracker) {
+        PyObject *tracker =
+            PyObject_CallMethodNoArgs(binding->hooks, lane_name.get_finished_tracker);
+        if (!tracker)
+            return NULL;
+        Py_XSETREF(binding->finished_tracker, tracker);
+    }
+    return Py_NewRef(binding->finished_tracker);
+}
+
+PyTypeObject *lane_frame_class(lane_binding *binding)
+{
+    if (binding->frame_class)
+        return binding->frame_class;
+    PyObject *type = PyObject_CallMethodNoArgs(binding->hooks, lane_name.frame_class);
+    if (!type)
+        return NULL;
+    if (!PyType_Check(type) ||
+        !PyType_IsSubtype((PyTypeObject *) type, binding->frame_type)) {
+        PyErr_Format(PyExc_TypeError, "the hook frame_class() gave %R, no subclass of our Frame",
+                     type);
+        Py_DECREF(type);
+        return NULL;
+    }
+    Py_XSETREF(binding->frame_class, (PyTypeObject *) type);
+    return binding->frame_class;
+}
+
+int lane_copy_threshold(lane_binding *binding, Py_ssize_t *out)
+{
+    PyObject *value = PyObject_CallMethodNoArgs(binding->hooks, lane_name.copy_threshold);
+    if (!value)
+        return -1;
+    int rc = lane_size(value, out);
+    Py_DECREF(value);
+    return rc;
+}
+
+/* --- the binding ------------------------------------------------------------------------------ */
+
+static int binding_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    lane_binding *self = (lane_binding *) op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->hooks);
+    Py_VISIT(self->socket_type);
+    Py_VISIT(self->frame_type);
+    Py_VISIT(self->own_send);
+    Py_VISIT(self->own_recv);
+    Py_VISIT(self->frame_class);
+    Py_VISIT(self->finished_tracker);
+    return 0;
+}
+
+/* Sockets and frames keep their binding and may be used by finalizers after this: what they call
+ * (the hooks) and compare with (the types) stays until the binding itself goes. The cycles are
+ * broken at the types, whose own clear drops the binding. */
+static int binding_clear(PyObject *op)
+{
+    lane_binding *self = (lane_binding *) op;
+    Py_CLEAR(self->frame_class);
+    Py_CLEAR(self->finished_tracker);
+    return 0;
+}
+
+static void binding_dealloc(PyObject *op)
+{
+    lane_binding *self = (lane_binding *) op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    binding_clear(op);
+    Py_CLEAR(self->hooks);
+    Py_CLEAR(self->own_send);
+    Py_CLEAR(self->own_recv);
+    Py_CLEAR(self->socket_type);
+    Py_CLEAR(self->frame_type);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyType_Slot binding_slots[] = {
+    {Py_tp_doc, "An engine's function table and the Python hooks it works with."},
+    {Py_tp_traverse, binding_traverse},
+    {Py_tp_clear, binding_clear},
+    {Py_tp_dealloc, binding_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec binding_spec = {
+    .name = "zmq_monocoque._lane.Binding",
+    .basicsize = sizeof(lane_binding),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = binding_slots,
+};
+
+lane_binding *lane_binding_of(PyTypeObject *type)
+{
+    PyObject *binding = PyObject_GetAttr((PyObject *) type, lane_name.binding);
+    if (binding && Py_TYPE(binding)->tp_dealloc != binding_dealloc) {
+        PyErr_Format(PyExc_TypeError, "%.200s._binding is not a binding", type->tp_name);
+        Py_CLEAR(binding);
+    }
+    return (lane_binding *) binding;
+}
+
+/* --- the module ------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyTypeObject *binding_type;
+} module_state;
+
+/* Is the table at `address` the one we were built for? Else ImportError. */
+static const zm_api *api_at(PyObject *address)
+{
+    const zm_api *api = PyLong_AsVoidPtr(address);
+    if (!api) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ImportError, "the engine's function table has no address");
+        return NULL;
+    }
+    if (api->size != sizeof(zm_api) || api->version != ZM_API_VERSION) {
+        PyErr_Format(PyExc_ImportError,
+                     "the engine's function table has version %u and %u bytes, the lane was built "
+                     "for version %u and %zu bytes: build both again",
+                     api->version, api->size, ZM_API_VERSION, sizeof(zm_api));
+        return NULL;
+    }
+    return api;
+}
+
+static int hooks_check(PyObject *hooks)
+{
+    PyObject *needed[] = {lane_name.error,   lane_name.frame_class,          lane_name.event,
+                          lane_name.tracker, lane_name.get_finished_tracker, lane_name.gc_refs,
+                          lane_name.gcref,   lane_name.copy_threshold};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        PyObject *hook = PyObject_GetAttr(hooks, needed[i]);
+        if (!hook)
+            return -1;
+        Py_DECREF(hook);
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(bind_doc,
+"bind(api_address, hooks) -> (SocketBase, Frame)\n\n"
+"Makes a pair of classes over the engine whose function table is at `api_address`.\n\n"
+"`hooks` is an object with these callables, looked up when they are needed:\n"
+"  error(errno) -> the exception to raise\n"
+"  frame_class() -> what recv(copy=False) makes, a subclass of this Frame\n"
+"  event() -> a new event, with set() and is_set()\n"
+"  tracker(event) -> a MessageTracker\n"
+"  finished_tracker() -> the tracker that is always done\n"
+"  copy_threshold() -> bytes from which copy=False does not copy\n"
+"  gc_refs() -> the dict that shows what is in the engine's hands\n"
+"  gcref(object, event) -> the entry to put into it\n\n"
+"Raises ImportError if the table is not the one the lane was built for, AttributeError if a hook\n"
+"is missing.");
+
+static PyObject *module_bind(PyObject *module, PyObject *args)
+{
+    PyObject *address, *hooks;
+    if (!PyArg_ParseTuple(args, "O!O:bind", &PyLong_Type, &address, &hooks))
+        return NULL;
+    const zm_api *api = api_at(address);
+    if (!api || hooks_check(hooks) < 0)
+        return NULL;
+    module_state *state = PyModule_GetState(module);
+    lane_binding *self = (lane_binding *) state->binding_type->tp_alloc(state->binding_type, 0);
+    if (!self)
+        return NULL;
+    PyObject *pair = NULL;
+    self->api = api;
+    self->hooks = Py_NewRef(hooks);
+    self->socket_type = lane_socket_type_new(module);
+    self->frame_type = self->socket_type ? lane_frame_type_new(module) : NULL;
+    if (!self->frame_type)
+        goto out;
+    PyObject *socket_type = (PyObject *) self->socket_type;
+    PyObject *frame_type = (PyObject *) self->frame_type;
+    self->own_send = PyObject_GetAttr(socket_type, lane_name.send);
+    self->own_recv = PyObject_GetAttr(socket_type, lane_name.recv);
+    if (self->own_send && self->own_recv &&
+        PyObject_SetAttr(socket_type, lane_name.binding, (PyObject *) self) == 0 &&
+        PyObject_SetAttr(frame_type, lane_name.binding, (PyObject *) self) == 0)
+        pair = PyTuple_Pack(2, socket_type, frame_type);
+out:
+    Py_DECREF(self);
+    return pair;
+}
+
+static int module_exec(PyObject *module)
+{
+    module_state *state = PyModule_GetState(module);
+    if (names_init() < 0)
+        return -1;
+    state->binding_type =
+        (PyTypeObject *) PyType_FromModuleAndSpec(module, &binding_spec, NULL);
+    if (!state->binding_type)
+        return -1;
+    return lane_release_init(module);
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    module_state *state = PyModule_GetState(module);
+    Py_VISIT(state->binding_type);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    module_state *state = PyModule_GetState(module);
+    Py_CLEAR(state->binding_type);
+    return 0;
+}
+
+static PyMethodDef module_methods[] = {
+    {"bind", module_bind, METH_VARARGS, bind_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#if PY_VERSION_HEX >= 0x030C0000
+    /* The list of released holds is one a process, and a hold belongs to one interpreter. */
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "zmq_monocoque._lane",
+    .m_doc = "send, recv and Frame over the engine's function table.",
+    .m_size = sizeof(module_state),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+};
+
+PyMODINIT_FUNC PyInit__lane(void)
+{
+    return PyModuleDef_Init(&module_def);
+}

@@ -1,0 +1,340 @@
+/* recv(), recv_multipart() and recv_into(). Between recv_begin() and recv_end() the engine's socket
+ * is locked: there, memory is taken and bytes are copied, and nothing else. */
+#include "socket.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { OPTION_RCVMORE = 13 };
+
+/* --- one part --------------------------------------------------------------------------------- */
+
+static int incoming_try(lane_socket *self, zm_part *out_part)
+{
+    if (!self->socket) /* perhaps since the last try */
+        return -ENOTSOCK;
+    return self->binding->api->recv_begin(self->socket, self->generation, out_part);
+}
+
+/* Begins to receive a part, waiting if it may. 0: the part is there and *the socket is locked*; -1
+ * with an exception. */
+static int incoming_begin(lane_socket *self, int flags, zm_part *out_part)
+{
+    int status = incoming_try(self, out_part);
+    if (status == 0)
+        return 0;
+    if (status == -EAGAIN && !(flags & ZM_DONTWAIT)) {
+        int64_t deadline =
+            self->binding->api->deadline(self->socket, self->generation, ZM_POLLIN);
+        while (status == -EAGAIN && deadline != 0) {
+            if (lane_wait_ready(self, ZM_POLLIN, deadline) < 0)
+                return -1;
+            status = incoming_try(self, out_part);
+        }
+    }
+    return status < 0 ? lane_raise_status(self, status) : 0;
+}
+
+/* A part whose body outlives recv_end(). */
+typedef struct incoming {
+    zm_block *block; /* one reference */
+    const uint8_t *data;
+    size_t size;
+    zm_metadata *metadata; /* one reference, or NULL */
+    bool more;
+} incoming;
+
+/* Ends the part, and keeps what it brought. 0, or -1 with MemoryError. Nothing here lets another
+ * thread run. */
+static int incoming_take(const zm_api *api, zm_socket *socket, zm_part *part, incoming *out)
+{
+    *out = (incoming) {.block = api->part_own(part), .size = part->size, .more = part->more};
+    if (out->block) { /* a reference to the part's own block, or a copy */
+        out->data = out->block == part->block ? part->data : out->block->data;
+        out->metadata = part->metadata ? api->metadata_ref(part->metadata) : NULL;
+    }
+    api->recv_end(socket, part);
+    if (out->block)
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+static void incoming_clear(const zm_api *api, incoming *in)
+{
+    api->block_unref(in->block);
+    if (in->metadata)
+        api->metadata_unref(in->metadata);
+}
+
+/* The body into memory of ours, with the socket unlocked. Other threads run meanwhile, but not
+ * between the parts of a message: they could take the next one. */
+static void incoming_copy_out(const zm_api *api, incoming *in, void *out, size_t size)
+{
+    if (in->more) {
+        memcpy(out, in->data, size);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        memcpy(out, in->data, size);
+        Py_END_ALLOW_THREADS
+    }
+    incoming_clear(api, in);
+}
+
+/* A body too large to copy while the socket is locked. Ends the part. */
+static PyObject *incoming_bytes_large(const zm_api *api, zm_socket *socket, zm_part *part)
+{
+    incoming in;
+    if (incoming_take(api, socket, part, &in) < 0)
+        return NULL;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t) in.size);
+    if (bytes)
+        incoming_copy_out(api, &in, PyBytes_AS_STRING(bytes), in.size);
+    else
+        incoming_clear(api, &in);
+    return bytes;
+}
+
+/* The part as bytes. Ends it. */
+static inline PyObject *incoming_bytes(const zm_api *api, zm_socket *socket, zm_part *part)
+{
+    if (part->size >= LANE_UNLOCK_MIN_BYTES)
+        return incoming_bytes_large(api, socket, part);
+    PyObject *bytes =
+        PyBytes_FromStringAndSize((const char *) part->data, (Py_ssize_t) part->size);
+    api->recv_end(socket, part);
+    return bytes;
+}
+
+/* The part as a Frame. Ends it: the object is made when the socket is unlocked again, because that
+ * may start a garbage collection. */
+static PyObject *incoming_frame(lane_socket *self, zm_part *part, bool track)
+{
+    incoming in;
+    if (incoming_take(self->binding->api, self->socket, part, &in) < 0)
+        return NULL;
+    return lane_frame_received(self->binding, in.block, in.data, in.size, in.metadata, in.more,
+                               track);
+}
+
+static const lane_signature recv_signature = {
+    .function = "recv",
+    .names = {&lane_name.flags, &lane_name.copy, &lane_name.track},
+    .count = 3,
+};
+
+PyObject *lane_recv(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
+{
+    lane_socket *self = (lane_socket *) op;
+    int flags = 0;
+    bool copy = true, track = false;
+    zm_part part;
+    lane_drain_if_due();
+    if (nargs || kwnames) {
+        PyObject *values[6] = {NULL};
+        if (lane_arguments(&recv_signature, args, nargs, kwnames, values) < 0 ||
+            lane_int(values[0], &flags) < 0 || lane_bool(values[1], &copy) < 0 ||
+            lane_bool(values[2], &track) < 0)
+            return NULL;
+    }
+    if (incoming_begin(self, flags, &part) < 0)
+        return NULL;
+    return copy ? incoming_bytes(self->binding->api, self->socket, &part)
+                : incoming_frame(self, &part, track);
+}
+
+/* --- several ---------------------------------------------------------------------------------- */
+
+/* No other thread may run between the parts of a message, or it could take some of them. So what
+ * may start a garbage collection, and thereby any Python code, comes before the first part or after
+ * the last. */
+static PyObject *parts_recv_bytes(lane_socket *self, int flags)
+{
+    PyObject *list = PyList_New(0);
+    bool more = true;
+    while (list && more) {
+        zm_part part;
+        if (incoming_begin(self, flags, &part) < 0) {
+            Py_CLEAR(list);
+            break;
+        }
+        more = part.more;
+        PyObject *bytes = incoming_bytes(self->binding->api, self->socket, &part);
+        if (!bytes || PyList_Append(list, bytes) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(bytes);
+    }
+    return list;
+}
+
+/* All parts of a message. The number of them, `out_parts` to be freed with PyMem_Free(); or -1 with
+ * an exception. */
+static Py_ssize_t parts_take(lane_socket *self, int flags, incoming **out_parts)
+{
+    incoming *parts = NULL;
+    Py_ssize_t count = 0, room = 0;
+    bool more = true;
+    while (more) {
+        zm_part part;
+        if (count == room) {
+            room = room ? 2 * room : 4;
+            incoming *wider = PyMem_Realloc(parts, (size_t) room * sizeof *parts);
+            if (!wider) {
+                PyErr_NoMemory();
+                goto fail;
+            }
+            parts = wider;
+        }
+        if (incoming_begin(self, flags, &part) < 0 ||
+            incoming_take(self->binding->api, self->socket, &part, &parts[count]) < 0)
+            goto fail;
+        more = parts[count++].more;
+    }
+    *out_parts = parts;
+    return count;
+fail:
+    while (count)
+        incoming_clear(self->binding->api, &parts[--count]);
+    PyMem_Free(parts);
+    return -1;
+}
+
+static PyObject *parts_recv_frames(lane_socket *self, int flags, bool track)
+{
+    incoming *parts;
+    Py_ssize_t count = parts_take(self, flags, &parts);
+    if (count < 0)
+        return NULL;
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        incoming *in = &parts[i];
+        if (!list) {
+            incoming_clear(self->binding->api, in);
+            continue;
+        }
+        PyObject *frame = lane_frame_received(self->binding, in->block, in->data, in->size,
+                                              in->metadata, in->more, track);
+        if (frame)
+            PyList_SET_ITEM(list, i, frame);
+        else
+            Py_CLEAR(list);
+    }
+    PyMem_Free(parts);
+    return list;
+}
+
+/* Through the recv() of a subclass, part by part. */
+static PyObject *parts_recv_overridden(lane_socket *self, PyObject *flags, PyObject *copy,
+                                       PyObject *track)
+{
+    PyObject *keywords = PyTuple_Pack(2, lane_name.copy, lane_name.track);
+    PyObject *option = PyLong_FromLong(OPTION_RCVMORE);
+    PyObject *list = keywords && option ? PyList_New(0) : NULL;
+    int more = list ? 1 : 0;
+    while (more > 0) {
+        PyObject *arguments[] = {(PyObject *) self, flags, copy, track};
+        PyObject *part = PyObject_VectorcallMethod(lane_name.recv, arguments, 2, keywords);
+        int rc = part ? PyList_Append(list, part) : -1;
+        Py_XDECREF(part);
+        PyObject *answer = rc < 0 ? NULL
+                                  : PyObject_CallMethodOneArg((PyObject *) self,
+                                                              lane_name.getsockopt, option);
+        more = answer ? PyObject_IsTrue(answer) : -1;
+        Py_XDECREF(answer);
+    }
+    if (more < 0)
+        Py_CLEAR(list);
+    Py_XDECREF(keywords);
+    Py_XDECREF(option);
+    return list;
+}
+
+static const lane_signature recv_multipart_signature = {
+    .function = "recv_multipart",
+    .names = {&lane_name.flags, &lane_name.copy, &lane_name.track},
+    .count = 3,
+};
+
+PyObject *lane_recv_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
+{
+    lane_socket *self = (lane_socket *) op;
+    PyObject *values[6] = {NULL};
+    int flags = 0;
+    bool copy = true, track = false;
+    lane_drain_if_due();
+    if (lane_arguments(&recv_multipart_signature, args, nargs, kwnames, values) < 0)
+        return NULL;
+    int own = lane_is_own(self, lane_name.recv, self->binding->own_recv);
+    if (own < 0)
+        return NULL;
+    if (!own) {
+        PyObject *zero = PyLong_FromLong(0);
+        PyObject *list = parts_recv_overridden(self, values[0] ? values[0] : zero,
+                                               values[1] ? values[1] : Py_True,
+                                               values[2] ? values[2] : Py_False);
+        Py_DECREF(zero);
+        return list;
+    }
+    if (lane_int(values[0], &flags) < 0 || lane_bool(values[1], &copy) < 0 ||
+        lane_bool(values[2], &track) < 0)
+        return NULL;
+    return copy ? parts_recv_bytes(self, flags) : parts_recv_frames(self, flags, track);
+}
+
+/* --- into a buffer ---------------------------------------------------------------------------- */
+
+static const lane_signature recv_into_signature = {
+    .function = "recv_into",
+    .names = {&lane_name.nbytes, &lane_name.flags},
+    .count = 2,
+};
+
+PyObject *lane_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
+{
+    lane_socket *self = (lane_socket *) op;
+    PyObject *values[6] = {NULL};
+    Py_ssize_t limit = 0;
+    int flags = 0;
+    lane_drain_if_due();
+    if (nargs != 1)
+        return PyErr_Format(PyExc_TypeError,
+                            "recv_into() takes exactly 1 positional argument (%zd given)", nargs);
+    /* The buffer stands before the keywords' values; it takes no part in their reading. */
+    if (kwnames && lane_arguments(&recv_into_signature, args + 1, 0, kwnames, values) < 0)
+        return NULL;
+    if (lane_size(values[0], &limit) < 0 || lane_int(values[1], &flags) < 0)
+        return NULL;
+    Py_buffer view;
+    if (PyObject_GetBuffer(args[0], &view, PyBUF_ANY_CONTIGUOUS | PyBUF_WRITABLE) < 0)
+        return lane_failed(self);
+    PyObject *result = NULL;
+    if (limit < 0 || limit > view.len) {
+        PyErr_Format(PyExc_ValueError, "nbytes=%zd does not fit a buffer of %zd bytes", limit,
+                     view.len);
+        lane_failed(self);
+        goto out;
+    }
+    size_t room = (size_t) (limit ? limit : view.len);
+    zm_part part;
+    if (incoming_begin(self, flags, &part) < 0)
+        goto out;
+    size_t size = part.size, copied = size < room ? size : room;
+    const zm_api *api = self->binding->api;
+    if (copied < LANE_UNLOCK_MIN_BYTES) {
+        if (copied)
+            memcpy(view.buf, part.data, copied);
+        api->recv_end(self->socket, &part);
+    } else {
+        incoming in;
+        if (incoming_take(api, self->socket, &part, &in) < 0)
+            goto out;
+        incoming_copy_out(api, &in, view.buf, copied);
+    }
+    result = PyLong_FromSize_t(size);
+out:
+    PyBuffer_Release(&view);
+    return result;
+}

@@ -1,0 +1,355 @@
+/* send() and send_multipart(). The common path is one call into the engine; only what must wait,
+ * flush or keep memory alive goes further. */
+#include "socket.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { PARTS_ON_STACK = 8 };
+
+static void flush(lane_socket *self)
+{
+    zm_socket *socket = self->socket;
+    uint32_t generation = self->generation;
+    if (!socket) /* a destructor closed it, since it took the message */
+        return;
+    Py_BEGIN_ALLOW_THREADS
+    self->binding->api->flush(socket, generation);
+    Py_END_ALLOW_THREADS
+}
+
+/* --- one part --------------------------------------------------------------------------------- */
+
+/* One part on its way out. */
+typedef struct outgoing {
+    PyObject *object; /* what was given */
+    const void *data;
+    Py_ssize_t size;
+    zm_block *block;  /* one reference until it is sent; NULL: the bytes are copied */
+    Py_buffer view;   /* view.obj NULL: none */
+    PyObject *result; /* what send() answers */
+} outgoing;
+
+static void outgoing_clear(outgoing *out, const zm_api *api)
+{
+    if (out->block)
+        lane_block_unref(api, out->block);
+    PyBuffer_Release(&out->view);
+    Py_XDECREF(out->result);
+    Py_XDECREF(out->object);
+}
+
+static int outgoing_from_frame(outgoing *out, lane_binding *binding, bool track)
+{
+    const lane_frame *frame = (const lane_frame *) out->object;
+    if (track && !frame->tracker) {
+        PyErr_SetString(PyExc_ValueError, "Not a tracked message");
+        return -1;
+    }
+    out->data = frame->data;
+    out->size = frame->size;
+    out->result = Py_NewRef(frame->tracker ? frame->tracker : Py_None);
+    /* Shared if that is cheaper, or if somebody counts on no copy. A body somewhere inside its
+     * block cannot be shared. */
+    if (frame->block && frame->data == frame->block->data &&
+        (frame->size >= LANE_SHARE_MIN_BYTES || frame->source || frame->tracker_event))
+        out->block = binding->api->block_ref(frame->block);
+    return 0;
+}
+
+/* Sends the memory of `object` itself. */
+static int outgoing_share(outgoing *out, lane_binding *binding, bool track)
+{
+    PyObject *event = track ? lane_event_new(binding) : NULL;
+    if (track && !event)
+        return -1;
+    out->result = track ? lane_tracker_new(binding, event) : Py_NewRef(Py_None);
+    if (out->result) {
+        Py_buffer bytes_view = {.buf = (void *) (uintptr_t) out->data, .len = out->size};
+        out->block = lane_hold_foreign(binding, out->object,
+                                       out->view.obj ? &out->view : &bytes_view, event);
+    }
+    Py_XDECREF(event);
+    return out->block ? 0 : -1;
+}
+
+/* Makes ready to send `data`; what can fail for reasons of its own fails here, before anything is
+ * sent. 0, or -1 with an exception; outgoing_clear() is due in both cases. */
+static int outgoing_init(outgoing *out, lane_socket *self, PyObject *data, bool copy, bool track)
+{
+    lane_binding *binding = self->binding;
+    memset(out, 0, sizeof *out);
+    out->object = Py_NewRef(data);
+    if (PyBytes_CheckExact(data)) {
+        out->data = PyBytes_AS_STRING(data);
+        out->size = PyBytes_GET_SIZE(data);
+    } else if (PyObject_TypeCheck(data, binding->frame_type)) {
+        return outgoing_from_frame(out, binding, track);
+    } else if (PyUnicode_Check(data)) {
+        PyErr_SetString(PyExc_TypeError, "unicode not allowed, use send_string");
+        return -1;
+    } else {
+        if (PyObject_GetBuffer(data, &out->view, PyBUF_ANY_CONTIGUOUS) < 0)
+            return -1;
+        out->data = out->view.buf;
+        out->size = out->view.len;
+    }
+    if (!copy && out->size >= self->copy_threshold)
+        return outgoing_share(out, binding, track);
+    if (out->size >= LANE_HOLD_MIN_BYTES && PyBytes_CheckExact(data)) {
+        out->block = lane_hold_bytes(binding->api, data);
+        if (!out->block)
+            return -1;
+    }
+    out->result = copy ? Py_NewRef(Py_None) : lane_finished_tracker(binding);
+    return out->result ? 0 : -1;
+}
+
+/* The engine's answer to one try; on success the block is gone. No other thread may run here, or
+ * its message could come between the parts of ours. */
+static int outgoing_offer(outgoing *out, lane_socket *self, int flags)
+{
+    const zm_api *api = self->binding->api;
+    if (!self->socket) /* perhaps since the last try */
+        return -ENOTSOCK;
+    if (!out->block)
+        return api->send(self->socket, self->generation, out->data, (size_t) out->size, flags);
+    lane_release_here_begin();
+    int status =
+        api->send_block(self->socket, self->generation, out->block, (size_t) out->size, flags);
+    if (status >= 0)
+        out->block = NULL;
+    lane_release_here_end();
+    return status;
+}
+
+/* Sends one part, waiting if it may. 0 or ZM_SEND_FLUSH, or -1 with an exception. */
+static int outgoing_send(outgoing *out, lane_socket *self, int flags)
+{
+    int engine_flags = flags & ZM_SNDMORE;
+    int status = outgoing_offer(out, self, engine_flags);
+    if (status == -EAGAIN && !(flags & ZM_DONTWAIT)) {
+        int64_t deadline =
+            self->binding->api->deadline(self->socket, self->generation, ZM_POLLOUT);
+        while (status == -EAGAIN && deadline != 0) {
+            if (lane_wait_ready(self, ZM_POLLOUT, deadline) < 0)
+                return -1;
+            status = outgoing_offer(out, self, engine_flags);
+        }
+    }
+    return status < 0 ? lane_raise_status(self, status) : status;
+}
+
+static const lane_signature send_signature = {
+    .function = "send",
+    .names = {&lane_name.data, &lane_name.flags, &lane_name.copy, &lane_name.track,
+              &lane_name.routing_id, &lane_name.group},
+    .count = 6,
+    .required = 1,
+};
+
+/* All but the common case. */
+static PyObject *send_general(lane_socket *self, PyObject *data, int flags, bool copy, bool track)
+{
+    outgoing out;
+    PyObject *result = NULL;
+    if (outgoing_init(&out, self, data, copy, track) < 0) {
+        lane_failed(self);
+    } else {
+        int status = outgoing_send(&out, self, flags);
+        if (status == ZM_SEND_FLUSH)
+            flush(self);
+        if (status >= 0)
+            result = Py_NewRef(out.result);
+    }
+    outgoing_clear(&out, self->binding->api);
+    lane_drain_if_due();
+    return result;
+}
+
+PyObject *lane_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
+{
+    lane_socket *self = (lane_socket *) op;
+    PyObject *data;
+    int flags = 0;
+    bool copy = true, track = false;
+    lane_drain_if_due();
+    if (nargs == 1 && !kwnames) {
+        data = args[0];
+    } else {
+        PyObject *values[6] = {NULL};
+        if (lane_arguments(&send_signature, args, nargs, kwnames, values) < 0 ||
+            lane_int(values[1], &flags) < 0 || lane_bool(values[2], &copy) < 0 ||
+            lane_bool(values[3], &track) < 0)
+            return NULL;
+        for (int i = 4; i < 6; i++) {
+            if (values[i] && values[i] != Py_None)
+                return PyErr_Format(PyExc_RuntimeError,
+                                    "%U is of the draft socket types, which are not built in",
+                                    *send_signature.names[i]);
+        }
+        data = values[0];
+    }
+    if (PyBytes_CheckExact(data) && copy && PyBytes_GET_SIZE(data) < LANE_HOLD_MIN_BYTES &&
+        self->socket) {
+        int status = self->binding->api->send(self->socket, self->generation,
+                                              PyBytes_AS_STRING(data),
+                                              (size_t) PyBytes_GET_SIZE(data), flags & ZM_SNDMORE);
+        if (status == 0)
+            Py_RETURN_NONE;
+        if (status == ZM_SEND_FLUSH) {
+            flush(self);
+            Py_RETURN_NONE;
+        }
+        /* -EAGAIN or worse: nothing was taken, the general way says what follows. */
+    }
+    return send_general(self, data, flags, copy, track);
+}
+
+/* --- one part several ------------------------------------------------------------------------- */
+
+/* Is every part a buffer? 0, or -1 with TypeError. */
+static int parts_check(PyObject *list)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        PyObject *part = PyList_GET_ITEM(list, i);
+        if (PyBytes_CheckExact(part) || PyObject_CheckBuffer(part))
+            continue;
+        Py_INCREF(part);
+        PyObject *text = PyObject_Repr(part);
+        Py_DECREF(part);
+        if (!text)
+            return -1;
+        const char *dots = PyUnicode_GET_LENGTH(text) > 32 ? "..." : "";
+        PyErr_Format(PyExc_TypeError, "Frame %zd (%.32U%s) does not support the buffer interface.",
+                     i, text, dots);
+        Py_DECREF(text);
+        return -1;
+    }
+    return 0;
+}
+
+/* The parts as a list of our own, which nobody else can change: checked, and not empty. */
+static PyObject *parts_list(PyObject *given)
+{
+    PyObject *list = PySequence_List(given);
+    if (!list || parts_check(list) < 0)
+        goto fail;
+    if (!PyList_Check(given) && !PyTuple_Check(given)) {
+        /* pyzmq slices what it is given: an iterator or a set is refused, and a sequence of another
+         * kind has its own idea of a slice. */
+        Py_ssize_t size = PyObject_Size(given);
+        PyObject *slice = size < 0 ? NULL : PySequence_GetSlice(given, 0, size);
+        Py_XSETREF(list, slice ? PySequence_List(slice) : NULL);
+        Py_XDECREF(slice);
+        if (!list || parts_check(list) < 0)
+            goto fail;
+    }
+    if (PyList_GET_SIZE(list) == 0) {
+        PyErr_SetString(PyExc_IndexError, "a message has at least one part");
+        goto fail;
+    }
+    return list;
+fail:
+    Py_XDECREF(list);
+    return NULL;
+}
+
+/* Through the send() of a subclass, part by part. */
+static PyObject *parts_send_overridden(lane_socket *self, PyObject *list, PyObject *flags,
+                                       PyObject *copy, PyObject *track)
+{
+    PyObject *more = PyLong_FromLong(ZM_SNDMORE);
+    PyObject *flags_more = more ? PyNumber_Or(more, flags) : NULL;
+    PyObject *keywords = flags_more ? PyTuple_Pack(2, lane_name.copy, lane_name.track) : NULL;
+    PyObject *result = NULL;
+    Py_ssize_t count = PyList_GET_SIZE(list);
+    for (Py_ssize_t i = 0; keywords && i < count; i++) {
+        PyObject *arguments[] = {(PyObject *) self, PyList_GET_ITEM(list, i),
+                                 i + 1 < count ? flags_more : flags, copy, track};
+        Py_XSETREF(result, PyObject_VectorcallMethod(lane_name.send, arguments, 3, keywords));
+        if (!result)
+            break;
+    }
+    Py_XDECREF(more);
+    Py_XDECREF(flags_more);
+    Py_XDECREF(keywords);
+    return result;
+}
+
+/* All parts are made ready first, so that what can fail fails before anything is sent; and the GIL
+ * is kept between parts, so that no other thread's message comes between them. */
+static PyObject *parts_send(lane_socket *self, PyObject *list, int flags, bool copy, bool track)
+{
+    outgoing on_stack[PARTS_ON_STACK], *parts = on_stack;
+    Py_ssize_t count = PyList_GET_SIZE(list), ready = 0;
+    PyObject *result = NULL;
+    if (count > PARTS_ON_STACK) {
+        parts = PyMem_New(outgoing, (size_t) count);
+        if (!parts)
+            return PyErr_NoMemory();
+    }
+    while (ready < count) {
+        int rc = outgoing_init(&parts[ready], self, PyList_GET_ITEM(list, ready), copy, track);
+        ready++;
+        if (rc < 0) {
+            lane_failed(self);
+            goto out;
+        }
+    }
+    int flush_due = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        int status = outgoing_send(&parts[i], self, i + 1 < count ? flags | ZM_SNDMORE : flags);
+        if (status < 0)
+            goto out;
+        flush_due |= status;
+    }
+    if (flush_due)
+        flush(self);
+    result = Py_NewRef(parts[count - 1].result);
+out:
+    for (Py_ssize_t i = 0; i < ready; i++)
+        outgoing_clear(&parts[i], self->binding->api);
+    if (parts != on_stack)
+        PyMem_Free(parts);
+    lane_drain_if_due();
+    return result;
+}
+
+static const lane_signature send_multipart_signature = {
+    .function = "send_multipart",
+    .names = {&lane_name.msg_parts, &lane_name.flags, &lane_name.copy, &lane_name.track},
+    .count = 4,
+    .required = 1,
+    .open = true, /* pyzmq ignores routing_id, group and whatever else here */
+};
+
+PyObject *lane_send_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
+{
+    lane_socket *self = (lane_socket *) op;
+    PyObject *values[6] = {NULL};
+    int flags = 0;
+    bool copy = true, track = false;
+    lane_drain_if_due();
+    if (lane_arguments(&send_multipart_signature, args, nargs, kwnames, values) < 0)
+        return NULL;
+    int own = lane_is_own(self, lane_name.send, self->binding->own_send);
+    PyObject *list = own < 0 ? NULL : parts_list(values[0]);
+    if (!list)
+        return NULL;
+    PyObject *result = NULL;
+    if (!own) {
+        PyObject *zero = PyLong_FromLong(0);
+        result = parts_send_overridden(self, list, values[1] ? values[1] : zero,
+                                       values[2] ? values[2] : Py_True,
+                                       values[3] ? values[3] : Py_False);
+        Py_DECREF(zero);
+    } else if (lane_int(values[1], &flags) == 0 && lane_bool(values[2], &copy) == 0 &&
+               lane_bool(values[3], &track) == 0) {
+        result = parts_send(self, list, flags, copy, track);
+    }
+    Py_DECREF(list);
+    return result;
+}

@@ -1,0 +1,228 @@
+/* SocketBase: the type, and what its calls have in common. Everything called once a socket is the
+ * Python subclass's, which attaches the engine's handle here. */
+#include "socket.h"
+
+#include <errno.h>
+
+/* No threshold was set: take the module's when the handle is attached. */
+#define THRESHOLD_UNSET PY_SSIZE_T_MIN
+
+/* --- waiting, failing ------------------------------------------------------------------------- */
+
+static bool is_alive(const lane_socket *self)
+{
+    return self->socket &&
+           self->binding->api->rcvmore(self->socket, self->generation) != -ENOTSOCK;
+}
+
+PyObject *lane_failed(lane_socket *self)
+{
+    if (is_alive(self))
+        return NULL;
+    PyErr_Clear();
+    return lane_raise(self->binding, ENOTSOCK);
+}
+
+int lane_raise_status(lane_socket *self, int status)
+{
+    lane_raise(self->binding, -status);
+    return -1;
+}
+
+int lane_wait_ready(lane_socket *self, int event, int64_t deadline)
+{
+    int status;
+    /* Another thread may attach something else meanwhile, or nothing. */
+    zm_socket *socket = self->socket;
+    uint32_t generation = self->generation;
+    Py_BEGIN_ALLOW_THREADS
+    status = self->binding->api->wait(socket, generation, event, deadline);
+    Py_END_ALLOW_THREADS
+    if (PyErr_CheckSignals() < 0)
+        return -1;
+    lane_drain_if_due();
+    return status < 0 && status != -EINTR ? lane_raise_status(self, status) : 0;
+}
+
+int lane_is_own(lane_socket *self, PyObject *name, PyObject *own)
+{
+    if (Py_TYPE(self) == self->binding->socket_type)
+        return 1;
+    PyObject *method = PyObject_GetAttr((PyObject *) Py_TYPE(self), name);
+    if (!method)
+        return -1;
+    Py_DECREF(method);
+    return method == own;
+}
+
+/* --- the object ------------------------------------------------------------------------------- */
+
+static PyObject *socket_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void) args, (void) kwargs; /* of the subclass's __init__ */
+    lane_binding *binding = lane_binding_of(type);
+    lane_socket *self = binding ? (lane_socket *) type->tp_alloc(type, 0) : NULL;
+    if (!self) {
+        Py_XDECREF(binding);
+        return NULL;
+    }
+    self->binding = binding;
+    self->handle = -1;
+    self->copy_threshold = THRESHOLD_UNSET;
+    return (PyObject *) self;
+}
+
+static int socket_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((lane_socket *) op)->binding);
+    return 0;
+}
+
+static void socket_dealloc(PyObject *op)
+{
+    lane_socket *self = (lane_socket *) op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (self->weakrefs)
+        PyObject_ClearWeakRefs(op);
+    Py_DECREF(self->binding);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static int threshold_resolve(lane_socket *self)
+{
+    return self->copy_threshold == THRESHOLD_UNSET
+               ? lane_copy_threshold(self->binding, &self->copy_threshold)
+               : 0;
+}
+
+PyDoc_STRVAR(attach_doc,
+"_attach(handle)\n\n"
+"Names the engine's socket this one stands for. A handle that names nothing is remembered, and\n"
+"every call then raises ZMQError(ENOTSOCK). copy_threshold, if not set before, is taken from the\n"
+"module now.");
+
+static PyObject *socket_attach(PyObject *op, PyObject *handle)
+{
+    lane_socket *self = (lane_socket *) op;
+    long long number = PyLong_AsLongLong(handle);
+    if (number == -1 && PyErr_Occurred())
+        return NULL;
+    if (threshold_resolve(self) < 0)
+        return NULL;
+    self->handle = number;
+    self->socket = self->binding->api->socket_find(number, &self->generation);
+    Py_RETURN_NONE;
+}
+
+static PyObject *socket_get_underlying(PyObject *op, void *unused)
+{
+    (void) unused;
+    return PyLong_FromLongLong(((lane_socket *) op)->handle);
+}
+
+static PyObject *socket_get_copy_threshold(PyObject *op, void *unused)
+{
+    (void) unused;
+    lane_socket *self = (lane_socket *) op;
+    return threshold_resolve(self) < 0 ? NULL : PyLong_FromSsize_t(self->copy_threshold);
+}
+
+static int socket_set_copy_threshold(PyObject *op, PyObject *value, void *unused)
+{
+    (void) unused;
+    if (!value) {
+        PyErr_SetString(PyExc_AttributeError, "copy_threshold cannot be deleted");
+        return -1;
+    }
+    Py_ssize_t threshold = 0;
+    if (lane_size(value, &threshold) < 0)
+        return -1;
+    ((lane_socket *) op)->copy_threshold = threshold;
+    return 0;
+}
+
+PyDoc_STRVAR(send_doc,
+"send(data, flags=0, copy=True, track=False, routing_id=None, group=None)\n\n"
+"Sends one message part: a contiguous buffer of any item size, or a Frame (zmq_msg_send(3)).\n\n"
+"copy=False sends the object's own memory from copy_threshold bytes on; with track=True a\n"
+"MessageTracker is returned, which is done when the object may be changed again. A Frame answers\n"
+"with its own tracker.\n"
+"Raises Again if it would block (DONTWAIT, SNDTIMEO), TypeError, BufferError, ValueError for\n"
+"track=True with an untracked Frame, RuntimeError for routing_id and group (drafts).");
+
+PyDoc_STRVAR(send_multipart_doc,
+"send_multipart(msg_parts, flags=0, copy=True, track=False, **kwargs)\n\n"
+"Sends a message of several parts, all or none; see send(). Returns what the last part's send()\n"
+"would. `msg_parts` is a sequence that can be sliced.\n"
+"Raises TypeError if a part is no buffer, BufferError if one is not contiguous, IndexError if\n"
+"there are none, Again.");
+
+PyDoc_STRVAR(recv_doc,
+"recv(flags=0, copy=True, track=False)\n\n"
+"The next message part as bytes, or with copy=False as a Frame (zmq_msg_recv(3)).\n"
+"Raises Again if there is none (DONTWAIT, RCVTIMEO).");
+
+PyDoc_STRVAR(recv_multipart_doc,
+"recv_multipart(flags=0, copy=True, track=False) -> list\n\n"
+"All parts of the next message; see recv().");
+
+PyDoc_STRVAR(recv_into_doc,
+"recv_into(buffer, /, *, nbytes=0, flags=0) -> int\n\n"
+"Receives the next part into a writable contiguous buffer, up to `nbytes` bytes (0: all of the\n"
+"buffer); the rest of the part is lost. Returns the size of the whole part.\n"
+"Raises ValueError if nbytes does not fit the buffer, BufferError, TypeError, Again.");
+
+#define FAST_METHOD(name)                                                                          \
+    {                                                                                              \
+        #name, (PyCFunction) (void (*)(void)) lane_##name, METH_FASTCALL | METH_KEYWORDS,        \
+            name##_doc                                                                             \
+    }
+
+static PyMethodDef socket_methods[] = {
+    FAST_METHOD(send),
+    FAST_METHOD(recv),
+    FAST_METHOD(send_multipart),
+    FAST_METHOD(recv_multipart),
+    FAST_METHOD(recv_into),
+    {"_attach", socket_attach, METH_O, attach_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef socket_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(lane_socket, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef socket_getset[] = {
+    {"underlying", socket_get_underlying, NULL,
+     "The engine's number for this socket, from which another Socket can be made.", NULL},
+    {"copy_threshold", socket_get_copy_threshold, socket_set_copy_threshold,
+     "With copy=False, messages of fewer bytes are copied all the same.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot socket_slots[] = {
+    {Py_tp_doc, "The calls of a socket that are made once a message."},
+    {Py_tp_new, socket_tp_new},
+    {Py_tp_dealloc, socket_dealloc},
+    {Py_tp_traverse, socket_traverse},
+    {Py_tp_methods, socket_methods},
+    {Py_tp_members, socket_members},
+    {Py_tp_getset, socket_getset},
+    {0, NULL},
+};
+
+static PyType_Spec socket_spec = {
+    .name = "zmq_monocoque._lane.SocketBase",
+    .basicsize = sizeof(lane_socket),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = socket_slots,
+};
+
+PyTypeObject *lane_socket_type_new(PyObject *module)
+{
+    return (PyTypeObject *) PyType_FromModuleAndSpec(module, &socket_spec, NULL);
+}

@@ -1,0 +1,37 @@
+/* SocketBase's insides, shared by its calls. */
+#ifndef ZM_LANE_SOCKET_H
+#define ZM_LANE_SOCKET_H
+
+#include "binding.h"
+
+typedef struct lane_socket {
+    PyObject_HEAD
+    lane_binding *binding;
+    zm_socket *socket; /* NULL: nothing attached, or a handle that names nothing */
+    uint32_t generation;
+    int64_t handle;
+    Py_ssize_t copy_threshold;
+    PyObject *weakrefs;
+} lane_socket;
+
+/* On the way out of a call that has failed: that the socket is gone would be the first reason, and
+ * replaces the exception. Always NULL. */
+PyObject *lane_failed(lane_socket *self);
+/* Raises what a negative answer of the engine means. Always -1. */
+int lane_raise_status(lane_socket *self, int status);
+/* Waits without the GIL until the call may be tried again. 0, or -1 with an exception. */
+int lane_wait_ready(lane_socket *self, int event, int64_t deadline);
+/* Is the method `name` of this socket's class the one given, not a subclass's? 1, 0, or -1 with an
+ * exception. */
+int lane_is_own(lane_socket *self, PyObject *name, PyObject *own);
+
+/* Methods. */
+PyObject *lane_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lane_send_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames);
+PyObject *lane_recv(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lane_recv_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames);
+PyObject *lane_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+#endif

@@ -1,0 +1,140 @@
+"""Binds the engine and the lane to one package's classes.
+
+The engine answers numbers. A *host* says what they are to become: zmq_monocoque's own exceptions,
+Frames and trackers, or those of a real pyzmq that runs on this engine (PYZMQ_BACKEND). `bind` is
+called once for each host, and everything that it makes raises and returns that host's objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EINTR
+from threading import Event
+from typing import Any, NamedTuple, Protocol
+
+from zmq_monocoque import _lane
+from zmq_monocoque.backend._context import ContextMixin
+from zmq_monocoque.backend._engine import lib
+from zmq_monocoque.backend._misc import Devices, curve
+from zmq_monocoque.backend._poll import make_zmq_poll
+from zmq_monocoque.backend._socket import SocketMixin
+
+__all__ = ["Backend", "Host", "ReleaseEvent", "bind"]
+
+
+class Host(Protocol):
+    """What a package gives, for the engine to speak in its terms.
+
+    All of it is asked at call time, never while the host is still being imported.
+    """
+
+    def error(self, errno: int) -> Exception:
+        """The exception for an errno, of the class that callers catch."""
+
+    def option_type(self, option: int) -> str:
+        """The type of a socket option: "int", "int64", "bytes" or "fd" ("int" when unknown)."""
+
+    def frame_class(self) -> type:
+        """What ``recv(copy=False)`` returns."""
+
+    def event(self) -> Event:
+        """A new event, for a tracker to wait for: a `ReleaseEvent`."""
+
+    def tracker(self, event: Event) -> Any:
+        """A tracker that is done once ``event`` is set."""
+
+    def finished_tracker(self) -> Any:
+        """The tracker that every send which copied returns."""
+
+    def copy_threshold(self) -> int:
+        """``zmq.COPY_THRESHOLD`` now: a program may change it."""
+
+    def gc_refs(self) -> dict[int, Any]:
+        """``zmq.utils.garbage.gc.refs``: what shows the memory that was lent to the engine."""
+
+    def gcref(self, obj: Any, event: Event | None) -> Any:
+        """An entry of `gc_refs`."""
+
+
+class ReleaseEvent(Event):
+    """An event that the lane sets. Who waits for it also finishes what the engine let go of:
+    the main thread could not do that as a pending call while it sleeps here."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.is_set() or _lane.wait_event(self, timeout)
+
+
+class Backend(NamedTuple):
+    """The public names of a pyzmq backend that depend on the host."""
+
+    Context: type
+    Socket: type
+    Frame: type
+    zmq_poll: Callable[..., list[tuple[Any, int]]]
+    proxy: Callable[..., int]
+    proxy_steerable: Callable[..., int]
+    monitored_queue: Callable[..., int]
+    curve_keypair: Callable[[], tuple[bytes, bytes]]
+    curve_public: Callable[[str | bytes], bytes]
+
+
+def bind(host: Host) -> Backend:
+    """The engine in the terms of ``host``."""
+
+    def check(answer: int) -> int:
+        """The answer of an engine call, or the exception for it."""
+        if answer >= 0:
+            return answer
+        lib.zm_set_last_errno(-answer)
+        raise host.error(-answer)
+
+    def retry(call: Callable[..., int], *args: Any) -> int:
+        """`check` of a call that a signal may end early; Python's handlers run in between."""
+        while (answer := call(*args)) == -EINTR:
+            pass
+        return check(answer)
+
+    lane_socket, lane_frame = _lane.bind(int(lib.zm_api_address()), host)
+    context = _bound(ContextMixin, (), "Context", check, retry)
+    socket = _bound(
+        SocketMixin,
+        (lane_socket,),
+        "Socket",
+        check,
+        retry,
+        _option_type=staticmethod(host.option_type),
+        _context_class=context,
+        _default_copy_threshold=staticmethod(host.copy_threshold),
+    )
+    devices = Devices(socket, check, retry)
+    curve_keypair, curve_public = curve(host.error)
+    return Backend(
+        Context=context,
+        Socket=socket,
+        Frame=lane_frame,
+        zmq_poll=make_zmq_poll(socket, check),
+        proxy=devices.proxy,
+        proxy_steerable=devices.proxy_steerable,
+        monitored_queue=devices.monitored_queue,
+        curve_keypair=curve_keypair,
+        curve_public=curve_public,
+    )
+
+
+def _bound(
+    mixin: type,
+    bases: tuple[type, ...],
+    name: str,
+    check: Callable[[int], int],
+    retry: Callable[..., int],
+    **namespace: Any,
+) -> type:
+    """A class of ``mixin`` that raises the host's errors."""
+    namespace |= {
+        "__module__": mixin.__module__,
+        "__qualname__": name,
+        "__doc__": mixin.__doc__,
+        "_check": staticmethod(check),
+        "_retry": staticmethod(retry),
+    }
+    return type(name, (mixin, *bases), namespace)

@@ -1,0 +1,75 @@
+"""The backend's Context: a handle of the engine, its options, its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from zmq_monocoque.backend._engine import ffi, lib
+
+
+class ContextMixin:
+    """Context(io_threads=1, shadow=0): a context of the engine, or (shadow) one that exists.
+
+    ZMQError(EINVAL) when ``io_threads`` is negative.
+    """
+
+    # Values for one whose __init__ failed half way: it is closed.
+    closed: bool = True
+    _handle: int = 0
+    _pid: int = 0
+    _check: Callable[[int], int]
+    _retry: Callable[..., int]
+
+    def __init__(self, io_threads: int = 1, shadow: int = 0) -> None:
+        self._pid = os.getpid()
+        self._handle = shadow if shadow else self._check(lib.zm_context_new(io_threads))
+        self.closed = False
+
+    @property
+    def underlying(self) -> int:
+        """The engine's number for this context; 0 once it has ended."""
+        return self._handle
+
+    def term(self) -> None:
+        """Ends the context: waits until every socket is closed and what it lingers over has left.
+
+        Blocked calls on its sockets, in other threads, end with ContextTerminated. A signal
+        handler may raise out of it; the context then stays shut down, and term() may be called
+        again. In a forked child nothing but `closed` changes. Source: zmq_ctx_term(3).
+        """
+        if not self._handle or self.closed:
+            self.closed = True
+            return
+        if self._pid == os.getpid():
+            self._retry(lib.zm_context_term, self._handle, -1)
+        self._handle = 0
+        self.closed = True
+
+    def set(self, option: int, optval: int) -> None:
+        """Sets a context option. Source: zmq_ctx_set(3)."""
+        if self.closed:
+            raise RuntimeError("Context has been destroyed")
+        if not isinstance(optval, int):
+            raise TypeError(f"expected int, got: {optval!r}")
+        self._check(lib.zm_context_set(self._handle, option, optval))
+
+    def get(self, option: int) -> int:
+        """Reads a context option. Source: zmq_ctx_get(3)."""
+        if self.closed:
+            raise RuntimeError("Context has been destroyed")
+        value = ffi.new("int *")
+        self._check(lib.zm_context_get(self._handle, option, value))
+        return value[0]
+
+    def holders(self) -> list[str]:
+        """What keeps `term` waiting: a line for each open or lingering socket."""
+        size = 4096
+        while True:
+            out = ffi.new("char[]", size)
+            used = self._check(lib.zm_context_holders(self._handle, out, size))
+            if used < size - 1:
+                text: Any = ffi.string(out, used)
+                return text.decode(errors="replace").splitlines()
+            size *= 4

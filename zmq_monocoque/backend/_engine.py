@@ -1,0 +1,69 @@
+"""Starts the compiled engine: the driver, by what the machine has and the environment asks for.
+
+    ZMQ_MONOCOQUE_DRIVER   io_uring | epoll   default: io_uring where it works
+    ZMQ_MONOCOQUE_SPIN     0 | 1              default: 1, spin before sleeping where it pays
+
+Where io_uring cannot be used, epoll takes over in silence; `driver_reason` says why.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import PathFinder
+from warnings import warn
+
+try:
+    from zmq_monocoque._engine_c import ffi, lib
+except ImportError as error:
+    raise ImportError(
+        f"the compiled engine of zmq_monocoque cannot be loaded ({error}); in a source tree, "
+        "build it with: python setup.py build_ext --inplace",
+        name=error.name,
+        path=error.path,
+    ) from error
+
+__all__ = ["driver_name", "driver_reason", "ffi", "lib"]
+
+
+def _liburing_path() -> str | None:
+    """The shared object of python-liburing, found without importing that package."""
+    package = PathFinder.find_spec("liburing", sys.path)
+    if package is None or not package.submodule_search_locations:
+        return None
+    extension = PathFinder.find_spec("liburing.liburing", package.submodule_search_locations)
+    return extension.origin if extension is not None else None
+
+
+def _start() -> None:
+    path = _liburing_path()
+    # A failure is no error of the import: the reason is kept, and epoll is there.
+    lib.zm_engine_init(ffi.NULL if path is None else os.fsencode(path))
+    asked = os.environ.get("ZMQ_MONOCOQUE_DRIVER", "")
+    if asked and lib.zm_driver_select(os.fsencode(asked)) < 0:
+        known = asked in ("io_uring", "epoll")
+        warn(
+            f"ZMQ_MONOCOQUE_DRIVER={asked}: "
+            + (driver_reason() if known else "not one of io_uring, epoll")
+            + f"; using {driver_name()}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    spin = os.environ.get("ZMQ_MONOCOQUE_SPIN", "")
+    if spin in ("0", "1"):
+        lib.zm_spin_set(int(spin))
+    elif spin:
+        warn(f"ZMQ_MONOCOQUE_SPIN={spin}: not one of 0, 1", RuntimeWarning, stacklevel=2)
+
+
+def driver_name() -> str:
+    """Which driver new contexts use: "io_uring" or "epoll"."""
+    return ffi.string(lib.zm_driver_name()).decode()
+
+
+def driver_reason() -> str:
+    """Why io_uring is not used; "" when it is."""
+    return ffi.string(lib.zm_driver_reason()).decode(errors="replace")
+
+
+_start()

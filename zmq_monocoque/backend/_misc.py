@@ -1,0 +1,138 @@
+"""Proxies, capabilities, error texts, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import ENOTSUP
+from typing import Any
+
+from zmq_monocoque.backend._engine import ffi, lib
+
+#: The libzmq whose behaviour this is.
+ZMQ_VERSION_INFO = (4, 3, 5)
+
+#: A CURVE key as Z85 text.
+CURVE_KEY_CHARS = 40
+
+
+def zmq_version_info() -> tuple[int, int, int]:
+    """The libzmq whose behaviour this is, as numbers."""
+    return ZMQ_VERSION_INFO
+
+
+def has(capability: str) -> bool:
+    """Does the engine have a capability ("ipc", "curve", ...)? Unknown ones it has not.
+
+    Source: zmq_has(3).
+    """
+    if not isinstance(capability, str):
+        raise TypeError(f"capability must be a str, got {capability!r}")
+    return bool(lib.zm_has(capability.encode()))
+
+
+def strerror(errno: int) -> str:
+    """The text of an errno, ZMQ's own included. Source: zmq_strerror(3)."""
+    return ffi.string(lib.zm_error_text(errno)).decode(errors="replace")
+
+
+def zmq_errno() -> int:
+    """The errno of this thread's last call that failed. Source: zmq_errno(3)."""
+    return lib.zm_last_errno()
+
+
+def curve(
+    error: Callable[[int], Exception],
+) -> tuple[Callable[[], tuple[bytes, bytes]], Callable[[str | bytes], bytes]]:
+    """curve_keypair and curve_public for one host."""
+
+    def curve_keypair() -> tuple[bytes, bytes]:
+        """A new (public, secret) pair of CURVE keys, 40 bytes of Z85 each.
+
+        ZMQError(ENOTSUP): the engine has no CURVE. Source: zmq_curve_keypair(3).
+        """
+        raise error(ENOTSUP)
+
+    def curve_public(secret_key: str | bytes) -> bytes:
+        """The public key of a secret one, both 40 bytes of Z85.
+
+        ValueError when the length is another; ZMQError(ENOTSUP): the engine has no CURVE.
+        Source: zmq_curve_public(3).
+        """
+        if isinstance(secret_key, str):
+            secret_key = secret_key.encode()
+        if len(secret_key) != CURVE_KEY_CHARS:
+            raise ValueError("secret key must be a 40 byte z85 encoded string")
+        raise error(ENOTSUP)
+
+    return curve_keypair, curve_public
+
+
+class Devices:
+    """The proxies, for the sockets of one host. They run until ContextTerminated."""
+
+    def __init__(
+        self, socket_class: type, check: Callable[[int], int], retry: Callable[..., int]
+    ) -> None:
+        self._socket_class = socket_class
+        self._check = check
+        self._retry = retry
+
+    def _handle(self, name: str, socket: Any, optional: bool = False) -> int:
+        if socket is None and optional:
+            return -1
+        if not isinstance(socket, self._socket_class):
+            raise TypeError(f"{name} must be a Socket, got {socket!r}")
+        return socket.underlying  # type: ignore[attr-defined]
+
+    def proxy(self, frontend: Any, backend: Any, capture: Any = None) -> int:
+        """Passes messages between two sockets, and a copy of each to ``capture``.
+
+        Source: zmq_proxy(3).
+        """
+        return self.proxy_steerable(frontend, backend, capture)
+
+    def proxy_steerable(
+        self, frontend: Any, backend: Any, capture: Any = None, control: Any = None
+    ) -> int:
+        """As `proxy`; ``control`` receives PAUSE, RESUME, TERMINATE and STATISTICS.
+
+        Answers 0 after TERMINATE. STATISTICS is answered by 8 parts, each a uint64: messages and
+        bytes received and sent by the frontend, then by the backend. Source:
+        zmq_proxy_steerable(3).
+        """
+        handles = (
+            self._handle("frontend", frontend),
+            self._handle("backend", backend),
+            self._handle("capture", capture, optional=True),
+            self._handle("control", control, optional=True),
+        )
+        # The state outlives a signal: the counts go on, and a pause lasts.
+        state = ffi.new("zm_proxy_state *")
+        return self._retry(lib.zm_proxy_run, *handles, state)
+
+    def monitored_queue(
+        self,
+        in_socket: Any,
+        out_socket: Any,
+        mon_socket: Any,
+        in_prefix: bytes = b"in",
+        out_prefix: bytes = b"out",
+    ) -> int:
+        """As `proxy`; each message also goes to ``mon_socket``, behind the prefix of its origin.
+
+        Between two ROUTERs the first two parts of each message are swapped, so that the sender of
+        one side is the recipient's address of the other.
+        """
+        handles = (
+            self._handle("in_socket", in_socket),
+            self._handle("out_socket", out_socket),
+            self._handle("mon_socket", mon_socket),
+        )
+        return self._retry(
+            lib.zm_monitored_queue_run,
+            *handles,
+            in_prefix,
+            len(in_prefix),
+            out_prefix,
+            len(out_prefix),
+        )

@@ -1,0 +1,69 @@
+"""The classes that programs use, in pure Python over the backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zmq_monocoque.backend import proxy
+from zmq_monocoque.constants import DeviceType
+from zmq_monocoque.error import (
+    Again,
+    ContextTerminated,
+    DraftFDWarning,
+    InterruptedSystemCall,
+    NotDone,
+    ZMQBaseError,
+    ZMQBindError,
+    ZMQError,
+    ZMQVersionError,
+)
+from zmq_monocoque.sugar.context import Context, SyncContext
+from zmq_monocoque.sugar.frame import Frame, Message
+from zmq_monocoque.sugar.poll import Poller, select
+from zmq_monocoque.sugar.socket import Socket, SyncSocket
+from zmq_monocoque.sugar.stopwatch import Stopwatch
+from zmq_monocoque.sugar.tracker import _FINISHED_TRACKER, MessageTracker
+from zmq_monocoque.sugar.version import (
+    __revision__,
+    __version__,
+    pyzmq_version,
+    pyzmq_version_info,
+    zmq_version,
+    zmq_version_info,
+)
+
+
+def device(device_type: DeviceType, frontend: Socket[Any], backend: Socket[Any]) -> int:
+    """Deprecated: `proxy`. The type is ignored."""
+    return proxy(frontend, backend)
+
+
+__all__ = [
+    "device",
+    "Context",
+    "SyncContext",
+    "DraftFDWarning",
+    "ZMQBaseError",
+    "ZMQBindError",
+    "ZMQError",
+    "NotDone",
+    "ContextTerminated",
+    "InterruptedSystemCall",
+    "Again",
+    "ZMQVersionError",
+    "Frame",
+    "Message",
+    "Poller",
+    "select",
+    "Socket",
+    "SyncSocket",
+    "MessageTracker",
+    "_FINISHED_TRACKER",
+    "zmq_version",
+    "zmq_version_info",
+    "pyzmq_version",
+    "pyzmq_version_info",
+    "__version__",
+    "__revision__",
+    "Stopwatch",
+]

@@ -1,0 +1,1 @@
+"""Helpers that stand beside the sockets: monitor messages, Z85, JSON."""

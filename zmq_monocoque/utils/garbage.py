@@ -1,0 +1,48 @@
+"""What of Python's memory the engine holds: zero-copy messages that have not left yet.
+
+The lane keeps the references and gives them back by itself, so there is no thread and no socket
+here; `gc.refs` shows what is out, as pyzmq's does.
+"""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import NamedTuple
+
+__all__ = ["GarbageCollector", "gc", "gcref"]
+
+
+class gcref(NamedTuple):
+    """One object in the engine's hands, and the event (or None) that is set when it is back."""
+
+    obj: object
+    event: Event | None
+
+
+class GarbageCollector:
+    """The table of what is out."""
+
+    refs: dict[int, gcref]
+
+    def __init__(self) -> None:
+        self.refs = {}
+
+    def store(self, obj: object, event: Event | None = None) -> int:
+        """Keeps ``obj`` until its entry is taken out of `refs`; answers the key of the entry."""
+        entry = gcref(obj, event)
+        key = id(entry)
+        self.refs[key] = entry
+        return key
+
+    def is_alive(self) -> bool:
+        """Is a collector at work? Always: the lane needs no starting."""
+        return True
+
+    def start(self) -> None:
+        """Does nothing."""
+
+    def stop(self) -> None:
+        """Does nothing: what the engine holds stays valid until the engine lets go of it."""
+
+
+gc = GarbageCollector()
