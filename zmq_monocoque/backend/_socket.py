@@ -24,8 +24,8 @@ _NUMBERS = {
 }
 _SIZE = ffi.typeof("size_t *")
 
-#: Room for a bytes option. The engine refuses to answer a longer one (EINVAL).
-_OPTION_BYTES_MAX = 1024
+#: Room for a bytes option, as pyzmq has it. The engine refuses to answer a longer one (EINVAL).
+_OPTION_BYTES_MAX = 255
 #: A key as Z85 text: 40 characters and a NUL.
 _CURVE_KEY_BYTES = 41
 

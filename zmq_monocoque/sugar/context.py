@@ -273,7 +273,7 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
             raise AttributeError(name) from None
 
     def __dir__(self) -> list[str]:
-        return [*dir(self.__class__), *self.__dict__, *ContextOption.__members__]
+        return [*{*dir(self.__class__), *self.__dict__, *ContextOption.__members__}]
 
 
 def _instance_lock_anew() -> None:

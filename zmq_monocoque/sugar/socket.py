@@ -195,7 +195,7 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
         super().__setattr__(key, value)
 
     def __dir__(self) -> list[str]:
-        return [*dir(self.__class__), *self.__dict__, *SocketOption.__members__]
+        return [*{*dir(self.__class__), *self.__dict__, *SocketOption.__members__}]
 
     def subscribe(self, topic: str | bytes) -> None:
         """SUB: receives messages that begin with ``topic`` (a str is UTF-8), too."""

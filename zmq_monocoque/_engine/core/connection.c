@@ -295,6 +295,10 @@ static void ready(zm_conn *conn)
     zm_endpoint *endpoint = conn->endpoint;
     char address[128];
     zm_timer_stop(&s->timers, &conn->handshake);
+    if (!conn->raw)
+        take_session_output(conn); /* our READY goes before anything the pattern says */
+    if (conn->closing)
+        return;
     zm_peer_address(conn->fd, conn->transport, address, sizeof address);
     zm_metadata *metadata = zm_metadata_new(conn->raw ? NULL : &conn->session, address);
     zm_peer *peer = endpoint->kind == ZM_CONNECTER ? endpoint->peer : NULL;

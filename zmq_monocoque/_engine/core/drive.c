@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 enum {
-    COMPLETIONS = 64,
+    COMPLETIONS_MAX = 512, /* taken in at once, before others get a turn */
     SPIN_NS = 60 * 1000,        /* a little more than one loopback round trip's work */
     SPIN_PAYS_NS = 150 * 1000,  /* a wait that ended within this would have been worth a spin */
     SPIN_CREDIT_MAX = 16,
-    ROUNDS_MAX = 8,             /* completions that are there at once, before others get a turn */
+    ROUNDS_MAX = 8,
     PAUSE_NS = 100 * 1000,      /* sends further apart than this are not a burst */
     FLUSH_BYTES = 64 * 1024,
     LOOK_GAP_MAX_NS = 1000 * 1000
@@ -157,17 +157,16 @@ static void dispatch(const zm_completion *done)
     }
 }
 
-/* Takes in what is complete. Returns how many. Not while another thread waits in the driver. */
+/* Takes in what is complete. Returns how many. Not while another thread waits in the driver. One at
+ * a time: what one completion ends must still count the other as in flight. */
 static int reap(zm_socket *s)
 {
-    zm_completion done[COMPLETIONS];
-    int total = 0, n;
-    do {
-        n = zm_driver_reap(s->driver, done, COMPLETIONS);
-        for (int i = 0; i < n; i++)
-            dispatch(&done[i]);
-        total += n;
-    } while (n == COMPLETIONS && total < COMPLETIONS * ROUNDS_MAX);
+    zm_completion done;
+    int total = 0;
+    while (total < COMPLETIONS_MAX && zm_driver_reap(s->driver, &done, 1)) {
+        dispatch(&done);
+        total++;
+    }
     return total;
 }
 
