@@ -16,8 +16,10 @@ KINDS = [
     "PAIR", "PUB", "SUB", "REQ", "REP", "DEALER", "ROUTER", "PULL", "PUSH", "XPUB", "XSUB",
     "STREAM",
 ]  # fmt: skip
-#: Numbers that are descriptors or change by themselves; only their kind is compared.
+#: Numbers that differ by nature; only their kind is compared.
 DESCRIPTORS = {"FD"}
+#: pyzmq cannot read these (PYZMQ 4, defects: its buffer has the wrong size); ours may.
+UNREADABLE = {"CURVE_PUBLICKEY", "CURVE_SECRETKEY", "CURVE_SERVERKEY"}
 INTEGERS = [
     -(2**31), -1000, -101, -100, -99, -2, -1, 0, 1, 2, 3, 4, 7, 8, 99, 100, 254, 255, 256, 1000,
     65_535, 65_536, 6_553_599, 6_553_600, 2**31 - 1,
@@ -66,6 +68,8 @@ def test_defaults_are_those_of_pyzmq(pyzmq, twins, kind):
     mine, theirs = twins(kind)
     differences = {}
     for option in options(pyzmq):
+        if option.name in UNREADABLE:
+            continue
         a, b = outcome(mine.getsockopt, int(option)), outcome(theirs.getsockopt, int(option))
         if option.name in DESCRIPTORS:
             a, b = (a[0], a[1] >= 0), (b[0], b[1] >= 0)
@@ -83,7 +87,7 @@ def test_the_same_options_can_be_set(pyzmq, twins, kind):
         value = b"abc" if option._opt_type.name == "bytes" else 1
         a = outcome(mine.setsockopt, int(option), value)
         b = outcome(theirs.setsockopt, int(option), value)
-        if option.name not in DESCRIPTORS:
+        if option.name not in DESCRIPTORS | UNREADABLE:
             a = a, outcome(mine.getsockopt, int(option))
             b = b, outcome(theirs.getsockopt, int(option))
         if a != b:
@@ -101,9 +105,11 @@ def test_the_same_values_are_accepted(pyzmq, twins, kind):
     for option in options(pyzmq):
         is_bytes = option._opt_type.name == "bytes"
         for value in BYTES if is_bytes else INTEGERS + BIG_INTEGERS:
+            if option.name == "BINDTODEVICE" and b"\0" in value:
+                continue  # libzmq keeps the zero in the name, to no purpose
             a = outcome(mine.setsockopt, int(option), value)
             b = outcome(theirs.setsockopt, int(option), value)
-            if option.name not in DESCRIPTORS:
+            if option.name not in DESCRIPTORS | UNREADABLE:
                 a = a, outcome(mine.getsockopt, int(option))
                 b = b, outcome(theirs.getsockopt, int(option))
             if a != b:
@@ -245,6 +251,8 @@ def test_the_mechanism_follows_the_last_option_set(zmq, ctx):
 @pytest.mark.parametrize("name", ["CURVE_PUBLICKEY", "CURVE_SECRETKEY", "CURVE_SERVERKEY"])
 def test_a_curve_key_is_32_bytes_or_40_characters(zmq, ctx, name):
     """SEMANTICS 1.4."""
+    if not zmq.has("curve"):
+        pytest.skip("built without CURVE")
     public, _ = zmq.curve_keypair()
     with ctx.socket(zmq.DEALER) as s:
         option = getattr(zmq, name)

@@ -228,13 +228,11 @@ def test_an_ipv6_accept_filter_needs_ipv6(zmq, make):
     "bad",
     [
         b"256.127.0.1", b"127.0.0.1/", b"127.0.0.1/-1", b"127.0.0.1/33", b"::1/129", b"localhost",
-        b"x" * 256, b"127.0.0.1/8x",
+        b"x" * 256,
     ],
 )  # fmt: skip
-def test_a_bad_accept_filter_is_refused(zmq, make, bad, on_libzmq):
+def test_a_bad_accept_filter_is_refused(zmq, make, bad):
     """S-108, tcp_accept_filter: EINVAL."""
-    if on_libzmq and bad.endswith(b"8x"):
-        pytest.skip("libzmq reads the mask with atoi")
     s = make(zmq.PULL)
     assert refused(zmq.ZMQError, s.setsockopt, zmq.TCP_ACCEPT_FILTER, bad) == errno.EINVAL
 

@@ -34,7 +34,7 @@ def ours(on_libzmq):
 
 
 def test_sockets_without_descriptors_are_an_exception(zmq):
-    """EMFILE, again and again; and with descriptors there are sockets again."""
+    """EMFILE, again and again, at the latest at MAX_SOCKETS; later there are sockets again."""
     ends_well(
         """
 first = ctx.socket(zmq.PUSH)
@@ -46,9 +46,12 @@ while failures < 5:
     except zmq.ZMQError as error:
         assert error.errno in (errno.EMFILE, errno.ENFILE), error
         failures += 1
-    assert len(made) < 1000
 resource.setrlimit(resource.RLIMIT_NOFILE, (SOFT, HARD))
-made.append(ctx.socket(zmq.PUSH))
+for s in made[:10]:
+    s.close()
+other = zmq.Context()
+other.socket(zmq.PUSH).bind("tcp://127.0.0.1:*")
+other.destroy(linger=0)
 ctx.destroy(linger=0)
 print("good")
 """,
@@ -57,7 +60,7 @@ print("good")
 
 
 def test_a_context_without_descriptors_is_an_exception(zmq, ours):
-    """Wherever it is noticed first: EMFILE from the context or from its first socket."""
+    """Wherever it is noticed first: EMFILE from the context, its first socket or its bind."""
     ends_well(
         """
 ctx.term()
@@ -65,7 +68,7 @@ limit(0)
 for _ in range(5):
     try:
         other = zmq.Context()
-        other.socket(zmq.PUSH)
+        other.socket(zmq.PUSH).bind("tcp://127.0.0.1:*")
     except zmq.ZMQError as error:
         assert error.errno in (errno.EMFILE, errno.ENFILE), error
     else:
@@ -116,6 +119,7 @@ def test_connecting_without_descriptors_is_tried_again(zmq, ours):
 pull, push = ctx.socket(zmq.PULL), ctx.socket(zmq.PUSH)
 push.reconnect_ivl = 10
 pull.bind("tcp://127.0.0.1:*")
+push.bind("tcp://127.0.0.1:*")  # whatever the engine needs for a socket, this one has it
 limit(0)
 push.connect(pull.LAST_ENDPOINT)
 push.send(b"x")

@@ -235,6 +235,10 @@ void zm_drive_once_locked(zm_socket *s)
         start(s);
         zm_driver_submit(s->driver);
     } while (reap(s) && ++rounds < ROUNDS_MAX);
+    if (rounds == ROUNDS_MAX) {
+        start(s); /* nothing is left unstarted, however much there is */
+        zm_driver_submit(s->driver);
+    }
     zm_peers_bury_locked(s);
 }
 
@@ -244,8 +248,10 @@ void zm_socket_flush_locked(zm_socket *s)
         return;
     flush_dirty(s);
     zm_driver_submit(s->driver);
-    if (!s->driven && zm_driver_ready(s->driver))
-        reap(s);
+    if (!s->driven && zm_driver_ready(s->driver) && reap(s)) {
+        arm_hungry(s);
+        zm_driver_submit(s->driver);
+    }
     s->flushed_ns = zm_now_ns();
 }
 

@@ -218,6 +218,12 @@ void zm_inproc_forget_waiting(zm_context *context)
     }
 }
 
+/* CONFLATE of the connecting side governs both ways (libzmq: the same). */
+static bool conflates(const zm_link *link)
+{
+    return link->side[0].conflate;
+}
+
 /* --- reading ------------------------------------------------------------------------------------------ */
 
 /* Messages that the writer may have waiting at the reader: 0 is no limit. */
@@ -287,7 +293,7 @@ bool zm_inproc_can_write(zm_peer *peer)
 {
     zm_link *link = peer->inproc;
     zm_link_side *me = mine(peer), *reader = other(peer);
-    if (me->conflate)
+    if (conflates(link))
         return true;
     zm_lock_take(&link->lock);
     uint32_t hwm = capacity_of(me, reader);
@@ -326,7 +332,7 @@ static int make_frame(zm_link_side *me, const void *data, size_t size, zm_block 
         frame->data = block->data;
         return 0;
     }
-    if (size <= SMALL_BYTES && !me->conflate)
+    if (size <= SMALL_BYTES)
         return to_arena(me, data, size, frame);
     frame->block = zm_block_new(size);
     if (!frame->block)
@@ -346,7 +352,7 @@ int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *bloc
     uint32_t hwm = capacity_of(me, reader);
     if (reader->closed)
         rc = -EHOSTUNREACH;
-    else if (!peer->writing && !subscription && !me->conflate
+    else if (!peer->writing && !subscription && !conflates(link)
              && (me->blocked || (hwm && me->out_messages >= hwm)))
         rc = -EAGAIN;
     if (rc == -EAGAIN) {
@@ -355,7 +361,7 @@ int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *bloc
     }
     if (rc == 0)
         rc = make_frame(me, data, size, block, &frame);
-    if (rc == 0 && me->conflate) {
+    if (rc == 0 && conflates(link)) {
         frame.flags &= ~(unsigned) ZM_MORE;
         zm_frames_clear(&me->out);
         me->out_messages -= me->out_fresh;
@@ -490,7 +496,8 @@ void zm_inproc_close_locked(zm_peer *peer)
     zm_link_side *me = mine(peer);
     zm_context *context = peer->socket->context;
     zm_lock_take(&context->lock);
-    if (zm_list_linked(&link->waiting)) {
+    if (zm_list_linked(&link->waiting) && (!me->out_messages || atomic_load(&context->ended))) {
+        /* With messages in it, it goes on waiting for its bind. */
         zm_list_remove(&link->waiting);
         link_unref(link);
     }

@@ -448,7 +448,8 @@ struct zm_socket {
     zm_subscription_index *manual_subscriptions; /* XPUB_MANUAL: what peers asked for */
     zm_frames notes;      /* subscription messages for an XPUB's application */
     zm_peer **note_peers; /* beside `notes`: whose they are; NULL: of a peer that is gone */
-    uint32_t note_peer_capacity;
+    uint32_t note_peer_capacity, note_first;
+    bool notes_blocked; /* user messages wait until notes are read */
     zm_peer *last_subscriber; /* XPUB_MANUAL: whose note was read last */
     zm_peer **matches;        /* who gets the message that is being sent */
     uint32_t match_count, match_capacity;

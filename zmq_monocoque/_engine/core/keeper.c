@@ -62,7 +62,7 @@ void zm_keeper_resume_locked(zm_socket *s)
 {
     if (!s->keeper)
         return;
-    if (s->parked) {
+    if (s->parked || !zm_list_empty(&s->hungry) || !zm_list_empty(&s->dirty)) {
         s->parked = false;
         zm_keeper_look(s, zm_now_ns() + QUIET_NS);
     }
@@ -106,6 +106,7 @@ static void serve(zm_keeper *k, zm_socket *s)
     zm_drive_once_locked(s);
     if (s->closing && zm_socket_reap_locked(s))
         return;
+    ZM_ASSERT(s->driven || (zm_list_empty(&s->hungry) && zm_list_empty(&s->dirty)));
     s->look_gap = ZM_LOOK_GAP_FIRST_NS;
     zm_drive_wake_followers_locked(s);
     atomic_store(&s->look_at, zm_timers_next(&s->timers));

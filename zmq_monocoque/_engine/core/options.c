@@ -365,19 +365,25 @@ static int get_key(const uint8_t key[KEY_BYTES], void *out, size_t *inout_size)
 
 /* --- metadata, filters, the rest -------------------------------------------------------------- */
 
-static bool metadata_has(const zm_bytes *metadata, const uint8_t *name, size_t name_size)
+/* Where the property `name` belongs among the others, which are sorted; *out_has: it is there. */
+static size_t metadata_place(const zm_bytes *metadata, const uint8_t *name, size_t name_size,
+                             bool *out_has)
 {
     size_t at = 0;
+    *out_has = false;
     while (at < metadata->size) {
         const uint8_t *entry = metadata->data + at;
         size_t entry_name_size = entry[0];
         uint32_t value_size;
         memcpy(&value_size, entry + 1 + entry_name_size, sizeof value_size);
-        if (entry_name_size == name_size && memcmp(entry + 1, name, name_size) == 0)
-            return true;
+        size_t common = entry_name_size < name_size ? entry_name_size : name_size;
+        int order = memcmp(entry + 1, name, common);
+        *out_has = order == 0 && entry_name_size == name_size;
+        if (order > 0 || (order == 0 && entry_name_size >= name_size))
+            break;
         at += 1 + entry_name_size + sizeof value_size + __builtin_bswap32(value_size);
     }
-    return false;
+    return at;
 }
 
 /* "X-name:value". The first value of a name stays. */
@@ -393,7 +399,9 @@ static int add_metadata(zm_options *options, const uint8_t *text, size_t size)
     if (name_size > NAME_MAX_BYTES)
         return -EINVAL;
     zm_bytes *metadata = &options->metadata;
-    if (metadata_has(metadata, text, name_size))
+    bool has;
+    size_t at = metadata_place(metadata, text, name_size, &has);
+    if (has)
         return 0;
     size_t value_size = size - name_size - 1;
     uint32_t value_size_big = __builtin_bswap32((uint32_t) value_size);
@@ -401,7 +409,8 @@ static int add_metadata(zm_options *options, const uint8_t *text, size_t size)
     uint8_t *grown = zm_realloc(metadata->data, metadata->size + entry_size);
     if (!grown)
         return -ENOMEM;
-    uint8_t *entry = grown + metadata->size;
+    uint8_t *entry = grown + at;
+    memmove(entry + entry_size, entry, metadata->size - at);
     *entry++ = (uint8_t) name_size;
     memcpy(entry, text, name_size);
     memcpy(entry + name_size, &value_size_big, sizeof value_size_big);

@@ -28,31 +28,42 @@ static void closed(zm_socket *s)
 
 /* --- notes for the application -------------------------------------------------------------------------- */
 
-/* note_peers[] runs beside the ring of `notes`: whose subscription the note is about. */
+/* note_peers[note_first + i] belongs to the i-th note. */
 static int remember_peer(zm_socket *s, zm_peer *peer)
 {
-    if (s->notes.count > s->note_peer_capacity) {
-        uint32_t capacity = s->note_peer_capacity ? s->note_peer_capacity * 2 : 16;
-        zm_peer **peers = zm_realloc(s->note_peers, capacity * sizeof *peers);
+    uint32_t i = s->note_first + s->notes.count - 1;
+    if (i >= s->note_peer_capacity) {
+        /* Mostly read: the rest moves to the front. Else more room. */
+        uint32_t capacity = s->note_peer_capacity ? s->note_peer_capacity : 16;
+        if (s->note_first < capacity / 2)
+            capacity *= 2;
+        zm_peer **peers = zm_alloc(capacity * sizeof *peers);
         if (!peers)
             return -ENOMEM;
+        if (s->notes.count > 1)
+            memcpy(peers, s->note_peers + s->note_first, (s->notes.count - 1) * sizeof *peers);
+        zm_free(s->note_peers);
         s->note_peers = peers;
         s->note_peer_capacity = capacity;
+        s->note_first = 0;
+        i = s->notes.count - 1;
     }
-    s->note_peers[s->notes.count - 1] = peer;
+    s->note_peers[i] = peer;
     return 0;
 }
 
-static void note(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+/* Queues one frame for the application; `mark` (-1: none) goes in front of the data. */
+static void queue_note(zm_socket *s, zm_peer *peer, int mark, const uint8_t *data, size_t size, bool more)
 {
-    if (s->type != ZM_XPUB || s->closing)
-        return;
-    zm_block *text = zm_block_new(size + 1);
+    size_t marks = mark >= 0;
+    zm_block *text = zm_block_new(size + marks);
     if (!text)
         return;
-    text->data[0] = subscribe;
-    memcpy(text->data + 1, topic, size);
-    if (zm_frames_push(&s->notes, (zm_frame){text->data, text->size, text, 0}) < 0) {
+    if (marks)
+        text->data[0] = (uint8_t) mark;
+    memcpy(text->data + marks, data, size);
+    zm_frame frame = {text->data, text->size, text, more ? ZM_MORE : 0};
+    if (zm_frames_push(&s->notes, frame) < 0) {
         zm_block_unref(text);
         return;
     }
@@ -61,6 +72,12 @@ static void note(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *top
         return;
     }
     zm_socket_ring_locked(s);
+}
+
+static void note(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+{
+    if (s->type == ZM_XPUB && !s->closing)
+        queue_note(s, peer, subscribe, topic, size, false);
 }
 
 /* --- subscriptions -------------------------------------------------------------------------------------- */
@@ -131,8 +148,8 @@ static void detached(zm_peer *peer)
     if (s->last_subscriber == peer)
         s->last_subscriber = NULL;
     for (uint32_t i = 0; i < s->notes.count; i++)
-        if (s->note_peers[i] == peer)
-            s->note_peers[i] = NULL;
+        if (s->note_peers[s->note_first + i] == peer)
+            s->note_peers[s->note_first + i] = NULL;
     for (uint32_t i = 0; i < s->match_count; i++)
         if (s->matches[i] == peer)
             s->matches[i--] = s->matches[--s->match_count];
@@ -145,45 +162,73 @@ static void attached(zm_peer *peer)
         zm_peer_write(peer, o->xpub_welcome.data, o->xpub_welcome.size, NULL, false);
 }
 
-/* A message from a subscriber: bytes 1 and 0 in front mean a subscription, as peers before ZMTP 3.1
+/* Is the reader of the notes so far behind that user messages have to wait where they are? */
+static bool notes_full(const zm_socket *s)
+{
+    return s->options.rcvhwm > 0 && s->notes.count >= (uint32_t) s->options.rcvhwm;
+}
+
+/* A frame from a subscriber: bytes 1 and 0 in front mean a subscription, as peers before ZMTP 3.1
  * send them (S-78); the rest is for an XPUB's application. */
-static int arrived(zm_peer *peer, zm_event *event)
+static void take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more)
 {
     zm_socket *s = peer->socket;
     bool first = !peer->inside_arriving;
-    peer->inside_arriving = event->more;
+    peer->inside_arriving = more;
     if (first)
         peer->user_message = false;
     bool may_subscribe = first || (!s->options.only_first_subscribe && !peer->user_message);
-    if (may_subscribe && event->size && event->data[0] <= 1) {
-        zm_xpub_subscription_locked(peer, event->data[0], event->data + 1, event->size - 1);
-        return 0;
+    if (may_subscribe && size && data[0] <= 1) {
+        zm_xpub_subscription_locked(peer, data[0], data + 1, size - 1);
+        return;
     }
-    if (s->options.only_first_subscribe || peer->in_staged)
+    if (s->options.only_first_subscribe)
         peer->user_message = true;
-    return s->type == ZM_XPUB;
+    if (s->type == ZM_XPUB)
+        queue_note(s, peer, -1, data, size, more);
 }
 
-/* inproc: subscriptions come as marked frames between the messages, and take effect at once. */
+static int arrived(zm_peer *peer, zm_event *event)
+{
+    zm_socket *s = peer->socket;
+    take_frame(peer, event->data, event->size, event->more);
+    if (!event->more && notes_full(s))
+        peer->conn->stopped = s->notes_blocked = true;
+    return 0;
+}
+
+/* inproc: what is in the link takes effect at once, subscriptions always, the rest while the notes
+ * have room. */
 static void readable(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
-    while (zm_peer_can_read(peer) && !peer->reading) {
+    while (zm_peer_can_read(peer)) {
         unsigned flags = zm_frames_at(&peer->in, 0)->flags;
-        if (!(flags & (ZM_SUBSCRIBE_FRAME | ZM_CANCEL_FRAME)) && s->type == ZM_XPUB) {
-            zm_turn_join(&s->readers, &peer->turn_in);
+        bool marked = flags & (ZM_SUBSCRIBE_FRAME | ZM_CANCEL_FRAME);
+        if (!marked && !peer->reading && notes_full(s)) {
+            s->notes_blocked = true;
             return;
         }
         zm_frame frame = zm_peer_read(peer);
-        if (flags & (ZM_SUBSCRIBE_FRAME | ZM_CANCEL_FRAME))
+        if (marked)
             zm_xpub_subscription_locked(peer, flags & ZM_SUBSCRIBE_FRAME, frame.data, frame.size);
-        while (peer->reading) {
-            if (frame.block)
-                zm_block_unref(frame.block);
-            frame = zm_peer_read(peer);
-        }
+        else
+            take_frame(peer, frame.data, frame.size, flags & ZM_MORE);
         if (frame.block)
             zm_block_unref(frame.block);
+    }
+}
+
+/* The application has caught up: whoever waited goes on. */
+static void unblock(zm_socket *s)
+{
+    s->notes_blocked = false;
+    ZM_LIST_EACH (node, &s->peers) {
+        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
+        if (peer->inproc && peer->attached)
+            readable(peer);
+        else if (peer->conn && peer->conn->stopped)
+            zm_conn_hungry_locked(peer->conn);
     }
 }
 
@@ -262,22 +307,20 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
 
 static int xpub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
-    if (s->notes.count && !s->receiving_from) {
-        *out_frame = zm_frames_take(&s->notes);
-        s->last_subscriber = s->note_peers[0];
-        memmove(s->note_peers, s->note_peers + 1, s->notes.count * sizeof *s->note_peers);
-        *out_peer = s->last_subscriber;
-        return 0;
-    }
-    int rc = zm_fair_recv(s, out_frame, out_peer);
-    if (rc == 0 && (*out_peer)->inproc && !(out_frame->flags & ZM_MORE))
-        readable(*out_peer);
-    return rc;
+    if (!s->notes.count)
+        return -EAGAIN;
+    *out_frame = zm_frames_take(&s->notes);
+    *out_peer = s->last_subscriber = s->note_peers[s->note_first++];
+    if (!s->notes.count)
+        s->note_first = 0;
+    if (s->notes_blocked && s->notes.count <= (uint32_t) s->options.rcvhwm / 2)
+        unblock(s);
+    return 0;
 }
 
 static bool xpub_can_recv(zm_socket *s)
 {
-    return s->notes.count || zm_fair_can_recv(s);
+    return s->notes.count > 0;
 }
 
 const zm_pattern zm_pattern_pub = {

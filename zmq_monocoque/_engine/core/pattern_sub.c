@@ -17,8 +17,7 @@ static int subscribe(zm_socket *s, const uint8_t *topic, size_t size)
     int rc = zm_topic_counts_add(s->subscriptions, topic, size);
     if (rc < 0)
         return rc;
-    if (!(s->options.only_first_subscribe && rc > 1))
-        tell_all(s, true, topic, size);
+    tell_all(s, true, topic, size);
     return 0;
 }
 
@@ -165,30 +164,44 @@ const zm_pattern zm_pattern_sub = {
 
 /* --- XSUB -------------------------------------------------------------------------------------------- */
 
-/* A frame that starts with 1 or 0 is a subscription or its end; any other goes to all publishers. */
-static int xsub_send(zm_socket *s, const zm_outgoing *m)
+/* One frame to every publisher, whole messages or nothing. */
+static void send_to_all(zm_socket *s, const zm_outgoing *m, bool first, bool subscription)
 {
-    const uint8_t *data = m->data;
-    bool first = !s->inside_sending;
-    s->inside_sending = m->more;
-    bool may_subscribe = first || (!s->options.only_first_subscribe && !s->sending_user_message);
-    if (first)
-        s->sending_user_message = false;
-    if (may_subscribe && m->size && data[0] <= 1) {
-        if (data[0])
-            return subscribe(s, data + 1, m->size - 1);
-        unsubscribe(s, data + 1, m->size - 1);
-        return 0;
-    }
-    if (s->options.only_first_subscribe)
-        s->sending_user_message = true;
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
         if (!peer->attached || peer->ended || (!first && !peer->writing))
             continue;
+        /* A publisher that is not there yet is told all subscriptions when it is. */
+        if (subscription && !peer->inproc && !(peer->conn && peer->conn->active))
+            continue;
         if (zm_peer_write(peer, m->data, m->size, m->block, m->more) < 0)
             s->stats.messages_dropped++;
     }
+}
+
+/* A frame that starts with 1 or 0 is a subscription or its end; it, and any other, goes to all
+ * publishers as it is. */
+static int xsub_send(zm_socket *s, const zm_outgoing *m)
+{
+    const uint8_t *data = m->data;
+    bool first = !s->inside_sending;
+    if (first)
+        s->sending_user_message = false;
+    bool may_subscribe = first || (!s->options.only_first_subscribe && !s->sending_user_message);
+    bool subscription = may_subscribe && m->size && data[0] <= 1;
+    bool wanted = true;
+    if (subscription && data[0]) {
+        int rc = zm_topic_counts_add(s->subscriptions, data + 1, m->size - 1);
+        if (rc < 0)
+            return rc;
+    } else if (subscription) {
+        wanted = zm_topic_counts_remove(s->subscriptions, data + 1, m->size - 1) == 0;
+    } else if (s->options.only_first_subscribe) {
+        s->sending_user_message = true;
+    }
+    if (wanted)
+        send_to_all(s, m, first, subscription);
+    s->inside_sending = m->more;
     return 0;
 }
 
