@@ -130,6 +130,12 @@ int zm_socket_fd_locked(zm_socket *s)
     }
     zm_fd_own(fd);
     s->public_fd = fd;
+    if (zm_socket_events_locked(s) & ZM_POLLIN) {
+        /* What came before there was anybody to ring for. */
+        uint64_t one = 1;
+        ssize_t ignored = write(bell, &one, sizeof one);
+        (void) ignored;
+    }
     return fd;
 }
 
@@ -249,7 +255,8 @@ void zm_socket_flush_locked(zm_socket *s)
     flush_dirty(s);
     zm_driver_submit(s->driver);
     if (!s->driven && zm_driver_ready(s->driver) && reap(s)) {
-        arm_hungry(s);
+        /* What was taken only in part goes on; whoever looks next finds it in flight. */
+        start(s);
         zm_driver_submit(s->driver);
     }
     s->flushed_ns = zm_now_ns();

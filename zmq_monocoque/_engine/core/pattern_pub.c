@@ -175,15 +175,13 @@ static void take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool mor
     zm_socket *s = peer->socket;
     bool first = !peer->inside_arriving;
     peer->inside_arriving = more;
+    bool subscription = size && data[0] <= 1;
     if (first)
-        peer->user_message = false;
-    bool may_subscribe = first || (!s->options.only_first_subscribe && !peer->user_message);
-    if (may_subscribe && size && data[0] <= 1) {
+        peer->user_message = !subscription && s->options.only_first_subscribe;
+    if (subscription && !peer->user_message) {
         zm_xpub_subscription_locked(peer, data[0], data + 1, size - 1);
         return;
     }
-    if (s->options.only_first_subscribe)
-        peer->user_message = true;
     if (s->type == ZM_XPUB)
         queue_note(s, peer, -1, data, size, more);
 }

@@ -185,10 +185,10 @@ static int xsub_send(zm_socket *s, const zm_outgoing *m)
 {
     const uint8_t *data = m->data;
     bool first = !s->inside_sending;
+    bool subscription = m->size && data[0] <= 1;
     if (first)
-        s->sending_user_message = false;
-    bool may_subscribe = first || (!s->options.only_first_subscribe && !s->sending_user_message);
-    bool subscription = may_subscribe && m->size && data[0] <= 1;
+        s->sending_user_message = !subscription && s->options.only_first_subscribe;
+    subscription &= !s->sending_user_message;
     bool wanted = true;
     if (subscription && data[0]) {
         int rc = zm_topic_counts_add(s->subscriptions, data + 1, m->size - 1);
@@ -196,8 +196,6 @@ static int xsub_send(zm_socket *s, const zm_outgoing *m)
             return rc;
     } else if (subscription) {
         wanted = zm_topic_counts_remove(s->subscriptions, data + 1, m->size - 1) == 0;
-    } else if (s->options.only_first_subscribe) {
-        s->sending_user_message = true;
     }
     if (wanted)
         send_to_all(s, m, first, subscription);
