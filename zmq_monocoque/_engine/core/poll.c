@@ -57,7 +57,7 @@ static int look_at_all(zm_pollitem *items, watch *watches, int count, bool drive
 }
 
 /* Readies one socket for sleeping. 1: it has something already; 0; -errno. */
-static int prepare(watch *w, struct pollfd *fd, int64_t *until)
+static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t *until)
 {
     zm_socket *s = w->socket;
     if (!zm_socket_lock_generation(s, w->generation))
@@ -84,7 +84,8 @@ static int prepare(watch *w, struct pollfd *fd, int64_t *until)
             fd->fd = bell;
         }
     }
-    if (rc == 0 && atomic_load(&s->attention))
+    /* What came since the last look, taken in by whomever, is seen here or rings from here on. */
+    if (rc == 0 && (atomic_load(&s->attention) || check_socket(s, item->events)))
         rc = 1;
     zm_lock_give(&s->lock);
     return rc;
@@ -160,7 +161,7 @@ static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
             plain_setup(&items[prepared], &fds[prepared]);
             continue;
         }
-        rc = prepare(&watches[prepared], &fds[prepared], &until);
+        rc = prepare(&items[prepared], &watches[prepared], &fds[prepared], &until);
         now |= rc == 1;
     }
     if (rc >= 0)
