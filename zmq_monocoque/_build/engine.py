@@ -33,6 +33,7 @@ SOURCES = [
     "ring/backend_epoll.c",
     "ring/endpoint.c",
     "ring/tuning.c",
+    "ring/watch.c",
     # wire: ZMTP
     "wire/greeting.c",
     "wire/framing.c",

@@ -8,8 +8,11 @@ enum {
     RECODE_BYTES = 64 * 1024,
     RAW_BYTES_MAX = 8192,         /* one STREAM message, as libzmq's receive buffer */
     HANDSHAKE_BYTES_MAX = 64 * 1024, /* one unit before the peer has shown who it is */
-    CONTROL_BYTES_MAX = 1 << 20   /* answers to a peer that asks and does not read */
+    CONTROL_BYTES_MAX = 1 << 20 /* answers to a peer that asks and does not read */
 };
+
+/* A frame larger than any memory there is: refused without asking for it. */
+#define FRAME_BYTES_MAX ((size_t) 1 << 38)
 
 static void free_if_done(zm_conn *conn);
 static void broke(zm_conn *conn, int error);
@@ -560,7 +563,7 @@ static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size)
     zm_block *slab = conn->slab;
     size_t left = conn->slab_used - conn->slab_at;
     size_t need = left && !conn->raw ? conn->session.need : 1;
-    if (!conn->active && need > HANDSHAKE_BYTES_MAX)
+    if (need > FRAME_BYTES_MAX || (!conn->active && need > HANDSHAKE_BYTES_MAX))
         return -EMSGSIZE;
     if (need > ZM_SLAB_BYTES) {
         zm_block *large = zm_block_new(need);

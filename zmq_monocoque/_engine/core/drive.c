@@ -6,11 +6,6 @@
  * Also here: mail from other threads, and the wake-ups of whoever watches from outside. */
 #include "internal.h"
 
-#include <poll.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 enum {
     COMPLETIONS_MAX = 512, /* taken in at once, before others get a turn */
     SPIN_NS = 60 * 1000,        /* a little more than one loopback round trip's work */
@@ -36,9 +31,7 @@ void zm_socket_poke(zm_socket *s)
             zm_driver_wake(driver);
     }
     if (atomic_load(&s->bell_wanted)) {
-        uint64_t one = 1;
-        ssize_t ignored = write(atomic_load(&s->doorbell), &one, sizeof one);
-        (void) ignored; /* a full counter is as loud */
+        zm_bell_ring(atomic_load(&s->doorbell));
     }
 }
 
@@ -81,9 +74,7 @@ void zm_socket_ring_locked(zm_socket *s)
 {
     if (ZM_UNLIKELY(atomic_load_explicit(&s->bell_wanted, memory_order_relaxed))
         && s->watcher != zm_thread_id()) {
-        uint64_t one = 1;
-        ssize_t ignored = write(atomic_load(&s->doorbell), &one, sizeof one);
-        (void) ignored;
+        zm_bell_ring(atomic_load(&s->doorbell));
     }
 }
 
@@ -91,10 +82,9 @@ int zm_socket_doorbell_locked(zm_socket *s)
 {
     int fd = atomic_load(&s->doorbell);
     if (fd < 0) {
-        fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        fd = zm_bell_open();
         if (fd < 0)
-            return -errno;
-        zm_fd_own(fd);
+            return fd;
         atomic_store(&s->doorbell, fd);
     }
     atomic_store(&s->bell_wanted, true);
@@ -104,11 +94,8 @@ int zm_socket_doorbell_locked(zm_socket *s)
 void zm_socket_doorbell_clear_locked(zm_socket *s)
 {
     int fd = atomic_load(&s->doorbell);
-    uint64_t count;
-    if (fd >= 0) {
-        ssize_t ignored = read(fd, &count, sizeof count);
-        (void) ignored;
-    }
+    if (fd >= 0)
+        zm_bell_clear(fd);
 }
 
 int zm_socket_fd_locked(zm_socket *s)
@@ -118,32 +105,27 @@ int zm_socket_fd_locked(zm_socket *s)
     int bell = zm_socket_doorbell_locked(s);
     if (bell < 0)
         return bell;
-    int fd = epoll_create1(EPOLL_CLOEXEC);
+    int fd = zm_watch_open();
     if (fd < 0)
-        return -errno;
-    struct epoll_event readable = {.events = EPOLLIN};
-    if (epoll_ctl(fd, EPOLL_CTL_ADD, bell, &readable) < 0
-        || (s->driver && epoll_ctl(fd, EPOLL_CTL_ADD, zm_driver_fd(s->driver), &readable) < 0)) {
-        int rc = -errno;
-        close(fd);
+        return fd;
+    int rc = zm_watch_add(fd, bell, NULL);
+    if (rc == 0 && s->driver)
+        rc = zm_watch_add(fd, zm_driver_fd(s->driver), NULL);
+    if (rc < 0) {
+        zm_fd_close(fd);
         return rc;
     }
-    zm_fd_own(fd);
     s->public_fd = fd;
     if (zm_socket_events_locked(s) & ZM_POLLIN) {
         /* What came before there was anybody to ring for. */
-        uint64_t one = 1;
-        ssize_t ignored = write(bell, &one, sizeof one);
-        (void) ignored;
+        zm_bell_ring(bell);
     }
     return fd;
 }
 
 int zm_socket_fd_extend_locked(zm_socket *s)
 {
-    struct epoll_event readable = {.events = EPOLLIN};
-    return epoll_ctl(s->public_fd, EPOLL_CTL_ADD, zm_driver_fd(s->driver), &readable) < 0 ? -errno
-                                                                                         : 0;
+    return zm_watch_add(s->public_fd, zm_driver_fd(s->driver), NULL);
 }
 
 /* --- completions -------------------------------------------------------------------------------------- */
@@ -298,9 +280,7 @@ static int follow(zm_socket *s, int64_t deadline_ns)
 void zm_drive_wake_followers_locked(zm_socket *s)
 {
     if (s->pollers) {
-        uint64_t one = 1;
-        ssize_t ignored = write(atomic_load(&s->doorbell), &one, sizeof one);
-        (void) ignored;
+        zm_bell_ring(atomic_load(&s->doorbell));
     }
     if (!s->followers)
         return;

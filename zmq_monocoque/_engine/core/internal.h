@@ -27,6 +27,7 @@
 #include "../engine.h"
 #include "../ring/backend.h"
 #include "../ring/endpoint.h"
+#include "../ring/watch.h"
 #include "../route/router_table.h"
 #include "../route/subscription_index.h"
 #include "../route/turn.h"

@@ -10,10 +10,6 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum {
     QUIET_NS = 1000 * 1000,      /* the application drove within this: leave it alone */
@@ -29,19 +25,12 @@ enum {
 struct zm_keeper {
     zm_context *context;
     pthread_t thread;
-    int epoll_fd, wake_fd;
+    int watch, bell;
     _Atomic int64_t planned; /* when it wakes by itself; AWAKE: it is looking around right now */
     _Atomic bool stop;
     zm_lock lock; /* sockets */
     zm_list sockets;
 };
-
-static void wake(zm_keeper *k)
-{
-    uint64_t one = 1;
-    ssize_t ignored = write(k->wake_fd, &one, sizeof one);
-    (void) ignored; /* a full counter wakes as well */
-}
 
 void zm_keeper_look(zm_socket *s, int64_t at)
 {
@@ -55,7 +44,7 @@ void zm_keeper_look(zm_socket *s, int64_t at)
     /* Pairs with the keeper: it says when it will wake before it sleeps, and looks after saying
      * that it is awake. */
     if (atomic_load(&k->planned) > at)
-        wake(k);
+        zm_bell_ring(k->bell);
 }
 
 void zm_keeper_resume_locked(zm_socket *s)
@@ -69,12 +58,6 @@ void zm_keeper_resume_locked(zm_socket *s)
     int64_t timer = zm_timers_next(&s->timers);
     if (timer >= 0)
         zm_keeper_look(s, timer);
-}
-
-static void watch(zm_keeper *k, zm_socket *s)
-{
-    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = s};
-    epoll_ctl(k->epoll_fd, EPOLL_CTL_MOD, zm_driver_fd(s->driver), &event);
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -110,7 +93,7 @@ static void serve(zm_keeper *k, zm_socket *s)
     s->look_gap = ZM_LOOK_GAP_FIRST_NS;
     zm_drive_wake_followers_locked(s);
     atomic_store(&s->look_at, zm_timers_next(&s->timers));
-    watch(k, s);
+    zm_watch_arm(k->watch, zm_driver_fd(s->driver), s);
     zm_lock_give(&s->lock);
 }
 
@@ -125,25 +108,6 @@ static void visit(zm_keeper *k, zm_socket *s)
         serve(k, s);
     else
         zm_lock_give(&s->lock);
-}
-
-static int wait_for_events(zm_keeper *k, struct epoll_event *events, int64_t until)
-{
-    struct timespec left = {0};
-    if (until >= 0) {
-        int64_t ns = until - zm_now_ns();
-        if (ns > 0)
-            left = (struct timespec){ns / 1000000000, ns % 1000000000};
-    }
-#ifdef SYS_epoll_pwait2
-    long n = syscall(SYS_epoll_pwait2, k->epoll_fd, events, EVENTS_MAX, until < 0 ? NULL : &left,
-                     NULL, (size_t) 0);
-    if (n >= 0 || errno != ENOSYS)
-        return n < 0 ? 0 : (int) n;
-#endif
-    int ms = until < 0 ? -1 : (int) (left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000);
-    int count = epoll_wait(k->epoll_fd, events, EVENTS_MAX, ms);
-    return count < 0 ? 0 : count;
 }
 
 /* Visits what is due. Returns when to wake next. */
@@ -173,21 +137,19 @@ static int64_t look_around(zm_keeper *k)
 static void *keep(void *argument)
 {
     zm_keeper *k = argument;
-    struct epoll_event events[EVENTS_MAX];
+    void *owners[EVENTS_MAX];
     while (!atomic_load(&k->stop)) {
         atomic_store(&k->planned, AWAKE);
         int64_t next = look_around(k);
         /* A look asked for while looking around came with a wake. */
         atomic_store(&k->planned, next < 0 ? AWAKE - 1 : next);
-        int n = wait_for_events(k, events, next);
+        int n = zm_watch_wait(k->watch, owners, EVENTS_MAX, next);
         atomic_store(&k->planned, AWAKE);
         for (int i = 0; i < n; i++) {
-            zm_socket *s = events[i].data.ptr;
-            uint64_t count;
-            if (s)
-                visit(k, s);
-            else if (read(k->wake_fd, &count, sizeof count) < 0)
-                continue;
+            if (owners[i])
+                visit(k, owners[i]);
+            else
+                zm_bell_clear(k->bell);
         }
     }
     atomic_fetch_sub(&zm_live_threads, 1);
@@ -199,17 +161,17 @@ int zm_keeper_new(zm_context *context, zm_keeper **out_keeper)
     zm_keeper *k = zm_calloc(sizeof *k);
     if (!k)
         return -ENOMEM;
-    int rc = 0;
     k->context = context;
     zm_list_init(&k->sockets);
-    k->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    k->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    struct epoll_event event = {.events = EPOLLIN};
-    if (k->epoll_fd < 0 || k->wake_fd < 0
-        || epoll_ctl(k->epoll_fd, EPOLL_CTL_ADD, k->wake_fd, &event) < 0) {
-        rc = -errno;
+    k->bell = -1;
+    k->watch = zm_watch_open();
+    int rc = k->watch;
+    if (rc >= 0)
+        rc = k->bell = zm_bell_open();
+    if (rc >= 0)
+        rc = zm_watch_add(k->watch, k->bell, NULL);
+    if (rc < 0)
         goto fail;
-    }
     /* Signals are for the application's threads. */
     sigset_t all, before;
     sigfillset(&all);
@@ -222,16 +184,14 @@ int zm_keeper_new(zm_context *context, zm_keeper **out_keeper)
     char name[16];
     snprintf(name, sizeof name, "%.7s%szm-keep", prefix, *prefix ? "/" : "");
     pthread_setname_np(k->thread, name);
-    zm_fd_own(k->epoll_fd);
-    zm_fd_own(k->wake_fd);
     atomic_fetch_add(&zm_live_threads, 1);
     *out_keeper = k;
     return 0;
 fail:
-    if (k->epoll_fd >= 0)
-        close(k->epoll_fd);
-    if (k->wake_fd >= 0)
-        close(k->wake_fd);
+    if (k->watch >= 0)
+        zm_fd_close(k->watch);
+    if (k->bell >= 0)
+        zm_fd_close(k->bell);
     zm_free(k);
     return rc;
 }
@@ -239,19 +199,19 @@ fail:
 void zm_keeper_free(zm_keeper *taken)
 {
     atomic_store(&taken->stop, true);
-    wake(taken);
+    zm_bell_ring(taken->bell);
     pthread_join(taken->thread, NULL);
-    zm_fd_close(taken->epoll_fd);
-    zm_fd_close(taken->wake_fd);
+    zm_fd_close(taken->watch);
+    zm_fd_close(taken->bell);
     zm_free(taken);
 }
 
 int zm_keeper_add_locked(zm_keeper *k, zm_socket *s)
 {
     /* Not armed yet: the keeper arms it when it looks. */
-    struct epoll_event event = {.events = EPOLLONESHOT, .data.ptr = s};
-    if (epoll_ctl(k->epoll_fd, EPOLL_CTL_ADD, zm_driver_fd(s->driver), &event) < 0)
-        return -errno;
+    int rc = zm_watch_add_unarmed(k->watch, zm_driver_fd(s->driver), s);
+    if (rc < 0)
+        return rc;
     s->keeper = k;
     s->parked = false;
     s->look_gap = ZM_LOOK_GAP_FIRST_NS;
@@ -268,7 +228,7 @@ void zm_keeper_remove_locked(zm_socket *s)
     zm_keeper *k = s->keeper;
     if (!k)
         return;
-    epoll_ctl(k->epoll_fd, EPOLL_CTL_DEL, zm_driver_fd(s->driver), NULL);
+    zm_watch_remove(k->watch, zm_driver_fd(s->driver));
     zm_lock_take(&k->lock);
     zm_list_remove(&s->in_keeper);
     zm_lock_give(&k->lock);

@@ -3,12 +3,6 @@
  * driver, is watched by its doorbell. */
 #include "internal.h"
 
-#include <poll.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 enum { LOCAL_ITEMS = 32 };
 
 typedef struct watch {
@@ -111,18 +105,6 @@ static void finish(watch *w)
     zm_socket_leave(s);
 }
 
-static int sleep_on(struct pollfd *fds, int count, int64_t until)
-{
-    struct timespec left = {0};
-    if (until >= 0) {
-        int64_t ns = until - zm_now_ns();
-        if (ns > 0)
-            left = (struct timespec){ns / 1000000000, ns % 1000000000};
-    }
-    int n = ppoll(fds, (nfds_t) count, until < 0 ? NULL : &left, NULL);
-    return n < 0 ? -errno : n;
-}
-
 static int plain_descriptors(zm_pollitem *items, const watch *watches, struct pollfd *fds, int count)
 {
     int ready = 0;
@@ -165,7 +147,7 @@ static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
         now |= rc == 1;
     }
     if (rc >= 0)
-        rc = sleep_on(fds, count, now ? 0 : until);
+        rc = zm_poll_until(fds, count, now ? 0 : until);
     int slept = rc;
     for (int i = 0; i < prepared; i++)
         if (watches[i].socket)

@@ -1,0 +1,114 @@
+#include "watch.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../base/clock.h"
+#include "../base/fds.h"
+
+enum { EVENTS_MAX = 64 };
+
+static int owned(int fd)
+{
+    if (fd < 0)
+        return -errno;
+    zm_fd_own(fd);
+    return fd;
+}
+
+/* --- bells ---------------------------------------------------------------------------------- */
+
+int zm_bell_open(void)
+{
+    return owned(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+void zm_bell_ring(int bell)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(bell, &one, sizeof one);
+    (void) ignored; /* a full counter is as loud */
+}
+
+void zm_bell_clear(int bell)
+{
+    uint64_t count;
+    ssize_t ignored = read(bell, &count, sizeof count);
+    (void) ignored; /* it was quiet already */
+}
+
+/* --- sets ----------------------------------------------------------------------------------- */
+
+int zm_watch_open(void)
+{
+    return owned(epoll_create1(EPOLL_CLOEXEC));
+}
+
+static int control(int watch, int what, int fd, uint32_t events, void *owner)
+{
+    struct epoll_event event = {.events = events, .data.ptr = owner};
+    return epoll_ctl(watch, what, fd, &event) < 0 ? -errno : 0;
+}
+
+int zm_watch_add(int watch, int fd, void *owner)
+{
+    return control(watch, EPOLL_CTL_ADD, fd, EPOLLIN, owner);
+}
+
+int zm_watch_add_unarmed(int watch, int fd, void *owner)
+{
+    return control(watch, EPOLL_CTL_ADD, fd, EPOLLONESHOT, owner);
+}
+
+void zm_watch_arm(int watch, int fd, void *owner)
+{
+    control(watch, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT, owner);
+}
+
+void zm_watch_remove(int watch, int fd)
+{
+    control(watch, EPOLL_CTL_DEL, fd, 0, NULL);
+}
+
+/* What is left until a deadline; never negative. */
+static struct timespec left_until(int64_t until_ns)
+{
+    int64_t ns = until_ns - zm_now_ns();
+    if (ns < 0)
+        ns = 0;
+    return (struct timespec){ns / 1000000000, ns % 1000000000};
+}
+
+static int wait_for(int watch, struct epoll_event *events, int count, int64_t until_ns)
+{
+    struct timespec left = left_until(until_ns < 0 ? 0 : until_ns);
+#ifdef SYS_epoll_pwait2
+    long n = syscall(SYS_epoll_pwait2, watch, events, count, until_ns < 0 ? NULL : &left, NULL,
+                     (size_t) 0);
+    if (n >= 0 || errno != ENOSYS)
+        return n < 0 ? 0 : (int) n;
+#endif
+    int ms = until_ns < 0 ? -1 : (int) (left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000);
+    int ready = epoll_wait(watch, events, count, ms);
+    return ready < 0 ? 0 : ready;
+}
+
+int zm_watch_wait(int watch, void **out_owners, int count, int64_t until_ns)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int n = wait_for(watch, events, count < EVENTS_MAX ? count : EVENTS_MAX, until_ns);
+    for (int i = 0; i < n; i++)
+        out_owners[i] = events[i].data.ptr;
+    return n;
+}
+
+int zm_poll_until(struct pollfd *fds, int count, int64_t until_ns)
+{
+    struct timespec left = left_until(until_ns < 0 ? 0 : until_ns);
+    int n = ppoll(fds, (nfds_t) count, until_ns < 0 ? NULL : &left, NULL);
+    return n < 0 ? -errno : n;
+}

@@ -1,0 +1,29 @@
+/* Sleeping on descriptors: bells that wake, sets of descriptors that are watched, and plain poll. */
+#ifndef ZM_RING_WATCH_H
+#define ZM_RING_WATCH_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A bell: a descriptor that is readable from ring() to clear(). Any thread. -errno on failure. */
+int zm_bell_open(void);
+void zm_bell_ring(int bell);
+void zm_bell_clear(int bell);
+
+/* A set of descriptors, itself a descriptor that polls readable while one of them is. */
+int zm_watch_open(void);
+/* Watches `fd` for input as long as it is in the set. 0 or -errno. */
+int zm_watch_add(int watch, int fd, void *owner);
+/* In the set, but not watched until zm_watch_arm(), which holds for one time. 0 or -errno. */
+int zm_watch_add_unarmed(int watch, int fd, void *owner);
+void zm_watch_arm(int watch, int fd, void *owner);
+void zm_watch_remove(int watch, int fd);
+/* Waits until `until_ns` (CLOCK_MONOTONIC; < 0: no limit). How many owners were written to
+ * out_owners; 0 after the time, or a signal. */
+int zm_watch_wait(int watch, void **out_owners, int count, int64_t until_ns);
+
+/* poll() with an absolute deadline. Ready descriptors, 0, or -errno (-EINTR). */
+int zm_poll_until(struct pollfd *fds, int count, int64_t until_ns);
+
+#endif
