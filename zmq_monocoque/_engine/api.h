@@ -44,11 +44,12 @@ typedef struct zm_api {
     /* Sends one part; `flags` are ZM_SNDMORE or 0. The bytes are copied.
      * 0: taken. ZM_SEND_FLUSH: taken, and the caller now gives up the GIL and calls flush().
      * -EAGAIN: would block, nothing taken. */
-    int (*send)(zm_socket *socket, uint32_t generation, const void *borrowed, size_t size, int flags);
+    int (*send)(zm_socket *socket, uint32_t generation, const void *borrowed, size_t size,
+                int flags);
     /* As send(), for a body of `size` bytes in `block`. On success the reference is taken (and
      * the block's release function called once the body has left); else the caller keeps it. */
-    int (*send_block)(zm_socket *socket, uint32_t generation, zm_block *taken_on_success, size_t size,
-                      int flags);
+    int (*send_block)(zm_socket *socket, uint32_t generation, zm_block *taken_on_success,
+                      size_t size, int flags);
     /* The next part. 0: *out_part is filled, *the socket is locked*, and the caller reads the part
      * at once and calls recv_end(), having done nothing but copy. Else nothing is locked. */
     int (*recv_begin)(zm_socket *socket, uint32_t generation, zm_part *out_part);
@@ -71,11 +72,12 @@ typedef struct zm_api {
      * again with the same deadline. -ETERM, -ENOTSOCK: it ended meanwhile. */
     int (*wait)(zm_socket *socket, uint32_t generation, int event, int64_t deadline_ns);
 
-    /* --- either way ---------------------------------------------------------------------------- */
+    /* --- either way -------------------------------------------------------------------------- */
 
     /* Foreign memory as a block with one reference. `release` is called once, on any thread and
      * without the GIL, and then calls block_foreign_free(). NULL: memory is out. */
-    zm_block *(*block_foreign)(const void *data, size_t size, void (*release)(zm_block *), void *hint);
+    zm_block *(*block_foreign)(const void *data, size_t size, void (*release)(zm_block *),
+                               void *hint);
     void (*block_foreign_free)(zm_block *taken);
     zm_block *(*block_ref)(zm_block *borrowed);
     void (*block_unref)(zm_block *taken);

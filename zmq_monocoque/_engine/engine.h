@@ -87,7 +87,7 @@ int zm_proxy_run(int64_t frontend, int64_t backend, int64_t capture, int64_t con
 int zm_monitored_queue_run(int64_t in, int64_t out, int64_t monitor, const void *in_prefix,
                            size_t in_prefix_size, const void *out_prefix, size_t out_prefix_size);
 
-/* --- the rest ---------------------------------------------------------------------------------- */
+/* --- the rest -------------------------------------------------------------------------------- */
 int zm_has(const char *capability); /* 1, 0 */
 const char *zm_error_text(int error);
 int zm_last_errno(void); /* of this thread */

@@ -8,7 +8,7 @@
 
 enum { OWN_BLOCK_SLACK = 64 }; /* of a large part's own block, for the frame's header */
 
-/* --- parts ------------------------------------------------------------------------------------------- */
+/* --- parts ----------------------------------------------------------------------------------- */
 
 static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *message)
 {
@@ -29,7 +29,8 @@ static int api_send(zm_socket *s, uint32_t generation, const void *data, size_t 
     return api_send_any(s, generation, &message);
 }
 
-static int api_send_block(zm_socket *s, uint32_t generation, zm_block *block, size_t size, int flags)
+static int api_send_block(zm_socket *s, uint32_t generation, zm_block *block, size_t size,
+                          int flags)
 {
     zm_outgoing message = {
         .data = block->data, .size = size, .block = block, .more = flags & ZM_SNDMORE};
@@ -106,7 +107,7 @@ static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t deadli
     return rc;
 }
 
-/* --- blocks ------------------------------------------------------------------------------------------ */
+/* --- blocks ---------------------------------------------------------------------------------- */
 
 static zm_block *api_block_foreign(const void *data, size_t size, void (*release)(zm_block *),
                                    void *hint)
@@ -137,7 +138,7 @@ static void api_block_unref(zm_block *taken)
     zm_block_unref(taken);
 }
 
-/* --- process ------------------------------------------------------------------------------------------ */
+/* --- process --------------------------------------------------------------------------------- */
 
 static _Thread_local int last_errno;
 static zm_driver_kind chosen = ZM_DRIVER_EPOLL;

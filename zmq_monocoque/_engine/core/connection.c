@@ -1,5 +1,6 @@
-/* Connections: a descriptor, its ZMTP session, and the two ends of its peer's queues. Bytes that the
- * kernel wrote into a slab are parsed where they are; frames to send leave from where they lie. */
+/* Connections: a descriptor, its ZMTP session, and the two ends of its peer's queues. Bytes
+ * that the kernel wrote into a slab are parsed where they are; frames to send leave from where
+ * they lie. */
 #include "internal.h"
 
 #include <string.h>
@@ -123,7 +124,7 @@ no_memory:
     return rc;
 }
 
-/* --- the end ------------------------------------------------------------------------------------ */
+/* --- the end --------------------------------------------------------------------------------- */
 
 static void stop_timers(zm_conn *conn)
 {
@@ -290,7 +291,7 @@ void zm_conn_notify_locked(zm_peer *peer)
         queue_frame(peer, &nothing, 0, false, NULL);
 }
 
-/* --- handshake done -------------------------------------------------------------------------------- */
+/* --- handshake done -------------------------------------------------------------------------- */
 
 static void ready(zm_conn *conn)
 {
@@ -352,7 +353,7 @@ static void ready(zm_conn *conn)
     zm_socket_ring_locked(s);
 }
 
-/* --- receiving --------------------------------------------------------------------------------------- */
+/* --- receiving ------------------------------------------------------------------------------- */
 
 /* A complete message is in the peer's queue. */
 static void message_arrived(zm_peer *peer)
@@ -514,7 +515,8 @@ static int raw_arrived(zm_conn *conn)
     conn->slab_at = conn->slab_used;
     if (!conn->peer)
         return 0;
-    zm_event event = {.kind = ZM_EVENT_MESSAGE, .data = slab->data + at, .size = conn->slab_used - at};
+    zm_event event = {
+        .kind = ZM_EVENT_MESSAGE, .data = slab->data + at, .size = conn->slab_used - at};
     return event_arrived(conn, &event, zm_block_ref(slab));
 }
 
@@ -584,7 +586,8 @@ static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size)
             conn->slab_used = conn->slab_at = 0;
         }
     }
-    if (!slab || slab->size - conn->slab_at < need || slab->size - conn->slab_used < slab->size / 4) {
+    if (!slab || slab->size - conn->slab_at < need
+        || slab->size - conn->slab_used < slab->size / 4) {
         size_t size = (conn->slab_used || need > ZM_SLAB_FIRST) ? ZM_SLAB_BYTES : ZM_SLAB_FIRST;
         zm_block *fresh = zm_block_new(size);
         if (!fresh)
@@ -631,7 +634,7 @@ void zm_conn_arm_locked(zm_conn *conn)
     zm_driver_recv(conn->socket->driver, &conn->recv_op, conn->fd, to, size);
 }
 
-/* --- sending -------------------------------------------------------------------------------------------- */
+/* --- sending --------------------------------------------------------------------------------- */
 
 void zm_conn_dirty_locked(zm_conn *conn)
 {
@@ -711,8 +714,8 @@ static int recode(zm_conn *conn)
     return 0;
 }
 
-/* Vectors for what leaves next. Control bytes go at message boundaries only, so while one message is
- * half sent and control bytes wait, no more than the rest of that message is taken. */
+/* Vectors for what leaves next. Control bytes go at message boundaries only, so while one
+ * message is half sent and control bytes wait, no more than the rest of that message is taken. */
 static int gather(zm_conn *conn)
 {
     int n = 0;
@@ -729,7 +732,8 @@ static int gather(zm_conn *conn)
     }
     if (conn->flying_sent < conn->flying_size) {
         conn->sending_control = conn->flying_size - conn->flying_sent;
-        conn->vectors[n++] = (struct iovec){conn->flying + conn->flying_sent, conn->sending_control};
+        conn->vectors[n++] =
+            (struct iovec){conn->flying + conn->flying_sent, conn->sending_control};
     }
     if (!q)
         return n;
@@ -824,7 +828,7 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res)
         zm_conn_close_locked(conn);
 }
 
-/* --- timers --------------------------------------------------------------------------------------------- */
+/* --- timers ---------------------------------------------------------------------------------- */
 
 static void send_ping(zm_conn *conn, const zm_options *o)
 {

@@ -25,7 +25,7 @@ int64_t zm_context_new(int io_threads)
     zm_list_init(&context->sockets);
     zm_list_init(&context->waiting);
     zm_list_init(&context->names);
-    context->io_threads = io_threads < ZM_KEEPERS_MAX ? io_threads : ZM_KEEPERS_MAX;
+    context->io_threads = io_threads;
     context->max_sockets = 1023;
     context->max_msg_size = INT32_MAX;
     context->thread_priority = context->thread_policy = -1;
@@ -105,11 +105,11 @@ int zm_context_set(int64_t handle, int option, int value)
     zm_context *context = zm_context_lock(handle);
     if (!context)
         return -EFAULT;
-    int rc = value < 0 ? -EINVAL : 0;
+    int rc = value < 0 && option != THREAD_NAME_PREFIX ? -EINVAL : 0;
     if (rc == 0)
         switch (option) {
         case IO_THREADS:
-            context->io_threads = value < ZM_KEEPERS_MAX ? value : ZM_KEEPERS_MAX;
+            context->io_threads = value;
             break;
         case MAX_SOCKETS:
             if (value < 1)
@@ -128,10 +128,11 @@ int zm_context_set(int64_t handle, int option, int value)
             break;
         case THREAD_AFFINITY_CPU_ADD:
         case THREAD_AFFINITY_CPU_REMOVE: {
-            bool add = option == THREAD_AFFINITY_CPU_ADD;
-            if (value >= ZM_CPUS_MAX || (!add && !context->cpus[value]))
+            /* A processor that no machine has is taken, and means nothing (libzmq: the same). */
+            bool add = option == THREAD_AFFINITY_CPU_ADD, real = value < ZM_CPUS_MAX;
+            if (!add && !(real && context->cpus[value]))
                 rc = -EINVAL;
-            else
+            else if (real)
                 context->cpus[value] = add;
             break;
         }
@@ -205,7 +206,8 @@ int zm_context_keeper_locked(zm_context *context, zm_keeper **out_keeper)
 {
     if (context->io_threads == 0)
         return -EMTHREAD;
-    uint32_t i = context->next_keeper++ % (uint32_t) context->io_threads;
+    uint32_t count = (uint32_t) context->io_threads;
+    uint32_t i = context->next_keeper++ % (count < ZM_KEEPERS_MAX ? count : ZM_KEEPERS_MAX);
     int rc = context->keepers[i] ? 0 : zm_keeper_new(context, &context->keepers[i]);
     *out_keeper = context->keepers[i];
     return rc;

@@ -17,7 +17,7 @@ enum {
     LOOK_GAP_MAX_NS = 1000 * 1000
 };
 
-/* --- mail ---------------------------------------------------------------------------------------- */
+/* --- mail ------------------------------------------------------------------------------------ */
 
 void zm_socket_poke(zm_socket *s)
 {
@@ -68,7 +68,7 @@ void zm_mail_take_locked(zm_socket *s)
     }
 }
 
-/* --- who watches from outside ------------------------------------------------------------------------ */
+/* --- who watches from outside ---------------------------------------------------------------- */
 
 void zm_socket_ring_locked(zm_socket *s)
 {
@@ -128,7 +128,7 @@ int zm_socket_fd_extend_locked(zm_socket *s)
     return zm_watch_add(s->public_fd, zm_driver_fd(s->driver), NULL);
 }
 
-/* --- completions -------------------------------------------------------------------------------------- */
+/* --- completions ----------------------------------------------------------------------------- */
 
 static void dispatch(const zm_completion *done)
 {
@@ -391,7 +391,7 @@ int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns)
     }
 }
 
-/* --- flushing by itself ----------------------------------------------------------------------------------- */
+/* --- flushing by itself ---------------------------------------------------------------------- */
 
 int zm_socket_sent_locked(zm_socket *s)
 {

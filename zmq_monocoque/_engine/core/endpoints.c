@@ -9,7 +9,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { ACCEPT_PAUSE_MS = 100 }; /* after "out of descriptors": the kernel would answer at once again */
+/* After "out of descriptors": asked again at once, the kernel would say the same. */
+enum { ACCEPT_PAUSE_MS = 100 };
 
 /* A name that is being looked up on a thread of its own. Freed by whoever comes last: the mail that
  * tells the result, or, when the endpoint went first, the thread. */
@@ -26,7 +27,7 @@ struct zm_resolution {
 static void start_connect(zm_endpoint *ep);
 static void start_accept(zm_endpoint *ep);
 
-/* --- life -------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
                                     const zm_address *address)
@@ -112,7 +113,7 @@ void zm_endpoint_close_locked(zm_endpoint *ep)
     free_if_done(ep);
 }
 
-/* --- bind -------------------------------------------------------------------------------------------- */
+/* --- bind ------------------------------------------------------------------------------------ */
 
 static int listen_locked(zm_socket *s, const zm_address *address)
 {
@@ -166,7 +167,8 @@ static bool may_connect(const zm_endpoint *ep, int fd)
     zm_peer_address(fd, ZM_IPC, text, sizeof text);
     if (sscanf(text, "localhost:%d:%d:%d", &uid, &gid, &pid) != 3)
         return false;
-    return in_list(o->ipc_uids, o->ipc_uid_count, uid) || in_list(o->ipc_gids, o->ipc_gid_count, gid)
+    return in_list(o->ipc_uids, o->ipc_uid_count, uid)
+           || in_list(o->ipc_gids, o->ipc_gid_count, gid)
            || in_list(o->ipc_pids, o->ipc_pid_count, pid);
 }
 
@@ -191,7 +193,7 @@ static void accepted(zm_endpoint *ep, int32_t res)
     start_accept(ep);
 }
 
-/* --- connect ----------------------------------------------------------------------------------------- */
+/* --- connect --------------------------------------------------------------------------------- */
 
 static bool single_connect(int type)
 {
@@ -203,7 +205,8 @@ static int connect_locked(zm_socket *s, const zm_address *address)
     if (single_connect(s->type))
         ZM_LIST_EACH (node, &s->endpoints) {
             zm_endpoint *other = ZM_CONTAINER(node, zm_endpoint, link);
-            if (other->kind == ZM_CONNECTER && !other->closing && !strcmp(other->text, address->text))
+            if (other->kind == ZM_CONNECTER && !other->closing
+                && !strcmp(other->text, address->text))
                 return 0;
         }
     int rc = zm_socket_need_driver_locked(s);
@@ -445,7 +448,7 @@ void zm_endpoint_timer_locked(zm_endpoint *ep, zm_timer *timer)
     }
 }
 
-/* --- both -------------------------------------------------------------------------------------------- */
+/* --- both ------------------------------------------------------------------------------------ */
 
 int zm_endpoint_open(int64_t handle, const char *text, bool bind)
 {

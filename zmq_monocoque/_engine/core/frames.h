@@ -1,5 +1,6 @@
 /* Queues of frames. zm_frames: received frames, by reference to the memory they arrived in.
- * zm_outq: frames to send, already in ZMTP 2+ framing, so that the kernel can have them as they are. */
+ * zm_outq: frames to send, already in ZMTP 2+ framing, so that the kernel can have them as they
+ * are. */
 #ifndef ZM_CORE_FRAMES_H
 #define ZM_CORE_FRAMES_H
 

@@ -1,6 +1,6 @@
-/* inproc: two sockets of one context, joined by a link with a queue each way. The writer puts frames
- * into its queue; the reader takes all complete messages over at once and reads them without a lock.
- * What the other side is to know comes as mail. */
+/* inproc: two sockets of one context, joined by a link with a queue each way. The writer puts
+ * frames into its queue; the reader takes all complete messages over at once and reads them
+ * without a lock. What the other side is to know comes as mail. */
 #include "internal.h"
 
 #include <string.h>
@@ -224,7 +224,7 @@ static bool conflates(const zm_link *link)
     return link->side[0].conflate;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------ */
+/* --- reading --------------------------------------------------------------------------------- */
 
 /* Messages that the writer may have waiting at the reader: 0 is no limit. */
 static uint32_t capacity_of(const zm_link_side *writer, const zm_link_side *reader)
@@ -287,7 +287,7 @@ zm_frame zm_inproc_read(zm_peer *peer)
     return frame;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------ */
+/* --- writing --------------------------------------------------------------------------------- */
 
 bool zm_inproc_can_write(zm_peer *peer)
 {
@@ -412,7 +412,7 @@ void zm_inproc_rollback(zm_peer *peer)
     zm_lock_give(&link->lock);
 }
 
-/* --- mail, options, the end ------------------------------------------------------------------------------ */
+/* --- mail, options, the end ------------------------------------------------------------------ */
 
 /* Makes the peer of a link that another socket connected. NULL: the link ends here. */
 static zm_peer *join(zm_socket *s, zm_link *link, int side)

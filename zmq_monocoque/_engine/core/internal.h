@@ -154,7 +154,7 @@ void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size
 void zm_peer_drained_locked(zm_peer *peer);
 uint32_t zm_peer_low_water(int hwm);
 
-/* --- connections (connection.c) ---------------------------------------------------------------- */
+/* --- connections (connection.c) -------------------------------------------------------------- */
 
 enum { ZM_SLAB_FIRST = 4096 - 64, ZM_SLAB_BYTES = 65536 - 64, ZM_VECTORS_MAX = 32 };
 
@@ -223,9 +223,11 @@ void zm_conn_linger_locked(zm_conn *conn, int linger_ms);
 /* The peer broke the connection or the rules. `reconnect`: the connecter tries again. */
 void zm_conn_failed_locked(zm_conn *conn, bool reconnect);
 
-/* --- endpoints (endpoint_set.c): listeners and connecters -------------------------------------- */
+/* --- endpoints (endpoint_set.c): listeners and connecters ------------------------------------ */
 
-typedef enum zm_endpoint_kind { ZM_LISTENER, ZM_CONNECTER, ZM_INPROC_BIND, ZM_INPROC_CONNECT } zm_endpoint_kind;
+typedef enum zm_endpoint_kind {
+    ZM_LISTENER, ZM_CONNECTER, ZM_INPROC_BIND, ZM_INPROC_CONNECT
+} zm_endpoint_kind;
 
 struct zm_endpoint {
     zm_list link; /* socket->endpoints */
@@ -267,7 +269,7 @@ void zm_endpoint_lost_locked(zm_endpoint *endpoint, bool reconnect);
 /* No new connections; frees it once nothing is in flight. */
 void zm_endpoint_close_locked(zm_endpoint *endpoint);
 
-/* --- inproc (inproc.c) -------------------------------------------------------------------------- */
+/* --- inproc (inproc.c) ----------------------------------------------------------------------- */
 
 typedef struct zm_link_side {
     zm_socket *socket; /* NULL: not bound yet, or closed */
@@ -313,7 +315,7 @@ void zm_inproc_forget_waiting(zm_context *context);
 /* Lets go of the link. */
 void zm_inproc_close_locked(zm_peer *peer);
 
-/* --- patterns (pattern_NAME.c): the socket types ---------------------------------------------------- */
+/* --- patterns (pattern_NAME.c): the socket types --------------------------------------------- */
 
 typedef struct zm_outgoing {
     const void *data;
@@ -367,7 +369,7 @@ bool zm_always(zm_socket *s);
 /* A subscription from an inproc or remote peer at an (X)PUB. */
 void zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size);
 
-/* --- sockets (socket.c, drive.c) ------------------------------------------------------------------ */
+/* --- sockets (socket.c, drive.c) ------------------------------------------------------------- */
 
 struct zm_socket {
     struct zm_socket *next_free; /* of the slot, while it is free */
@@ -411,7 +413,7 @@ struct zm_socket {
     /* keeper's */
     zm_keeper *keeper;
     zm_list in_keeper;
-    _Atomic int64_t look_at;   /* when the keeper looks next; ZM_FOREVER: when the ring has something */
+    _Atomic int64_t look_at;   /* when the keeper looks next; ZM_FOREVER: when the ring calls */
     _Atomic int64_t driven_ns; /* when an application thread drove last */
     bool parked;      /* a thread waits in it: the keeper waits to be told */
     int64_t look_gap; /* how long after the start of a burst the keeper looks */
@@ -494,7 +496,8 @@ void zm_socket_leave(zm_socket *s);
 
 /* A driver for s (made when it is first needed). 0 or -errno. */
 int zm_socket_need_driver_locked(zm_socket *s);
-/* Takes completions, mail and due timers in; arms receives; starts sends; submits. Does not wait. */
+/* Takes completions, mail and due timers in; arms receives; starts sends; submits. Does not
+ * wait. */
 void zm_drive_once_locked(zm_socket *s);
 /* As above, then waits for anything to happen. 0, -EAGAIN (deadline), -EINTR. */
 int zm_drive_locked(zm_socket *s, int64_t deadline_ns);
@@ -523,7 +526,7 @@ int zm_socket_fd_extend_locked(zm_socket *s);
 int zm_socket_doorbell_locked(zm_socket *s);
 void zm_socket_doorbell_clear_locked(zm_socket *s);
 
-/* --- monitor (monitor.c) ---------------------------------------------------------------------------- */
+/* --- monitor (monitor.c) --------------------------------------------------------------------- */
 
 void zm_monitor_event(zm_socket *s, int event, uint32_t value, const char *endpoint);
 void zm_monitor_stop_locked(zm_socket *s);
@@ -537,7 +540,7 @@ enum zm_monitor_events {
     ZM_HANDSHAKE_FAILED_PROTOCOL = 0x2000, ZM_HANDSHAKE_FAILED_AUTH = 0x4000
 };
 
-/* --- context, keeper -------------------------------------------------------------------------------- */
+/* --- context, keeper ------------------------------------------------------------------------- */
 
 enum { ZM_KEEPERS_MAX = 64, ZM_CPUS_MAX = 1024, ZM_LOOK_GAP_FIRST_NS = 50 * 1000 };
 #define ZM_NO_THREAD UINT32_MAX
@@ -584,7 +587,7 @@ void zm_keeper_look(zm_socket *s, int64_t at);
 /* An application thread stops driving `s`. */
 void zm_keeper_resume_locked(zm_socket *s);
 
-/* --- process ---------------------------------------------------------------------------------------- */
+/* --- process --------------------------------------------------------------------------------- */
 
 extern _Atomic int64_t zm_live_connections, zm_live_threads, zm_live_sockets, zm_live_contexts;
 int64_t zm_sockets_in_flight(void); /* requests that the kernel holds */

@@ -1,8 +1,8 @@
 /* The keeper: a thread without Python that looks after sockets while the application is away:
  * accepts, handshakes, reconnects, heartbeats, flushes, lingers. It competes with nobody: a socket
  * whose application drove it a moment ago is left alone and looked at again by time, one whose lock
- * is taken likewise, and one in which a thread sleeps (it does everything itself) is left until that
- * thread says so.
+ * is taken likewise, and one in which a thread sleeps (it does everything itself) is left until
+ * that thread says so.
  *
  * For every socket of a keeper holds: its ring is armed in the epoll, or it is `parked`, or
  * `look_at` names a time. */
@@ -156,6 +156,18 @@ static void *keep(void *argument)
     return NULL;
 }
 
+/* THREAD_AFFINITY_CPU_ADD; nothing chosen: the thread runs anywhere. */
+static void bind_to_cpus(pthread_t thread, const bool *cpus)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (size_t i = 0; i < ZM_CPUS_MAX; i++)
+        if (cpus[i])
+            CPU_SET(i, &set);
+    if (CPU_COUNT(&set))
+        pthread_setaffinity_np(thread, sizeof set, &set);
+}
+
 int zm_keeper_new(zm_context *context, zm_keeper **out_keeper)
 {
     zm_keeper *k = zm_calloc(sizeof *k);
@@ -180,6 +192,7 @@ int zm_keeper_new(zm_context *context, zm_keeper **out_keeper)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc < 0)
         goto fail;
+    bind_to_cpus(k->thread, context->cpus);
     const char *prefix = context->thread_prefix;
     char name[16];
     snprintf(name, sizeof name, "%.7s%szm-keep", prefix, *prefix ? "/" : "");

@@ -10,7 +10,8 @@ struct zm_metadata {
     char text[]; /* name NUL value NUL ... */
 };
 
-static size_t put(char *out, const void *name, size_t name_size, const void *value, size_t value_size)
+static size_t put(char *out, const void *name, size_t name_size, const void *value,
+                  size_t value_size)
 {
     /* C strings, as libzmq has them. Cut here, so that no peer can smuggle in a pair of its own. */
     name_size = strnlen(name, name_size);

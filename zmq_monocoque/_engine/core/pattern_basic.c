@@ -32,7 +32,7 @@ bool zm_always(zm_socket *s)
     return true;
 }
 
-/* --- load balancer ------------------------------------------------------------------------------------- */
+/* --- load balancer --------------------------------------------------------------------------- */
 
 int zm_balance_send(zm_socket *s, const zm_outgoing *m, zm_peer **out_peer)
 {
@@ -102,7 +102,7 @@ void zm_probe(zm_peer *peer)
         zm_peer_write(peer, "", 0, NULL, false);
 }
 
-/* --- fair queue ---------------------------------------------------------------------------------------- */
+/* --- fair queue ------------------------------------------------------------------------------ */
 
 int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
@@ -150,7 +150,7 @@ void zm_fair_readable(zm_peer *peer)
         zm_turn_join(&peer->socket->readers, &peer->turn_in);
 }
 
-/* --- the patterns --------------------------------------------------------------------------------------- */
+/* --- the patterns ---------------------------------------------------------------------------- */
 
 static int balanced_send(zm_socket *s, const zm_outgoing *m)
 {

@@ -26,7 +26,7 @@ static void closed(zm_socket *s)
     zm_subscriptions_free(s->manual_subscriptions);
 }
 
-/* --- notes for the application -------------------------------------------------------------------------- */
+/* --- notes for the application --------------------------------------------------------------- */
 
 /* note_peers[note_first + i] belongs to the i-th note. */
 static int remember_peer(zm_socket *s, zm_peer *peer)
@@ -53,7 +53,8 @@ static int remember_peer(zm_socket *s, zm_peer *peer)
 }
 
 /* Queues one frame for the application; `mark` (-1: none) goes in front of the data. */
-static void queue_note(zm_socket *s, zm_peer *peer, int mark, const uint8_t *data, size_t size, bool more)
+static void queue_note(zm_socket *s, zm_peer *peer, int mark, const uint8_t *data, size_t size,
+                       bool more)
 {
     size_t marks = mark >= 0;
     zm_block *text = zm_block_new(size + marks);
@@ -80,7 +81,7 @@ static void note(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *top
         queue_note(s, peer, subscribe, topic, size, false);
 }
 
-/* --- subscriptions -------------------------------------------------------------------------------------- */
+/* --- subscriptions --------------------------------------------------------------------------- */
 
 static bool manual(const zm_socket *s)
 {
@@ -230,7 +231,7 @@ static void unblock(zm_socket *s)
     }
 }
 
-/* --- publishing ------------------------------------------------------------------------------------------ */
+/* --- publishing ------------------------------------------------------------------------------ */
 
 static void matched(void *context, uint32_t index)
 {
@@ -301,7 +302,7 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
     return 0;
 }
 
-/* --- reading --------------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static int xpub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {

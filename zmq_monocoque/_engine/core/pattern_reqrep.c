@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* --- REQ --------------------------------------------------------------------------------------------------- */
+/* --- REQ ------------------------------------------------------------------------------------- */
 
 static void forget(zm_frame *frame)
 {
@@ -134,8 +134,8 @@ static void req_detached(zm_peer *peer)
         s->reply_started = false;
 }
 
-/* A reply is an id or nothing, then an empty frame, then its body. Anything else is no peer of a REQ:
- * the connection ends for good (S-69). */
+/* A reply is an id or nothing, then an empty frame, then its body. Anything else is no peer of
+ * a REQ: the connection ends for good (S-69). */
 static int req_arrived(zm_peer *peer, zm_event *event)
 {
     enum { BOTTOM, AFTER_ID, BODY };
@@ -182,7 +182,7 @@ const zm_pattern zm_pattern_req = {
     .opened = req_opened,
 };
 
-/* --- REP --------------------------------------------------------------------------------------------------- */
+/* --- REP ------------------------------------------------------------------------------------- */
 
 /* Keeps one frame of the envelope, with memory of its own. */
 static int keep(zm_socket *s, const zm_frame *frame)

@@ -40,7 +40,8 @@ static const uint8_t *own_id(const zm_peer *peer, size_t *out_size)
 }
 
 /* The new peer takes the id over. The old one keeps its connection, as with libzmq (a peer that is
- * cut off reconnects, and the two would push each other out for ever), but nothing of it is heard. */
+ * cut off reconnects, and the two would push each other out for ever), but nothing of it is
+ * heard. */
 static int take_over(zm_peer *peer, zm_peer *old, const uint8_t *id, size_t size)
 {
     zm_socket *s = peer->socket;
@@ -187,7 +188,7 @@ const zm_pattern zm_pattern_router = {
     .opened = router_opened,
 };
 
-/* --- STREAM ------------------------------------------------------------------------------------------------ */
+/* --- STREAM ---------------------------------------------------------------------------------- */
 
 static void stream_attached(zm_peer *peer)
 {

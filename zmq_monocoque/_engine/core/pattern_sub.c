@@ -73,7 +73,7 @@ static void closed(zm_socket *s)
     zm_subscriptions_free(s->subscriptions);
 }
 
-/* --- SUB --------------------------------------------------------------------------------------------- */
+/* --- SUB ------------------------------------------------------------------------------------- */
 
 static bool matches(zm_socket *s, const zm_frame *frame)
 {
@@ -162,7 +162,7 @@ const zm_pattern zm_pattern_sub = {
     .set_option = set_option,
 };
 
-/* --- XSUB -------------------------------------------------------------------------------------------- */
+/* --- XSUB ------------------------------------------------------------------------------------ */
 
 /* One frame to every publisher, whole messages or nothing. */
 static void send_to_all(zm_socket *s, const zm_outgoing *m, bool first, bool subscription)

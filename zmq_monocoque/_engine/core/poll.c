@@ -105,7 +105,8 @@ static void finish(watch *w)
     zm_socket_leave(s);
 }
 
-static int plain_descriptors(zm_pollitem *items, const watch *watches, struct pollfd *fds, int count)
+static int plain_descriptors(zm_pollitem *items, const watch *watches, const struct pollfd *fds,
+                             int count)
 {
     int ready = 0;
     for (int i = 0; i < count; i++) {

@@ -140,8 +140,8 @@ static int swapped(int64_t from, int64_t to, const tap *t, carried *c)
     return rc;
 }
 
-/* Moves up to a burst of messages. Messages moved, or -errno. counts: messages and bytes in and out;
- * NULL: not counted. */
+/* Moves up to a burst of messages. Messages moved, or -errno. counts: messages and bytes in and
+ * out; NULL: not counted. */
 static int move(int64_t from, int64_t to, const tap *t, bool swap, carried *c, uint64_t *in,
                 uint64_t *out)
 {
@@ -290,7 +290,8 @@ static int type_of(int64_t socket)
 int zm_monitored_queue_run(int64_t in, int64_t out, int64_t monitor, const void *in_prefix,
                            size_t in_prefix_size, const void *out_prefix, size_t out_prefix_size)
 {
-    const tap taps[2] = {{monitor, in_prefix, in_prefix_size}, {monitor, out_prefix, out_prefix_size}};
+    const tap taps[2] = {{monitor, in_prefix, in_prefix_size},
+                         {monitor, out_prefix, out_prefix_size}};
     zm_proxy_state state = {0};
     int in_type = type_of(in), out_type = type_of(out);
     if (in_type < 0 || out_type < 0)

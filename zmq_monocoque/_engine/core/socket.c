@@ -5,13 +5,21 @@
 #include <string.h>
 
 static const zm_pattern *const patterns[ZM_SOCKET_TYPES] = {
-    [ZM_PAIR] = &zm_pattern_pair,     [ZM_PUB] = &zm_pattern_pub,       [ZM_SUB] = &zm_pattern_sub,
-    [ZM_REQ] = &zm_pattern_req,       [ZM_REP] = &zm_pattern_rep,       [ZM_DEALER] = &zm_pattern_dealer,
-    [ZM_ROUTER] = &zm_pattern_router, [ZM_PULL] = &zm_pattern_pull,     [ZM_PUSH] = &zm_pattern_push,
-    [ZM_XPUB] = &zm_pattern_xpub,     [ZM_XSUB] = &zm_pattern_xsub,     [ZM_STREAM] = &zm_pattern_stream,
+    [ZM_PAIR] = &zm_pattern_pair,
+    [ZM_PUB] = &zm_pattern_pub,
+    [ZM_SUB] = &zm_pattern_sub,
+    [ZM_REQ] = &zm_pattern_req,
+    [ZM_REP] = &zm_pattern_rep,
+    [ZM_DEALER] = &zm_pattern_dealer,
+    [ZM_ROUTER] = &zm_pattern_router,
+    [ZM_PULL] = &zm_pattern_pull,
+    [ZM_PUSH] = &zm_pattern_push,
+    [ZM_XPUB] = &zm_pattern_xpub,
+    [ZM_XSUB] = &zm_pattern_xsub,
+    [ZM_STREAM] = &zm_pattern_stream,
 };
 
-/* --- the life of a socket ------------------------------------------------------------------------- */
+/* --- the life of a socket -------------------------------------------------------------------- */
 
 /* Makes a socket in a locked context. */
 int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
@@ -166,7 +174,7 @@ void zm_socket_close_locked(zm_socket *s)
     zm_lock_give(&s->lock);
 }
 
-/* --- parts ------------------------------------------------------------------------------------------ */
+/* --- parts ----------------------------------------------------------------------------------- */
 
 int zm_socket_enter_locked(zm_socket *s)
 {
@@ -221,7 +229,7 @@ int zm_socket_events_locked(zm_socket *s)
     return (s->pattern->can_recv(s) ? ZM_POLLIN : 0) | (s->pattern->can_send(s) ? ZM_POLLOUT : 0);
 }
 
-/* --- options ------------------------------------------------------------------------------------------ */
+/* --- options --------------------------------------------------------------------------------- */
 
 enum option {
     SUBSCRIBE = 6, UNSUBSCRIBE = 7, RCVMORE = 13, FD = 14, EVENTS = 15, TYPE = 16, SNDHWM = 23,
@@ -334,7 +342,7 @@ int64_t zm_socket_deadline(zm_socket *s, int direction)
     return ms == 0 ? 0 : zm_deadline_ms(ms);
 }
 
-/* --- calls by handle ------------------------------------------------------------------------------------- */
+/* --- calls by handle ------------------------------------------------------------------------- */
 
 int64_t zm_socket_new(int64_t handle, int type)
 {

@@ -1,4 +1,5 @@
-/* A binary heap of timers. Slots are reserved when a timer's owner is made, so setting cannot fail. */
+/* A binary heap of timers. Slots are reserved when a timer's owner is made, so setting cannot
+ * fail. */
 #include "internal.h"
 
 int zm_timers_reserve(zm_timers *timers, uint32_t more)

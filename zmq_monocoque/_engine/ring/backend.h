@@ -67,7 +67,8 @@ void zm_driver_send(zm_driver *driver, zm_op *op, int fd, struct msghdr *lent);
 /* Accepts one connection: SOCK_CLOEXEC | SOCK_NONBLOCK. The peer's address is asked for later. */
 void zm_driver_accept(zm_driver *driver, zm_op *op, int fd);
 /* `lent` address valid until the completion. */
-void zm_driver_connect(zm_driver *driver, zm_op *op, int fd, const struct sockaddr *lent, socklen_t size);
+void zm_driver_connect(zm_driver *driver, zm_op *op, int fd, const struct sockaddr *lent,
+                       socklen_t size);
 /* Asks for the end of a request in flight; its completion tells what became of it. */
 void zm_driver_cancel(zm_driver *driver, zm_op *op);
 

@@ -1,4 +1,5 @@
-/* Sleeping on descriptors: bells that wake, sets of descriptors that are watched, and plain poll. */
+/* Sleeping on descriptors: bells that wake, sets of descriptors that are watched, and plain
+ * poll. */
 #ifndef ZM_RING_WATCH_H
 #define ZM_RING_WATCH_H
 

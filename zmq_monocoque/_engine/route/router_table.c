@@ -1,4 +1,5 @@
-/* Chained hash table; ids come from peers, so the hash is keyed (a peer cannot choose collisions). */
+/* Chained hash table; ids come from peers, so the hash is keyed (a peer cannot choose
+ * collisions). */
 #define _GNU_SOURCE
 #include "router_table.h"
 
@@ -46,7 +47,8 @@ zm_route *zm_router_table_find(const zm_router_table *table, const uint8_t *id, 
         return NULL;
     uint64_t hash = hash_of(id, size);
     zm_route *route = table->buckets[hash & (table->bucket_count - 1)];
-    while (route && !(route->hash == hash && route->id_size == size && !memcmp(route->id, id, size)))
+    while (route
+           && !(route->hash == hash && route->id_size == size && !memcmp(route->id, id, size)))
         route = route->next;
     return route;
 }

@@ -1,5 +1,6 @@
 /* Whose turn is it? A round of peers that are ready, each served once a turn. The same structure is
- * the fair queue (peers with a message to read) and the load balancer (peers with room to write). */
+ * the fair queue (peers with a message to read) and the load balancer (peers with room to
+ * write). */
 #ifndef ZM_ROUTE_TURN_H
 #define ZM_ROUTE_TURN_H
 
