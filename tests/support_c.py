@@ -7,6 +7,7 @@ loaded into this process with ctypes, without them.
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,10 +52,21 @@ def build_program(directory: Path, name: str, *sources: str) -> Path:
     return _compile(directory / name, sources, _SANITIZERS)
 
 
+def own_environment() -> dict[str, str]:
+    """For a program with sanitizers of its own: without the runtime of a sanitized pytest, whose
+    options would also send the program's reports elsewhere."""
+    alien = {"LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"}
+    return {name: value for name, value in os.environ.items() if name not in alien}
+
+
 def run_program(program: Path, *args: object, timeout: float = 100) -> str:
     """Runs a harness; it has failed when it did not answer 0. Returns what it printed."""
     done = subprocess.run(
-        [str(program), *map(str, args)], capture_output=True, text=True, timeout=timeout
+        [str(program), *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=own_environment(),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

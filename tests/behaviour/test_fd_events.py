@@ -10,7 +10,18 @@ import time
 
 import pytest
 from support import TIMEOUT, eventually
-from support_wire import TRANSPORTS, bind_over, drain, free_port, refused
+from support_wire import (
+    TRANSPORTS,
+    RawListener,
+    bind_over,
+    drain,
+    free_port,
+    greeting,
+    never_readable,
+    ready,
+    refused,
+    zmtp_connect,
+)
 
 INTERLEAVINGS = int(os.environ.get("ZM_FD_INTERLEAVINGS", "20000"))
 
@@ -324,6 +335,58 @@ def test_no_wake_up_is_missed_by_a_sender_at_the_mark(pair_of, zmq, transport):
     finally:
         consumer.join(TIMEOUT * 2)
     assert got == list(range(total))
+
+
+@pytest.mark.parametrize("looks", [0, 1, 3])
+def test_whoever_notices_a_loss_the_connection_comes_back(zmq, make, looks):
+    """S-92: a call that sees the end of a connection may be the last one for long."""
+    for _ in range(5):
+        with RawListener() as mock:
+            s = make(zmq.DEALER, reconnect_ivl=10)
+            s.connect(mock.endpoint)
+            peer = mock.accept()
+            peer.handshake("DEALER", b"")
+            peer.send_message(b"x")
+            assert s.recv() == b"x"
+            assert peer.nothing_comes(0.005), "long enough for helpers to go to sleep"
+            peer.close()
+            for _ in range(looks):
+                _ = s.events
+            mock.accept().handshake("DEALER", b"")
+            s.close()
+
+
+@pytest.mark.parametrize("looks", [0, 1, 3])
+def test_whoever_accepts_a_peer_its_time_runs(zmq, make, looks):
+    """S-92, S-27: the same for the clock of the handshake."""
+    for _ in range(5):
+        s = make(zmq.DEALER, handshake_ivl=50)
+        s.bind("tcp://127.0.0.1:*")
+        _ = s.events
+        assert never_readable(s.FD, 0.005)
+        with zmtp_connect(s) as peer:
+            for _ in range(looks):
+                _ = s.events
+            assert peer.closed_by_peer(2)
+        s.close()
+
+
+@pytest.mark.parametrize("looks", [0, 1, 3])
+def test_whoever_shakes_hands_the_heart_beats(zmq, make, looks):
+    """S-92, S-96: and for the first PING."""
+    for _ in range(5):
+        s = make(zmq.DEALER, heartbeat_ivl=50)
+        s.bind("tcp://127.0.0.1:*")
+        with zmtp_connect(s) as peer:
+            peer.send(greeting())
+            peer.recv_exactly(64)
+            assert peer.recv_command()[0] == b"READY"
+            assert peer.nothing_comes(0.005)
+            peer.send(ready("DEALER", b""))
+            for _ in range(looks):
+                _ = s.events
+            assert peer.recv_command()[0] == b"PING"
+        s.close()
 
 
 def test_recv_ends_at_its_deadline(zmq, make):

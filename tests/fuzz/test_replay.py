@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support_c import own_environment
 from wire import transcripts as t
 from wire.transcripts import zmtp
 
@@ -54,6 +55,7 @@ def run(program: Path, directory: Path, files, rounds: int) -> int:
         capture_output=True,
         text=True,
         timeout=300,
+        env=own_environment(),
     )
     assert done.returncode == 0, f"seed {SEED}, input in {directory}/crash.bin\n{done.stderr}"
     return int(done.stdout)

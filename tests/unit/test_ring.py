@@ -9,13 +9,13 @@ build and under the sanitizers.
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from support_c import own_environment
 
 HERE = Path(__file__).parent / "c"
 ENGINE = Path(__file__).parents[2] / "zmq_monocoque" / "_engine"
@@ -116,9 +116,7 @@ def run(program, liburing, stubs, shim):
     """run(build, world, test) -> the finished process."""
 
     def run_test(build: str, world: str, test: str) -> subprocess.CompletedProcess:
-        env = dict(os.environ, ZM_SHIM_REAL=liburing)
-        # Started from a sanitized pytest: that one's runtime is not for this program.
-        env.pop("LD_PRELOAD", None)
+        env = own_environment() | {"ZM_SHIM_REAL": liburing}
         if world == "faults":
             env["ZM_SHIM_FAULT_EVERY"] = "3"
         library = shim if world in ("eventfd", "faults") else liburing

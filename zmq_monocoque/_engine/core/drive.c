@@ -203,7 +203,7 @@ static void start(zm_socket *s)
     flush_dirty(s);
 }
 
-void zm_drive_once_locked(zm_socket *s)
+void zm_drive_for_keeper_locked(zm_socket *s)
 {
     if (atomic_load_explicit(&s->attention, memory_order_acquire))
         zm_mail_take_locked(s);
@@ -230,6 +230,12 @@ void zm_drive_once_locked(zm_socket *s)
     zm_peers_bury_locked(s);
 }
 
+void zm_drive_once_locked(zm_socket *s)
+{
+    zm_drive_for_keeper_locked(s);
+    zm_keeper_resume_locked(s);
+}
+
 void zm_socket_flush_locked(zm_socket *s)
 {
     if (!s->driver)
@@ -240,6 +246,7 @@ void zm_socket_flush_locked(zm_socket *s)
         /* What was taken only in part goes on; whoever looks next finds it in flight. */
         start(s);
         zm_driver_submit(s->driver);
+        zm_keeper_resume_locked(s);
     }
     s->flushed_ns = zm_now_ns();
 }

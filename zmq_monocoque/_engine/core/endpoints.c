@@ -474,10 +474,8 @@ int zm_endpoint_open(int64_t handle, const char *text, bool bind)
         else
             rc = bind ? listen_locked(s, &address) : connect_locked(s, &address);
     }
-    if (s->driver) {
+    if (s->driver)
         zm_drive_once_locked(s);
-        zm_keeper_resume_locked(s);
-    }
     zm_lock_give(&s->lock);
     return rc;
 }
@@ -573,7 +571,6 @@ int zm_endpoint_term(int64_t handle, const char *text)
         rc = found ? 0 : -ENOENT;
     }
     zm_drive_once_locked(s);
-    zm_keeper_resume_locked(s);
     zm_lock_give(&s->lock);
     return rc;
 }

@@ -499,6 +499,7 @@ int zm_socket_need_driver_locked(zm_socket *s);
 /* Takes completions, mail and due timers in; arms receives; starts sends; submits. Does not
  * wait. */
 void zm_drive_once_locked(zm_socket *s);
+void zm_drive_for_keeper_locked(zm_socket *s); /* which knows by itself when to come back */
 /* As above, then waits for anything to happen. 0, -EAGAIN (deadline), -EINTR. */
 int zm_drive_locked(zm_socket *s, int64_t deadline_ns);
 /* Waits for POLLIN or POLLOUT. 0, -EAGAIN, -EINTR, -ETERM. */
@@ -584,7 +585,7 @@ int zm_keeper_add_locked(zm_keeper *keeper, zm_socket *s);
 void zm_keeper_remove_locked(zm_socket *s);
 /* The keeper is to look after `s` at `at` (or earlier). */
 void zm_keeper_look(zm_socket *s, int64_t at);
-/* An application thread stops driving `s`. */
+/* An application thread stops driving `s`: what is left to do by time is the keeper's. */
 void zm_keeper_resume_locked(zm_socket *s);
 
 /* --- process --------------------------------------------------------------------------------- */

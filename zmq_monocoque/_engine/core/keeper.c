@@ -86,7 +86,7 @@ static void serve(zm_keeper *k, zm_socket *s)
         zm_lock_give(&s->lock);
         return;
     }
-    zm_drive_once_locked(s);
+    zm_drive_for_keeper_locked(s);
     if (s->closing && zm_socket_reap_locked(s))
         return;
     ZM_ASSERT(s->driven || (zm_list_empty(&s->hungry) && zm_list_empty(&s->dirty)));
