@@ -160,7 +160,7 @@ class Stop(Exception):
 
 
 @contextlib.contextmanager
-def raising(exception=Stop):
+def raising(exception=Stop, after: float = 0.05):
     """SIGUSR1 raises, and comes in 50 ms: once, so that it cannot hit anything else."""
 
     def handler(*_):
@@ -168,7 +168,7 @@ def raising(exception=Stop):
 
     before = signal.signal(signal.SIGUSR1, handler)
     try:
-        with Signals(signal.SIGUSR1, 0.05, most=1):
+        with Signals(signal.SIGUSR1, after, most=1):
             yield
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -200,6 +200,27 @@ def test_what_a_handler_raises_gets_out_of_a_wait(zmq, make, call, limit, except
     peer.connect(bind(s, fresh_inproc()))
     peer.send(b"x")
     assert s.recv() == b"x"
+
+
+@pytest.mark.parametrize("call", ["send", "recv", "poll", "poller"])
+def test_no_signal_is_lost_while_the_engine_works(zmq, make, call):
+    """It may come while the wait is awake for a moment, to try the connection once more."""
+    s = make(zmq.DEALER, sndhwm=1, reconnect_ivl=1)
+    with dead_endpoint() as nowhere:
+        s.connect(nowhere)
+        s.send(b"fills the queue")
+        for _ in range(40):
+            start = time.monotonic()
+            with pytest.raises(Stop), raising(after=0.01):
+                if call == "send":
+                    s.send(b"waits")
+                elif call == "recv":
+                    s.recv()
+                elif call == "poll":
+                    s.poll(10_000)
+                else:
+                    _poller(zmq, s, s).poll(10_000)
+            assert time.monotonic() - start < 5
 
 
 def test_an_interrupted_recv_loses_no_message(zmq, make):

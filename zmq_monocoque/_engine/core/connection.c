@@ -63,6 +63,12 @@ static int start_session(zm_conn *conn, const zm_options *o)
     return zm_session_init(&conn->session, &config);
 }
 
+static void handshake_over(zm_conn *conn)
+{
+    conn->socket->handshakes -= conn->counted;
+    conn->counted = false;
+}
+
 static void ready(zm_conn *conn);
 
 int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd,
@@ -97,6 +103,8 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
         goto no_timers;
     zm_list_append(&s->conns, &conn->link);
     s->connection_count++;
+    conn->counted = true;
+    s->handshakes++;
     atomic_fetch_add(&zm_live_connections, 1);
     if (connecter_side)
         endpoint->conn = conn;
@@ -176,6 +184,7 @@ void zm_conn_close_locked(zm_conn *conn)
     zm_socket *s = conn->socket;
     if (!conn->closing) {
         conn->closing = true;
+        handshake_over(conn);
         stop_timers(conn);
         unlist(conn);
         if (conn->endpoint && conn->endpoint->conn == conn)
@@ -319,6 +328,7 @@ static void ready(zm_conn *conn)
     peer->conn = conn;
     conn->peer = peer;
     conn->active = true;
+    handshake_over(conn);
     if (!conn->raw)
         zm_monitor_event(s, ZM_HANDSHAKE_SUCCEEDED, 0,
                          conn->connecter_side ? conn->remote : conn->local);

@@ -35,7 +35,7 @@ int64_t zm_context_new(int io_threads)
     context->thread_prefix[0] = 0;
     memset(context->keepers, 0, sizeof context->keepers);
     memset(context->cpus, 0, sizeof context->cpus);
-    context->next_keeper = 0;
+    context->next_keeper = context->spare_count = 0;
     atomic_store(&context->generation, zm_generation_new());
     atomic_fetch_add(&zm_live_contexts, 1);
     int64_t handle = zm_context_handle(context);
@@ -87,6 +87,8 @@ int zm_context_term(int64_t handle, int timeout_ms)
     for (int i = 0; i < ZM_KEEPERS_MAX; i++)
         if (context->keepers[i])
             zm_keeper_free(context->keepers[i]);
+    while (context->spare_count)
+        zm_driver_close(context->spares[--context->spare_count]);
     atomic_fetch_sub(&zm_live_contexts, 1);
     zm_context_slot_give(context);
     return 0;
@@ -211,6 +213,28 @@ int zm_context_keeper_locked(zm_context *context, zm_keeper **out_keeper)
     int rc = context->keepers[i] ? 0 : zm_keeper_new(context, &context->keepers[i]);
     *out_keeper = context->keepers[i];
     return rc;
+}
+
+int zm_context_driver(zm_context *context, zm_driver **out_driver)
+{
+    zm_lock_take(&context->lock);
+    *out_driver = context->spare_count ? context->spares[--context->spare_count] : NULL;
+    zm_lock_give(&context->lock);
+    return *out_driver ? 0 : zm_driver_open(zm_driver_chosen(), out_driver);
+}
+
+void zm_context_driver_back(zm_context *context, zm_driver *taken)
+{
+    zm_completion none;
+    while (zm_driver_reap(taken, &none, 1))
+        ZM_ASSERT(!"a request outlived its socket");
+    zm_lock_take(&context->lock);
+    bool room = context->spare_count < ZM_SPARE_DRIVERS;
+    if (room)
+        context->spares[context->spare_count++] = taken;
+    zm_lock_give(&context->lock);
+    if (!room)
+        zm_driver_close(taken);
 }
 
 int zm_context_holders(int64_t handle, char *out, size_t size)

@@ -6,11 +6,14 @@
  * Also here: mail from other threads, and the wake-ups of whoever watches from outside. */
 #include "internal.h"
 
+#include <sched.h>
+
 enum {
     COMPLETIONS_MAX = 512, /* taken in at once, before others get a turn */
     SPIN_NS = 60 * 1000,        /* a little more than one loopback round trip's work */
     SPIN_PAYS_NS = 150 * 1000,  /* a wait that ended within this would have been worth a spin */
     SPIN_CREDIT_MAX = 16,
+    LOOKS_A_YIELD = 8,
     ROUNDS_MAX = 8,
     PAUSE_NS = 100 * 1000,      /* sends further apart than this are not a burst */
     FLUSH_BYTES = 64 * 1024,
@@ -268,19 +271,53 @@ static void take_over_receives(zm_socket *s)
     s->arm_thread = me;
 }
 
+/* Did a wait of this length pay, or would a spin have? Learned, because nobody can tell before. */
+static void learn_to_spin(zm_socket *s, bool woken, int64_t waited_ns)
+{
+    if (woken && waited_ns < SPIN_PAYS_NS)
+        s->spin_credit += s->spin_credit < SPIN_CREDIT_MAX;
+    else if (s->spin_credit > 0)
+        s->spin_credit -= s->spin_credit > 4 ? 4 : s->spin_credit;
+}
+
+static int64_t spin_time(const zm_socket *s)
+{
+    return s->spin_credit > 0 && zm_spin_allowed() ? SPIN_NS : 0;
+}
+
+/* Looks for attention without sleeping. Yields between looks: the thread that is waited for may need
+ * this very processor. */
+static bool spin_for_attention(zm_socket *s, uint32_t seen, int64_t until_ns)
+{
+    do {
+        for (int looks = 0; looks < LOOKS_A_YIELD; looks++) {
+            if (atomic_load_explicit(&s->attention, memory_order_acquire)
+                || atomic_load_explicit(&s->seq, memory_order_acquire) != seen)
+                return true;
+            zm_cpu_relax();
+        }
+        sched_yield();
+    } while (zm_now_ns() < until_ns);
+    return false;
+}
+
+/* Waits without the driver: it has none, or another thread waits in it. */
 static int follow(zm_socket *s, int64_t deadline_ns)
 {
     uint32_t seen = atomic_load(&s->seq);
+    int64_t began = zm_now_ns(), spin = spin_time(s);
     atomic_fetch_add(&s->sleeping, 1);
     int rc = 0;
     if (!atomic_load(&s->attention)) {
         s->followers++;
         zm_lock_give(&s->lock);
-        rc = zm_futex_wait(&s->seq, seen, deadline_ns);
+        if (!spin || !spin_for_attention(s, seen, began + spin))
+            rc = zm_futex_wait(&s->seq, seen, deadline_ns);
         zm_lock_take(&s->lock);
         s->followers--;
     }
     atomic_fetch_sub(&s->sleeping, 1);
+    learn_to_spin(s, rc == 0, zm_now_ns() - began);
     return rc == -ETIMEDOUT ? -EAGAIN : rc;
 }
 
@@ -334,7 +371,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
     int rc = 0;
     /* Mail that came before `sleeping` was counted did not wake anybody. */
     if (!atomic_load(&s->attention)) {
-        int64_t spin = s->spin_credit > 0 && zm_spin_allowed() ? SPIN_NS : 0;
+        int64_t spin = spin_time(s);
         int64_t began = zm_now_ns();
         s->waiting_since = began;
         zm_driver_wait_prepare(s->driver);
@@ -342,10 +379,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
         rc = zm_driver_wait(s->driver, earlier(deadline_ns, zm_timers_next(&s->timers)), spin);
         zm_lock_take(&s->lock);
         int64_t now = zm_now_ns();
-        if (rc == 0 && now - began < SPIN_PAYS_NS)
-            s->spin_credit += s->spin_credit < SPIN_CREDIT_MAX;
-        else if (s->spin_credit > 0)
-            s->spin_credit -= s->spin_credit > 4 ? 4 : s->spin_credit;
+        learn_to_spin(s, rc == 0, now - began);
         atomic_store(&s->driven_ns, now);
         if (rc == -ETIMEDOUT)
             rc = deadline_ns >= 0 && now >= deadline_ns ? -EAGAIN : 0;

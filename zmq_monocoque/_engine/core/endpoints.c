@@ -344,6 +344,7 @@ static void open_connection(zm_endpoint *ep)
     if (ep->address.transport == ZM_TCP)
         zm_monitor_event(s, ZM_CONNECT_DELAYED, EINPROGRESS, ep->text);
     ep->timed_out = false;
+    s->handshakes++;
     zm_driver_connect(s->driver, &ep->op, ep->fd, (struct sockaddr *) &ep->address.peer,
                       ep->address.peer_size);
     if (ep->options.connect_timeout_ms > 0 && ep->address.transport == ZM_TCP)
@@ -409,6 +410,8 @@ static void connected(zm_endpoint *ep, int32_t res)
 
 void zm_endpoint_completed_locked(zm_endpoint *ep, int32_t res)
 {
+    if (ep->kind == ZM_CONNECTER)
+        ep->socket->handshakes--;
     if (ep->closing) {
         if (ep->kind == ZM_LISTENER && res >= 0)
             zm_fd_close(res);

@@ -167,6 +167,7 @@ struct zm_conn {
     zm_transport transport;
     bool raw;       /* STREAM: no session */
     bool active;    /* handshake done */
+    bool counted;   /* in socket->handshakes */
     bool closing;   /* waits for requests in flight, then is freed */
     bool lingering; /* only `out` is left to do */
     bool stopped;   /* RCVHWM: not reading */
@@ -424,6 +425,7 @@ struct zm_socket {
     zm_peer **peer_table;
     uint32_t peer_capacity, peer_hint;
     uint32_t connection_count;
+    uint32_t handshakes; /* connects and connections that are not through yet */
     zm_turn readers, writers; /* fair queue, load balancer */
     zm_peer *sending_to;      /* parts of a message are out, more follow */
     zm_peer *receiving_from;
@@ -543,7 +545,7 @@ enum zm_monitor_events {
 
 /* --- context, keeper ------------------------------------------------------------------------- */
 
-enum { ZM_KEEPERS_MAX = 64, ZM_CPUS_MAX = 1024, ZM_LOOK_GAP_FIRST_NS = 50 * 1000 };
+enum { ZM_KEEPERS_MAX = 64, ZM_CPUS_MAX = 1024, ZM_SPARE_DRIVERS = 4, ZM_LOOK_GAP_FIRST_NS = 50 * 1000 };
 #define ZM_NO_THREAD UINT32_MAX
 
 struct zm_context {
@@ -562,6 +564,9 @@ struct zm_context {
     char thread_prefix[17];
     zm_keeper *keepers[ZM_KEEPERS_MAX];
     uint32_t next_keeper;
+    /* Drivers of closed sockets, for the next ones: a ring takes 60 us to make and to end. */
+    zm_driver *spares[ZM_SPARE_DRIVERS];
+    uint32_t spare_count;
 };
 
 /* handles.c. NULL: stale, nothing is locked. */
@@ -573,6 +578,9 @@ zm_socket *zm_socket_slot_take(void);
 void zm_socket_slot_give(zm_socket *s);
 uint32_t zm_generation_new(void);
 /* For socket: the context is kept alive by its sockets. */
+/* A driver with nothing in flight: a spare one, or a new one. 0 or -errno. */
+int zm_context_driver(zm_context *context, zm_driver **out_driver);
+void zm_context_driver_back(zm_context *context, zm_driver *taken);
 void zm_context_socket_gone(zm_context *context);
 /* The keeper for the next socket; the context is locked. 0, -EMTHREAD, -errno. */
 int zm_context_keeper_locked(zm_context *context, zm_keeper **out_keeper);

@@ -8,6 +8,7 @@
  * `look_at` names a time. */
 #include "internal.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -15,6 +16,7 @@ enum {
     QUIET_NS = 1000 * 1000,      /* the application drove within this: leave it alone */
     PARK_NS = 5 * 1000 * 1000,   /* a thread sleeps in the socket for this long: until told */
     RETRY_NS = 200 * 1000,       /* the lock was taken */
+    EAGER_NS = 60 * 1000,        /* after a step of a handshake: the next one comes soon */
     EVENTS_MAX = 64,
     DUE_MAX = 128
 };
@@ -28,7 +30,8 @@ struct zm_keeper {
     int watch, bell;
     _Atomic int64_t planned; /* when it wakes by itself; AWAKE: it is looking around right now */
     _Atomic bool stop;
-    zm_lock lock; /* sockets */
+    int64_t eager_until; /* of the thread's own: it does not sleep before that */
+    zm_lock lock;        /* sockets */
     zm_list sockets;
 };
 
@@ -80,7 +83,8 @@ static void serve(zm_keeper *k, zm_socket *s)
     int64_t touched = atomic_load(&s->driven_ns);
     if (touched < s->flushed_ns)
         touched = s->flushed_ns;
-    if (s->open && now - touched < QUIET_NS) {
+    /* Who waits for a handshake is not busy, however short ago it called. */
+    if (s->open && now - touched < QUIET_NS && !s->handshakes) {
         int64_t look = sooner(zm_drive_burst_locked(s, now), zm_timers_next(&s->timers));
         atomic_store(&s->look_at, sooner(look, touched + QUIET_NS));
         zm_lock_give(&s->lock);
@@ -90,6 +94,8 @@ static void serve(zm_keeper *k, zm_socket *s)
     if (s->closing && zm_socket_reap_locked(s))
         return;
     ZM_ASSERT(s->driven || (zm_list_empty(&s->hungry) && zm_list_empty(&s->dirty)));
+    if (s->handshakes && zm_spin_allowed())
+        k->eager_until = now + EAGER_NS;
     s->look_gap = ZM_LOOK_GAP_FIRST_NS;
     zm_drive_wake_followers_locked(s);
     atomic_store(&s->look_at, zm_timers_next(&s->timers));
@@ -143,7 +149,10 @@ static void *keep(void *argument)
         int64_t next = look_around(k);
         /* A look asked for while looking around came with a wake. */
         atomic_store(&k->planned, next < 0 ? AWAKE - 1 : next);
-        int n = zm_watch_wait(k->watch, owners, EVENTS_MAX, next);
+        bool eager = k->eager_until && zm_now_ns() < k->eager_until;
+        int n = zm_watch_wait(k->watch, owners, EVENTS_MAX, eager ? 0 : next);
+        if (eager && n == 0)
+            sched_yield();
         atomic_store(&k->planned, AWAKE);
         for (int i = 0; i < n; i++) {
             if (owners[i])
@@ -232,7 +241,7 @@ int zm_keeper_add_locked(zm_keeper *k, zm_socket *s)
     zm_lock_take(&k->lock);
     zm_list_append(&k->sockets, &s->in_keeper);
     zm_lock_give(&k->lock);
-    zm_keeper_look(s, zm_now_ns() + QUIET_NS);
+    zm_keeper_look(s, zm_now_ns());
     return 0;
 }
 

@@ -79,7 +79,7 @@ int zm_socket_need_driver_locked(zm_socket *s)
     zm_lock_give(&s->context->lock);
     if (rc < 0)
         return rc;
-    rc = zm_driver_open(zm_driver_chosen(), &s->driver);
+    rc = zm_context_driver(s->context, &s->driver);
     if (rc < 0)
         return rc;
     rc = zm_keeper_add_locked(keeper, s);
@@ -87,7 +87,7 @@ int zm_socket_need_driver_locked(zm_socket *s)
         rc = zm_socket_fd_extend_locked(s);
     if (rc < 0) {
         zm_keeper_remove_locked(s);
-        zm_driver_close(s->driver);
+        zm_context_driver_back(s->context, s->driver);
         s->driver = NULL;
         return rc;
     }
@@ -118,7 +118,7 @@ static void destroy_locked(zm_socket *s)
     if (bell >= 0)
         zm_fd_close(bell);
     if (s->driver)
-        zm_driver_close(s->driver);
+        zm_context_driver_back(context, s->driver);
     s->driver = NULL;
     zm_router_table_fini(&s->routes);
     zm_free(s->peer_table);
