@@ -269,7 +269,7 @@ start = time.monotonic()
 try:
     ctx.term()
 except KeyboardInterrupt:
-    print("interrupted")
+    print("interrupted", flush=True)
 assert time.monotonic() - start > 0.15
 os._exit(0)
 """

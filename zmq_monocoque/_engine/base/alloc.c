@@ -53,6 +53,11 @@ void *zm_alloc_permanent(size_t bytes)
     return must_fail() ? NULL : calloc(1, bytes);
 }
 
+void zm_alloc_recount(int difference)
+{
+    atomic_fetch_add_explicit(&live, difference, memory_order_relaxed);
+}
+
 int64_t zm_alloc_live(void)
 {
     return atomic_load(&live);

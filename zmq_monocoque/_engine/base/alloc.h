@@ -19,6 +19,8 @@ void *zm_alloc_permanent(size_t bytes);
 
 /* Blocks taken and not yet freed. */
 int64_t zm_alloc_live(void);
+/* A block goes into a store (-1) or comes from it (+1), unseen by the system. */
+void zm_alloc_recount(int difference);
 /* Test hook: the allocation after `n` more fails, once. -1 switches it off. */
 void zm_alloc_fail_after(int64_t n);
 

@@ -11,6 +11,7 @@ typedef struct zm_block zm_block;
 struct zm_block {
     _Atomic uint32_t refs;
     size_t size;      /* bytes at data */
+    size_t capacity;  /* bytes behind this header; not of foreign memory */
     uint8_t *data;    /* behind this header, or foreign memory when `release` is set */
     /* Called once, on any thread and without the GIL, when the last reference goes. NULL: the
      * memory is one piece with the header. A foreign block's release frees the header too. */
@@ -21,6 +22,8 @@ struct zm_block {
 /* A block of `size` bytes, one reference; NULL when memory is out. */
 zm_block *zm_block_new(size_t size);
 void zm_block_free(zm_block *taken);
+/* In a forked child: another thread may have held the store. */
+void zm_block_store_after_fork(void);
 
 static inline zm_block *zm_block_ref(zm_block *borrowed)
 {

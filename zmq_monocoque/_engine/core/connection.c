@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum {
+    SUBMIT_BYTES_MAX = 2 << 20, /* of one send: what it holds counts as queued until all of it left */
     RECODE_BYTES = 64 * 1024,
     RAW_BYTES_MAX = 8192,         /* one STREAM message, as libzmq's receive buffer */
     HANDSHAKE_BYTES_MAX = 64 * 1024, /* one unit before the peer has shown who it is */
@@ -641,6 +642,9 @@ void zm_conn_arm_locked(zm_conn *conn)
         broke(conn, -rc);
         return;
     }
+    /* A large body comes in one piece. Not where silence is watched: each piece is a sign of life. */
+    conn->recv_op.whole = conn->large && !conn->silence.position && !conn->ttl.position
+                          && !conn->heartbeat.position;
     zm_driver_recv(conn->socket->driver, &conn->recv_op, conn->fd, to, size);
 }
 
@@ -749,7 +753,7 @@ static int gather(zm_conn *conn)
         return n;
     if (conn->raw || conn->session.plain_framing) {
         size_t limit = conn->control_size && !boundary ? q->lengths[q->first] - q->sent_of_first
-                                                       : SIZE_MAX;
+                                                       : SUBMIT_BYTES_MAX;
         n += zm_outq_vectors(q, conn->vectors + n, ZM_VECTORS_MAX - n, limit, &conn->sending_queue);
         q->submitted = conn->sending_queue;
         return n;
@@ -786,6 +790,7 @@ void zm_conn_flush_locked(zm_conn *conn)
         return;
     }
     conn->header = (struct msghdr){.msg_iov = conn->vectors, .msg_iovlen = (size_t) n};
+    conn->send_op.whole = true;
     zm_driver_send(conn->socket->driver, &conn->send_op, conn->fd, &conn->header);
 }
 
