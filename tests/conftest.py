@@ -13,6 +13,7 @@ import shutil
 import tempfile
 
 import pytest
+from leaks import nothing_is_left, pytest_runtest_makereport  # noqa: F401
 
 MODULE = os.environ.get("ZM_TEST_MODULE", "zmq_monocoque")
 

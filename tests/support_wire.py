@@ -87,9 +87,7 @@ def command(name: bytes, data: bytes = b"") -> bytes:
 
 
 def properties(pairs: dict[bytes, bytes]) -> bytes:
-    return b"".join(
-        bytes([len(k)]) + k + struct.pack(">I", len(v)) + v for k, v in pairs.items()
-    )
+    return b"".join(bytes([len(k)]) + k + struct.pack(">I", len(v)) + v for k, v in pairs.items())
 
 
 def parse_properties(data: bytes) -> dict[bytes, bytes]:

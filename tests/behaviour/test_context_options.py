@@ -93,6 +93,7 @@ def test_no_more_sockets_than_allowed(zmq, ctx):
     sockets = [ctx.socket(zmq.PAIR) for _ in range(3)]
     assert refused(zmq.ZMQError, ctx.socket, zmq.PAIR) == errno.EMFILE
     sockets.pop().close()
+
     def opens():
         try:
             sockets.append(ctx.socket(zmq.PAIR))

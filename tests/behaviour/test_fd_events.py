@@ -73,7 +73,9 @@ def pair_of(zmq, make, ipc_address):
 
 @OVER
 @WAYS
-def test_fd_wakes_for_a_message_and_is_quiet_once_events_was_read(pair_of, zmq, transport, readable):
+def test_fd_wakes_for_a_message_and_is_quiet_once_events_was_read(
+    pair_of, zmq, transport, readable
+):
     """S-90, S-93: unread messages do not keep the descriptor readable."""
     push, pull = pair_of(transport)
     push.send(b"1")
@@ -104,6 +106,38 @@ def test_after_a_recv_events_tells_of_the_rest(pair_of, zmq, transport):
         got.append(pull.recv(zmq.DONTWAIT))
     assert got == [b"%d" % i for i in range(10)]
     assert pull.events == 0
+
+
+@OVER
+@pytest.mark.parametrize("why", ["a message", "a peer", "room"])
+def test_fd_asked_for_late_tells_what_came_before(zmq, make, ipc_address, transport, why):
+    """S-91: whatever changed after EVENTS was read, also before there was a descriptor."""
+    s = make(zmq.PULL if why == "a message" else zmq.PUSH, sndhwm=1)
+    address = bind_over(s, transport, ipc_address)
+    other = make(zmq.PUSH if why == "a message" else zmq.PULL, rcvhwm=1)
+    if why == "room":
+        other.connect(address)
+        eventually(lambda: s.events == zmq.POLLOUT)
+        sent = 0
+        while s.events or ready_soon(s, zmq.POLLOUT):
+            s.send(bytes(200_000), zmq.DONTWAIT)
+            sent += 1
+        for _ in range(sent):
+            other.recv()
+    else:
+        assert s.events == 0
+        other.connect(address)
+        if why == "a message":
+            other.send(b"x")
+        else:
+            assert other.poll(20) == 0, "time for the other side to connect"
+    assert by_select(s.FD, TIMEOUT)
+    wakes_for(s, zmq.POLLIN if why == "a message" else zmq.POLLOUT)
+
+
+def ready_soon(s, event: int) -> bool:
+    """Buffers of the kernel may have room after all, a little later."""
+    return bool(s.poll(20, event))
 
 
 @OVER

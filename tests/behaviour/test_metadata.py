@@ -112,7 +112,17 @@ def test_metadata_of_the_peer_can_be_read(zmq, make, pair):
 
 @pytest.mark.parametrize(
     "bad",
-    [b"", b"a:b", b"X-:b", b"X-ab", b"X-a:", b":b", b"hello:x", b"abcd", b"X-" + b"k" * 254 + b":v"],
+    [
+        b"",
+        b"a:b",
+        b"X-:b",
+        b"X-ab",
+        b"X-a:",
+        b":b",
+        b"hello:x",
+        b"abcd",
+        b"X-" + b"k" * 254 + b":v",
+    ],
 )
 def test_malformed_metadata_is_refused(zmq, make, bad):
     """SEMANTICS 1.4, METADATA: `X-key:value`, key up to 255."""

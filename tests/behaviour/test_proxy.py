@@ -93,9 +93,10 @@ def test_a_proxy_shares_work_among_workers(zmq, running, make, ipc_address, tran
 
 def test_the_end_of_the_context_ends_a_proxy(zmq, running):
     """1.8: ETERM."""
-    with running(
-        zmq.proxy, lambda c: (open_in(c, zmq.ROUTER), open_in(c, zmq.DEALER))
-    ) as (_, ended):
+    with running(zmq.proxy, lambda c: (open_in(c, zmq.ROUTER), open_in(c, zmq.DEALER))) as (
+        _,
+        ended,
+    ):
         assert ended == []
     (error,) = ended
     assert isinstance(error, zmq.ContextTerminated)

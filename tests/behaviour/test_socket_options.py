@@ -131,7 +131,9 @@ def test_the_same_python_types_are_refused(pyzmq, twins, kind):
     assert not differences, "(option, value): (ours, pyzmq's)"
 
 
-@pytest.mark.parametrize("number", [-1, 0, 2, 3, 10, 20, 26, 29, 30, 67, 82, 83, 125, 1000, 2**31 - 1])
+@pytest.mark.parametrize(
+    "number", [-1, 0, 2, 3, 10, 20, 26, 29, 30, 67, 82, 83, 125, 1000, 2**31 - 1]
+)
 def test_unknown_options_are_invalid(twins, number):
     """SEMANTICS 1.4: EINVAL, get and set."""
     mine, theirs = twins("DEALER")

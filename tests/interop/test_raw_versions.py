@@ -190,7 +190,9 @@ def test_the_framing_of_1_0_as_captured():
     assert signature(b"abc") + greeting()[10:12] == bytes.fromhex("ff00000000000000047f0301")
 
 
-@pytest.mark.parametrize("identity", [b"", b"abc", b"\0zero", b"i" * 252, b"i" * 253, b"i" * 254, b"i" * 255])
+@pytest.mark.parametrize(
+    "identity", [b"", b"abc", b"\0zero", b"i" * 252, b"i" * 253, b"i" * 254, b"i" * 255]
+)
 def test_router_knows_its_peer_by_the_identity_of_any_version(zmq, make, version, identity):
     """ZMTP.md 4.2: empty ones get an automatic name."""
     s = make(zmq.ROUTER)

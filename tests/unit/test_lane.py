@@ -73,7 +73,7 @@ def built(tmp_path_factory):
         folder / "fake_api.so",
         [
             Path(__file__).parent / "c" / "fake_api.c",
-            *(base / name for name in ("block.c", "alloc.c", "check.c")),
+            *(base / name for name in ("block.c", "alloc.c", "check.c", "lock.c")),
         ],
         "-fvisibility=default",
     )

@@ -72,10 +72,8 @@ static void handshake_over(zm_conn *conn)
 
 static void ready(zm_conn *conn);
 
-int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd,
-                        bool connecter_side)
+int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd)
 {
-    char local[ZM_ENDPOINT_MAX], remote[ZM_ENDPOINT_MAX];
     zm_conn *conn = zm_calloc(sizeof *conn);
     int rc = -ENOMEM;
     if (!conn)
@@ -83,7 +81,6 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     conn->socket = s;
     conn->endpoint = endpoint;
     conn->transport = transport;
-    conn->connecter_side = connecter_side;
     conn->fd = fd;
     conn->raw = zm_endpoint_is_raw(endpoint);
     conn->recv_op = (zm_op){.kind = ZM_OP_RECV, .owner = conn};
@@ -91,11 +88,8 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     conn->handshake = (zm_timer){.kind = ZM_TIMER_CONN, .owner = conn};
     conn->heartbeat = conn->silence = conn->ttl = conn->handshake;
     zm_connection_tune(fd, transport, &endpoint->options.tuning);
-    zm_local_endpoint(fd, endpoint->text, local);
-    zm_remote_endpoint(fd, endpoint->text, remote);
-    conn->local = copy_text(connecter_side ? local : endpoint->text);
-    conn->remote = copy_text(connecter_side ? endpoint->text : remote);
-    if (!conn->local || !conn->remote)
+    conn->text = copy_text(endpoint->text);
+    if (!conn->text)
         goto no_session;
     rc = zm_timers_reserve(&s->timers, 4);
     if (rc < 0)
@@ -107,7 +101,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     conn->counted = true;
     s->handshakes++;
     atomic_fetch_add(&zm_live_connections, 1);
-    if (connecter_side)
+    if (endpoint->kind == ZM_CONNECTER)
         endpoint->conn = conn;
     if (conn->raw) {
         ready(conn);
@@ -125,8 +119,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
 no_timers:
     s->timers.capacity -= 4;
 no_session:
-    zm_free(conn->local);
-    zm_free(conn->remote);
+    zm_free(conn->text);
     zm_free(conn);
 no_memory:
     zm_fd_close(fd);
@@ -171,8 +164,7 @@ static void free_if_done(zm_conn *conn)
     zm_free(conn->control);
     zm_free(conn->flying);
     zm_free(conn->recoded);
-    zm_free(conn->local);
-    zm_free(conn->remote);
+    zm_free(conn->text);
     zm_list_remove(&conn->link);
     s->timers.capacity -= 4;
     s->connection_count--;
@@ -259,7 +251,7 @@ void zm_conn_failed_locked(zm_conn *conn, bool reconnect)
         return;
     if (!conn->lingering)
         zm_monitor_event(s, ZM_DISCONNECTED, (uint32_t) conn->fd,
-                         conn->connecter_side ? conn->remote : conn->local);
+                         conn->text);
     leave_peer(conn);
     bool connecter = endpoint && endpoint->kind == ZM_CONNECTER;
     zm_conn_close_locked(conn);
@@ -275,7 +267,7 @@ static void broke(zm_conn *conn, int error)
     zm_endpoint *endpoint = conn->endpoint;
     if (handshaking && !conn->lingering)
         zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_NO_DETAIL, (uint32_t) error,
-                         conn->connecter_side ? conn->remote : conn->local);
+                         conn->text);
     bool stop = handshaking && endpoint
                 && endpoint->options.reconnect_stop & ZM_RECONNECT_STOP_HANDSHAKE_FAILED;
     zm_conn_failed_locked(conn, !stop);
@@ -284,13 +276,12 @@ static void broke(zm_conn *conn, int error)
 /* The peer broke the protocol: no reconnect, as libzmq (finding 4). */
 static void broke_rules(zm_conn *conn)
 {
-    const char *endpoint = conn->connecter_side ? conn->remote : conn->local;
     if (conn->session.fault == ZM_FAULT_PROTOCOL)
         zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_PROTOCOL, conn->session.fault_value,
-                         endpoint);
+                         conn->text);
     else if (conn->session.fault == ZM_FAULT_AUTH)
         zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_AUTH, conn->session.fault_value,
-                         endpoint);
+                         conn->text);
     zm_conn_failed_locked(conn, false);
 }
 
@@ -332,7 +323,7 @@ static void ready(zm_conn *conn)
     handshake_over(conn);
     if (!conn->raw)
         zm_monitor_event(s, ZM_HANDSHAKE_SUCCEEDED, 0,
-                         conn->connecter_side ? conn->remote : conn->local);
+                         conn->text);
     if (endpoint->kind == ZM_CONNECTER) {
         endpoint->attempts = 0;
         endpoint->peer = peer;

@@ -4,7 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SOCKET_LIMIT = 65535, MESSAGE_BYTES = 64 };
+enum {
+    SOCKET_LIMIT = 65535,
+    MESSAGE_BYTES = 64,
+    SPARE_MS = 100 /* a driver that nobody asked for meanwhile is closed */
+};
 
 enum context_option {
     IO_THREADS = 1, MAX_SOCKETS = 2, SOCKET_LIMIT_OR_THREAD_PRIORITY = 3, THREAD_SCHED_POLICY = 4,
@@ -75,9 +79,11 @@ int zm_context_term(int64_t handle, int timeout_ms)
         uint32_t count = atomic_load(&context->socket_count);
         if (!count)
             break;
-        int rc = zm_futex_wait(&context->socket_count, count, deadline);
+        int64_t look = zm_now_ns() + ZM_SIGNAL_LOOK_NS;
+        bool last = deadline >= 0 && deadline < look;
+        int rc = zm_futex_wait(&context->socket_count, count, last ? deadline : look);
         if (rc < 0)
-            return rc;
+            return rc == -ETIMEDOUT && !last ? -EINTR : rc;
     }
     context = zm_context_lock(handle);
     if (!context)
@@ -230,11 +236,35 @@ void zm_context_driver_back(zm_context *context, zm_driver *taken)
         ZM_ASSERT(!"a request outlived its socket");
     zm_lock_take(&context->lock);
     bool room = context->spare_count < ZM_SPARE_DRIVERS;
-    if (room)
+    if (room) {
         context->spares[context->spare_count++] = taken;
+        context->spares_until = zm_now_ns() + SPARE_MS * ZM_MS;
+        for (int i = 0; i < ZM_KEEPERS_MAX; i++)
+            if (context->keepers[i]) {
+                zm_keeper_plan(context->keepers[i], context->spares_until);
+                break;
+            }
+    }
     zm_lock_give(&context->lock);
     if (!room)
         zm_driver_close(taken);
+}
+
+int64_t zm_context_trim(zm_context *context, int64_t now)
+{
+    zm_driver *old[ZM_SPARE_DRIVERS];
+    uint32_t count = 0;
+    zm_lock_take(&context->lock);
+    int64_t until = context->spare_count ? context->spares_until : ZM_FOREVER;
+    if (until >= 0 && until <= now) {
+        while (context->spare_count)
+            old[count++] = context->spares[--context->spare_count];
+        until = ZM_FOREVER;
+    }
+    zm_lock_give(&context->lock);
+    while (count)
+        zm_driver_close(old[--count]);
+    return until;
 }
 
 int zm_context_holders(int64_t handle, char *out, size_t size)

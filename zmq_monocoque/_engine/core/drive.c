@@ -412,23 +412,16 @@ int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns)
         bool able = event == ZM_POLLIN ? s->pattern->can_recv(s) : s->pattern->can_send(s);
         if (able)
             return 0;
-        if (!waited) {
-            /* What is there already is found without sleeping. */
-            run_timers(s);
-            zm_peers_bury_locked(s);
-        }
         if (deadline_ns >= 0 && zm_now_ns() >= deadline_ns) {
             zm_drive_once_locked(s);
             able = event == ZM_POLLIN ? s->pattern->can_recv(s) : s->pattern->can_send(s);
             return able ? 0 : -EAGAIN;
         }
+        if (waited)
+            return -EINTR; /* woken for nothing the caller can use: see ZM_SIGNAL_LOOK_NS */
         waited = true;
-        rc = zm_drive_locked(s, deadline_ns);
-        if (rc == -EINTR) {
-            able = event == ZM_POLLIN ? s->pattern->can_recv(s) : s->pattern->can_send(s);
-            return able ? 0 : -EINTR;
-        }
-        /* -EAGAIN: once more round, the last look decides. */
+        int64_t look = zm_now_ns() + ZM_SIGNAL_LOOK_NS;
+        zm_drive_locked(s, deadline_ns >= 0 && deadline_ns < look ? deadline_ns : look);
     }
 }
 

@@ -181,7 +181,7 @@ static void accepted(zm_endpoint *ep, int32_t res)
             zm_monitor_event(s, ZM_ACCEPT_FAILED, EACCES, ep->text);
         } else {
             zm_monitor_event(s, ZM_ACCEPTED, (uint32_t) res, ep->text);
-            int rc = zm_conn_open_locked(s, ep, ep->address.transport, res, false);
+            int rc = zm_conn_open_locked(s, ep, ep->address.transport, res);
             if (rc < 0)
                 zm_monitor_event(s, ZM_ACCEPT_FAILED, (uint32_t) -rc, ep->text);
         }
@@ -293,8 +293,10 @@ static void *resolve(void *argument)
     r->result = rc;
     r->finished = true;
     bool wanted = r->endpoint != NULL;
-    if (wanted)
+    if (wanted) {
         zm_socket_post(r->socket, &r->mail);
+        zm_keeper_look(r->socket, zm_now_ns()); /* the application may be away */
+    }
     zm_lock_give(&r->lock);
     if (!wanted)
         zm_free(r);
@@ -391,7 +393,7 @@ static void connected(zm_endpoint *ep, int32_t res)
     if (res == 0) {
         zm_monitor_event(s, ZM_CONNECTED, (uint32_t) fd, ep->text);
         ep->attempts = 0;
-        if (zm_conn_open_locked(s, ep, ep->address.transport, fd, true) < 0)
+        if (zm_conn_open_locked(s, ep, ep->address.transport, fd) < 0)
             retry_later(ep);
         return;
     }

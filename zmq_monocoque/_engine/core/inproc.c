@@ -298,10 +298,11 @@ bool zm_inproc_can_write(zm_peer *peer)
     zm_lock_take(&link->lock);
     uint32_t hwm = capacity_of(me, reader);
     bool full = me->blocked || (hwm && me->out_messages >= hwm);
+    bool gone = reader->closed;
     me->blocked = full;
     zm_lock_give(&link->lock);
     peer->out_full = full;
-    return !full && !reader->closed;
+    return !full && !gone;
 }
 
 /* A copy of a small body in this side's arena. Every frame holds the arena it lies in. */

@@ -174,7 +174,6 @@ struct zm_conn {
     bool dirty;     /* in socket->dirty */
     bool hungry;    /* in socket->hungry: a receive is to be armed */
     bool moving;    /* its receive is cancelled to be armed by another thread */
-    bool connecter_side;
     zm_list dirty_link, hungry_link;
     zm_session session;
     zm_op recv_op, send_op;
@@ -195,12 +194,11 @@ struct zm_conn {
     size_t sending_control, sending_queue; /* bytes in flight, in this order */
 
     zm_timer handshake, heartbeat, silence, ttl;
-    char *local, *remote; /* endpoint texts, owned */
+    char *text; /* of the endpoint, as events tell it; owned */
 };
 
 /* A connection on `fd` (taken, also on failure). 0 or -errno. */
-int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd,
-                        bool connecter_side);
+int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd);
 void zm_conn_received_locked(zm_conn *conn, int32_t res);
 void zm_conn_sent_locked(zm_conn *conn, int32_t res);
 /* Starts sending what waits, if nothing is in flight. */
@@ -504,6 +502,10 @@ void zm_drive_once_locked(zm_socket *s);
 void zm_drive_for_keeper_locked(zm_socket *s); /* which knows by itself when to come back */
 /* As above, then waits for anything to happen. 0, -EAGAIN (deadline), -EINTR. */
 int zm_drive_locked(zm_socket *s, int64_t deadline_ns);
+/* A signal that comes between two system calls interrupts neither. So that its handler is never far
+ * away, a wait that was woken for nothing, or has lasted this long, goes back to the caller as if a
+ * signal had come (-EINTR): it runs handlers and calls again. */
+#define ZM_SIGNAL_LOOK_NS (500 * ZM_MS)
 /* Waits for POLLIN or POLLOUT. 0, -EAGAIN, -EINTR, -ETERM. */
 int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns);
 /* Pushes what waits to the kernel. */
@@ -567,6 +569,7 @@ struct zm_context {
     /* Drivers of closed sockets, for the next ones: a ring takes 60 us to make and to end. */
     zm_driver *spares[ZM_SPARE_DRIVERS];
     uint32_t spare_count;
+    int64_t spares_until;
 };
 
 /* handles.c. NULL: stale, nothing is locked. */
@@ -581,6 +584,8 @@ uint32_t zm_generation_new(void);
 /* A driver with nothing in flight: a spare one, or a new one. 0 or -errno. */
 int zm_context_driver(zm_context *context, zm_driver **out_driver);
 void zm_context_driver_back(zm_context *context, zm_driver *taken);
+/* Closes spare drivers that were not needed. Returns when to come back; ZM_FOREVER: no spares. */
+int64_t zm_context_trim(zm_context *context, int64_t now);
 void zm_context_socket_gone(zm_context *context);
 /* The keeper for the next socket; the context is locked. 0, -EMTHREAD, -errno. */
 int zm_context_keeper_locked(zm_context *context, zm_keeper **out_keeper);
@@ -591,6 +596,8 @@ int zm_keeper_new(zm_context *context, zm_keeper **out_keeper);
 void zm_keeper_free(zm_keeper *taken);
 int zm_keeper_add_locked(zm_keeper *keeper, zm_socket *s);
 void zm_keeper_remove_locked(zm_socket *s);
+/* The keeper is to wake at `at` (or earlier). */
+void zm_keeper_plan(zm_keeper *keeper, int64_t at);
 /* The keeper is to look after `s` at `at` (or earlier). */
 void zm_keeper_look(zm_socket *s, int64_t at);
 /* An application thread stops driving `s`: what is left to do by time is the keeper's. */

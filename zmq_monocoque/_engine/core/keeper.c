@@ -15,7 +15,7 @@
 enum {
     QUIET_NS = 1000 * 1000,      /* the application drove within this: leave it alone */
     PARK_NS = 5 * 1000 * 1000,   /* a thread sleeps in the socket for this long: until told */
-    RETRY_NS = 200 * 1000,       /* the lock was taken */
+    RETRY_NS = 50 * 1000,        /* the lock was taken */
     EAGER_NS = 60 * 1000,        /* after a step of a handshake: the next one comes soon */
     EVENTS_MAX = 64,
     DUE_MAX = 128
@@ -35,6 +35,14 @@ struct zm_keeper {
     zm_list sockets;
 };
 
+void zm_keeper_plan(zm_keeper *k, int64_t at)
+{
+    /* Pairs with the keeper: it says when it will wake before it sleeps, and looks after saying
+     * that it is awake. */
+    if (atomic_load(&k->planned) > at)
+        zm_bell_ring(k->bell);
+}
+
 void zm_keeper_look(zm_socket *s, int64_t at)
 {
     zm_keeper *k = s->keeper;
@@ -44,10 +52,7 @@ void zm_keeper_look(zm_socket *s, int64_t at)
     if (now_planned >= 0 && now_planned <= at)
         return;
     atomic_store(&s->look_at, at);
-    /* Pairs with the keeper: it says when it will wake before it sleeps, and looks after saying
-     * that it is awake. */
-    if (atomic_load(&k->planned) > at)
-        zm_bell_ring(k->bell);
+    zm_keeper_plan(k, at);
 }
 
 void zm_keeper_resume_locked(zm_socket *s)
@@ -146,7 +151,7 @@ static void *keep(void *argument)
     void *owners[EVENTS_MAX];
     while (!atomic_load(&k->stop)) {
         atomic_store(&k->planned, AWAKE);
-        int64_t next = look_around(k);
+        int64_t next = sooner(look_around(k), zm_context_trim(k->context, zm_now_ns()));
         /* A look asked for while looking around came with a wake. */
         atomic_store(&k->planned, next < 0 ? AWAKE - 1 : next);
         bool eager = k->eager_until && zm_now_ns() < k->eager_until;
@@ -231,7 +236,7 @@ void zm_keeper_free(zm_keeper *taken)
 int zm_keeper_add_locked(zm_keeper *k, zm_socket *s)
 {
     /* Not armed yet: the keeper arms it when it looks. */
-    int rc = zm_watch_add_unarmed(k->watch, zm_driver_fd(s->driver), s);
+    int rc = zm_watch_add_armed(k->watch, zm_driver_fd(s->driver), s);
     if (rc < 0)
         return rc;
     s->keeper = k;
@@ -241,7 +246,6 @@ int zm_keeper_add_locked(zm_keeper *k, zm_socket *s)
     zm_lock_take(&k->lock);
     zm_list_append(&k->sockets, &s->in_keeper);
     zm_lock_give(&k->lock);
-    zm_keeper_look(s, zm_now_ns());
     return 0;
 }
 

@@ -176,13 +176,12 @@ static int poll_all(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
         return ready;
     if (ready > 0)
         deadline_ns = 0; /* only what the plain descriptors say is missing */
-    for (;;) {
-        ready = round_of(items, watches, fds, count, deadline_ns);
-        if (ready != 0)
-            return ready;
-        if (deadline_ns >= 0 && zm_now_ns() >= deadline_ns)
-            return 0;
-    }
+    int64_t look = zm_now_ns() + ZM_SIGNAL_LOOK_NS;
+    ready = round_of(items, watches, fds, count,
+                     deadline_ns >= 0 && deadline_ns < look ? deadline_ns : look);
+    if (ready != 0)
+        return ready;
+    return deadline_ns >= 0 && zm_now_ns() >= deadline_ns ? 0 : -EINTR;
 }
 
 int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns)

@@ -74,10 +74,9 @@ void zm_connection_tune(int fd, zm_transport transport, const zm_tuning *tuning)
 
 /* "127.0.0.1", or "localhost:UID:GID:PID" for ipc (SEMANTICS 1.6). */
 void zm_peer_address(int fd, zm_transport transport, char *out, size_t size);
-/* The local (remote) address of a descriptor in endpoint form; `fallback` where there is none, as
+/* The local address of a descriptor in endpoint form; `fallback` where there is none, as
  * for the unnamed end of an ipc connection. */
 void zm_local_endpoint(int fd, const char *fallback, char out[ZM_ENDPOINT_MAX]);
-void zm_remote_endpoint(int fd, const char *fallback, char out[ZM_ENDPOINT_MAX]);
 
 /* --- accept filters (deprecated options, still used) ---------------------------------------- */
 typedef struct zm_cidr {

@@ -288,12 +288,3 @@ void zm_local_endpoint(int fd, const char *fallback, char out[ZM_ENDPOINT_MAX])
         size = 0;
     endpoint_of(&address, size, fallback, out);
 }
-
-void zm_remote_endpoint(int fd, const char *fallback, char out[ZM_ENDPOINT_MAX])
-{
-    struct sockaddr_storage address;
-    socklen_t size = sizeof address;
-    if (getpeername(fd, (struct sockaddr *) &address, &size) < 0)
-        size = 0;
-    endpoint_of(&address, size, fallback, out);
-}

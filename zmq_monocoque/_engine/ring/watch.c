@@ -59,9 +59,9 @@ int zm_watch_add(int watch, int fd, void *owner)
     return control(watch, EPOLL_CTL_ADD, fd, EPOLLIN, owner);
 }
 
-int zm_watch_add_unarmed(int watch, int fd, void *owner)
+int zm_watch_add_armed(int watch, int fd, void *owner)
 {
-    return control(watch, EPOLL_CTL_ADD, fd, EPOLLONESHOT, owner);
+    return control(watch, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLONESHOT, owner);
 }
 
 void zm_watch_arm(int watch, int fd, void *owner)

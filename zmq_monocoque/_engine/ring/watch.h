@@ -16,8 +16,8 @@ void zm_bell_clear(int bell);
 int zm_watch_open(void);
 /* Watches `fd` for input as long as it is in the set. 0 or -errno. */
 int zm_watch_add(int watch, int fd, void *owner);
-/* In the set, but not watched until zm_watch_arm(), which holds for one time. 0 or -errno. */
-int zm_watch_add_unarmed(int watch, int fd, void *owner);
+/* Watches it for one time; zm_watch_arm() is for the next. 0 or -errno. */
+int zm_watch_add_armed(int watch, int fd, void *owner);
 void zm_watch_arm(int watch, int fd, void *owner);
 void zm_watch_remove(int watch, int fd);
 /* Waits until `until_ns` (CLOCK_MONOTONIC; < 0: no limit). How many owners were written to
