@@ -633,7 +633,8 @@ void zm_conn_arm_locked(zm_conn *conn)
         broke(conn, -rc);
         return;
     }
-    /* A large body comes in one piece. Not where silence is watched: each piece is a sign of life. */
+    /* A large body comes in one piece. Not where silence is watched: each piece is a sign of
+     * life. */
     conn->recv_op.whole = conn->large && !conn->silence.position && !conn->ttl.position
                           && !conn->heartbeat.position;
     zm_driver_recv(conn->socket->driver, &conn->recv_op, conn->fd, to, size);

@@ -119,10 +119,7 @@ int zm_socket_fd_locked(zm_socket *s)
         return rc;
     }
     s->public_fd = fd;
-    if (zm_socket_events_locked(s) & ZM_POLLIN) {
-        /* What came before there was anybody to ring for. */
-        zm_bell_ring(bell);
-    }
+    zm_bell_ring(bell); /* for whatever came before there was anybody to ring for */
     return fd;
 }
 
@@ -285,8 +282,8 @@ static int64_t spin_time(const zm_socket *s)
     return s->spin_credit > 0 && zm_spin_allowed() ? SPIN_NS : 0;
 }
 
-/* Looks for attention without sleeping. Yields between looks: the thread that is waited for may need
- * this very processor. */
+/* Looks for attention without sleeping. Yields between looks: the thread that is waited for may
+ * need this very processor. */
 static bool spin_for_attention(zm_socket *s, uint32_t seen, int64_t until_ns)
 {
     do {
