@@ -195,7 +195,7 @@ def test_the_default_threshold_is_read_when_it_is_needed(zmq, monkeypatch):
     assert (copied.bytes, shared.bytes) == (b"0123456789", b"!123456789")
 
 
-# --- trackers ---------------------------------------------------------------------------------------
+# --- trackers ------------------------------------------------------------------------------------
 
 
 def test_a_tracker_is_done_when_the_memory_is_free(zmq, pair):

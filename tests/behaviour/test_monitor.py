@@ -317,7 +317,7 @@ def test_a_broken_frame_after_the_handshake_disconnects(zmq, make):
         assert names(zmq, events) == ["DISCONNECTED"]
 
 
-# --- the monitor itself -----------------------------------------------------------------------------
+# --- the monitor itself --------------------------------------------------------------------------
 
 
 def test_a_monitor_gets_only_the_events_asked_for(zmq, make, ctx):
@@ -424,8 +424,10 @@ def test_events_beyond_16_bits_are_refused(zmq, make, mask):
     assert refused(zmq.ZMQError, make(zmq.PAIR).monitor, fresh_inproc(), mask) == errno.EINVAL
 
 
-def test_a_monitor_that_was_closed_disturbs_nobody(zmq, make):
+def test_a_monitor_that_was_closed_disturbs_nobody(zmq, make, on_libzmq):
     """1.7: events go nowhere then."""
+    if on_libzmq:
+        pytest.skip("libzmq waits for a reader, sometimes for ever")
     s = make(zmq.DEALER)
     monitored(s).close()
     s.bind("tcp://127.0.0.1:*")

@@ -219,7 +219,7 @@ def test_a_device_is_a_proxy_by_an_old_name(zmq, running):
             assert pull.recv() == b"x"
 
 
-# --- steerable --------------------------------------------------------------------------------------
+# --- steerable -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_a_steerable_proxy_counts_what_it_forwards(zmq, steered):
         assert numbers == [3, 6, 0, 0, 0, 0, 3, 6]
 
 
-# --- monitored_queue --------------------------------------------------------------------------------
+# --- monitored_queue -----------------------------------------------------------------------------
 
 
 def monitored_queue_of(zmq):

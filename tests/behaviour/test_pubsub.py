@@ -142,7 +142,7 @@ def test_invert_matching_delivers_what_does_not_match(zmq, make):
     assert not with_topics.poll(0)
 
 
-# --- counting and forwarding -----------------------------------------------------------------------
+# --- counting and forwarding ---------------------------------------------------------------------
 
 
 def test_every_subscribe_is_sent_but_only_the_last_unsubscribe(zmq, make):
@@ -486,7 +486,7 @@ def test_topics_are_counted(zmq, make, kind):
     assert change(b"\x00", b"A") == 1
 
 
-# --- publisher's options ---------------------------------------------------------------------------
+# --- publisher's options -------------------------------------------------------------------------
 
 
 def test_a_manual_publisher_decides_what_is_subscribed(zmq, make):

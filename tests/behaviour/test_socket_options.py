@@ -142,7 +142,7 @@ def test_unknown_options_are_invalid(twins, number):
     assert outcome(mine.setsockopt, number, 1)[1] == errno.EINVAL
 
 
-# --- facts that do not lean on the comparison -------------------------------------------------------
+# --- facts that do not lean on the comparison ----------------------------------------------------
 
 TIME = ([0, 1, 2**31 - 1], [-1, -2])
 TIME_OR_NEVER = ([-1, 0, 1, 2**31 - 1], [-2, -(2**31)])

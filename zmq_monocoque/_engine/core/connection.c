@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum {
-    SUBMIT_BYTES_MAX = 2 << 20, /* of one send: what it holds counts as queued until all of it left */
+    SUBMIT_BYTES_MAX = 2 << 20, /* of one send: until all of it left, it counts as queued */
     RECODE_BYTES = 64 * 1024,
     RAW_BYTES_MAX = 8192,         /* one STREAM message, as libzmq's receive buffer */
     HANDSHAKE_BYTES_MAX = 64 * 1024, /* one unit before the peer has shown who it is */

@@ -75,6 +75,7 @@ void zm_mail_take_locked(zm_socket *s)
 
 void zm_socket_ring_locked(zm_socket *s)
 {
+    s->unseen = true;
     if (ZM_UNLIKELY(atomic_load_explicit(&s->bell_wanted, memory_order_relaxed))
         && s->watcher != zm_thread_id()) {
         zm_bell_ring(atomic_load(&s->doorbell));
@@ -119,7 +120,8 @@ int zm_socket_fd_locked(zm_socket *s)
         return rc;
     }
     s->public_fd = fd;
-    zm_bell_ring(bell); /* for whatever came before there was anybody to ring for */
+    if (s->unseen || atomic_load(&s->attention))
+        zm_bell_ring(bell); /* for what came before there was anybody to ring for */
     return fd;
 }
 

@@ -398,6 +398,7 @@ struct zm_socket {
     uint32_t pollers;   /* threads in zm_poll that sleep on the doorbell */
     uint32_t arm_thread; /* who armed all receives; 0: several threads; ZM_NO_THREAD: nobody yet */
     _Atomic(zm_driver *) wakeable; /* driver, while a thread sleeps in it */
+    bool unseen;      /* something changed since EVENTS was read */
     uint32_t watcher; /* the thread that read EVENTS last: it need not be rung by itself */
     int spin_credit;
     zm_timers timers;
@@ -547,7 +548,12 @@ enum zm_monitor_events {
 
 /* --- context, keeper ------------------------------------------------------------------------- */
 
-enum { ZM_KEEPERS_MAX = 64, ZM_CPUS_MAX = 1024, ZM_SPARE_DRIVERS = 4, ZM_LOOK_GAP_FIRST_NS = 50 * 1000 };
+enum {
+    ZM_KEEPERS_MAX = 64,
+    ZM_CPUS_MAX = 1024,
+    ZM_SPARE_DRIVERS = 4,
+    ZM_LOOK_GAP_FIRST_NS = 50 * 1000
+};
 #define ZM_NO_THREAD UINT32_MAX
 
 struct zm_context {

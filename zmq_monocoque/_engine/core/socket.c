@@ -288,6 +288,7 @@ static int read_events(zm_socket *s)
         zm_socket_doorbell_clear_locked(s);
     atomic_store(&s->driven_ns, zm_now_ns());
     zm_drive_once_locked(s);
+    s->unseen = false;
     return zm_socket_events_locked(s);
 }
 
