@@ -1,8 +1,41 @@
-"""Devices: what passes messages on between two sockets. So far the functions, not the classes."""
+"""Devices: what passes messages on between two sockets, here, in a thread or in a process."""
 
 from __future__ import annotations
 
 from zmq_monocoque.backend import monitored_queue, proxy
+from zmq_monocoque.devices import (
+    basedevice,
+    monitoredqueue,
+    monitoredqueuedevice,
+    proxydevice,
+    proxysteerabledevice,
+)
+from zmq_monocoque.devices.basedevice import Device, ProcessDevice, ThreadDevice
+from zmq_monocoque.devices.monitoredqueuedevice import (
+    MonitoredQueue,
+    ProcessMonitoredQueue,
+    ThreadMonitoredQueue,
+)
+from zmq_monocoque.devices.proxydevice import ProcessProxy, Proxy, ThreadProxy
+from zmq_monocoque.devices.proxysteerabledevice import (
+    ProcessProxySteerable,
+    ProxySteerable,
+    ThreadProxySteerable,
+)
 from zmq_monocoque.sugar import device
 
-__all__ = ["device", "monitored_queue", "proxy"]
+__all__ = [
+    "Device",
+    "ThreadDevice",
+    "ProcessDevice",
+    "Proxy",
+    "ThreadProxy",
+    "ProcessProxy",
+    "ProxySteerable",
+    "ThreadProxySteerable",
+    "ProcessProxySteerable",
+    "monitored_queue",
+    "MonitoredQueue",
+    "ThreadMonitoredQueue",
+    "ProcessMonitoredQueue",
+]

@@ -9,6 +9,7 @@ enum {
     SUBMIT_BYTES_MAX = 2 << 20, /* of one send: until all of it left, it counts as queued */
     RECODE_BYTES = 64 * 1024,
     RAW_BYTES_MAX = 8192,         /* one STREAM message, as libzmq's receive buffer */
+    HEAD_BYTES = 4096, /* after a large frame: the next one's head, and little that must be copied */
     HANDSHAKE_BYTES_MAX = 64 * 1024, /* one unit before the peer has shown who it is */
     CONTROL_BYTES_MAX = 1 << 20 /* answers to a peer that asks and does not read */
 };
@@ -550,6 +551,8 @@ void zm_conn_received_locked(zm_conn *conn, int32_t res)
         rc = conn->large_have < conn->large->size ? 0 : parse_large(conn);
     } else {
         conn->slab_used += (size_t) res;
+        /* Nothing large behind it: whole slabs again. */
+        conn->expects_large &= res == HEAD_BYTES;
         rc = conn->raw ? raw_arrived(conn) : parse_slab(conn);
     }
     if (rc == 0)
@@ -577,6 +580,7 @@ static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size)
         conn->slab_at = conn->slab_used;
         conn->large = large;
         conn->large_have = left;
+        conn->expects_large = true;
         return make_room(conn, out_to, out_size);
     }
     if (slab && !left && atomic_load_explicit(&slab->refs, memory_order_acquire) == 1) {
@@ -604,8 +608,9 @@ static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size)
     }
     *out_to = slab->data + conn->slab_used;
     *out_size = slab->size - conn->slab_used;
-    if (conn->raw && *out_size > RAW_BYTES_MAX)
-        *out_size = RAW_BYTES_MAX;
+    size_t most = conn->raw ? RAW_BYTES_MAX : conn->expects_large ? HEAD_BYTES : SIZE_MAX;
+    if (*out_size > most)
+        *out_size = most;
     return 0;
 }
 
@@ -637,6 +642,7 @@ void zm_conn_arm_locked(zm_conn *conn)
      * life. */
     conn->recv_op.whole = conn->large && !conn->silence.position && !conn->ttl.position
                           && !conn->heartbeat.position;
+    conn->socket->bulk = conn->large != NULL;
     zm_driver_recv(conn->socket->driver, &conn->recv_op, conn->fd, to, size);
 }
 

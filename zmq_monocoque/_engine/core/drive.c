@@ -281,7 +281,7 @@ static void learn_to_spin(zm_socket *s, bool woken, int64_t waited_ns)
 
 static int64_t spin_time(const zm_socket *s)
 {
-    return s->spin_credit > 0 && zm_spin_allowed() ? SPIN_NS : 0;
+    return s->spin_credit > 0 && !s->bulk && zm_spin_allowed() ? SPIN_NS : 0;
 }
 
 /* Looks for attention without sleeping. Yields between looks: the thread that is waited for may

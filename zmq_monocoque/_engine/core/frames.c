@@ -87,15 +87,9 @@ static void append(zm_outq *q, zm_chunk *taken)
     q->tail = taken;
 }
 
-/* Room for `size` contiguous bytes at the end; NULL: memory is out. */
-static uint8_t *room(zm_outq *q, size_t size)
+/* An empty chunk at the end. NULL: memory is out. */
+static uint8_t *new_chunk(zm_outq *q, size_t capacity)
 {
-    zm_chunk *tail = q->tail;
-    if (ZM_LIKELY(tail && tail->capacity - tail->end >= size && tail->capacity))
-        return tail->data + tail->end;
-    size_t capacity = q->bytes < CHUNK_FIRST ? CHUNK_FIRST : CHUNK_BYTES;
-    if (capacity < size)
-        capacity = size > CHUNK_BYTES ? size : CHUNK_BYTES;
     zm_chunk *chunk = zm_alloc(sizeof *chunk + capacity);
     if (!chunk)
         return NULL;
@@ -105,6 +99,27 @@ static uint8_t *room(zm_outq *q, size_t size)
     chunk->data = (uint8_t *) (chunk + 1);
     append(q, chunk);
     return chunk->data;
+}
+
+/* Room for `size` contiguous bytes at the end; NULL: memory is out. */
+static uint8_t *room(zm_outq *q, size_t size)
+{
+    zm_chunk *tail = q->tail;
+    if (ZM_LIKELY(tail && tail->capacity - tail->end >= size && tail->capacity))
+        return tail->data + tail->end;
+    size_t capacity = q->bytes < CHUNK_FIRST ? CHUNK_FIRST : CHUNK_BYTES;
+    if (capacity < size)
+        capacity = size > CHUNK_BYTES ? size : CHUNK_BYTES;
+    return new_chunk(q, capacity);
+}
+
+/* As room(), for the header of a body that follows by reference: no more than that. */
+static uint8_t *room_for_header(zm_outq *q)
+{
+    zm_chunk *tail = q->tail;
+    if (tail && tail->capacity && tail->capacity - tail->end >= ZM_FRAME_HEADER_MAX)
+        return tail->data + tail->end;
+    return new_chunk(q, ZM_FRAME_HEADER_MAX);
 }
 
 static void added(zm_outq *q, size_t size)
@@ -130,7 +145,7 @@ int zm_outq_write_block(zm_outq *q, unsigned flags, zm_block *taken_on_success, 
     zm_chunk *body = zm_alloc(sizeof *body);
     if (!body)
         return -ENOMEM;
-    uint8_t *out = room(q, ZM_FRAME_HEADER_MAX);
+    uint8_t *out = room_for_header(q);
     if (!out) {
         zm_free(body);
         return -ENOMEM;

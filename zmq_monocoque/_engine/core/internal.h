@@ -171,6 +171,7 @@ struct zm_conn {
     bool closing;   /* waits for requests in flight, then is freed */
     bool lingering; /* only `out` is left to do */
     bool stopped;   /* RCVHWM: not reading */
+    bool expects_large; /* the last frame was larger than a slab */
     bool dirty;     /* in socket->dirty */
     bool hungry;    /* in socket->hungry: a receive is to be armed */
     bool moving;    /* its receive is cancelled to be armed by another thread */
@@ -401,6 +402,7 @@ struct zm_socket {
     bool unseen;      /* something changed since EVENTS was read */
     uint32_t watcher; /* the thread that read EVENTS last: it need not be rung by itself */
     int spin_credit;
+    bool bulk; /* a large body is on its way: it comes in fewer pieces to one who sleeps */
     zm_timers timers;
     zm_list dirty;  /* connections with something to send */
     zm_list hungry; /* connections whose receive is to be armed */

@@ -147,7 +147,8 @@ static int move(int64_t from, int64_t to, const tap *t, bool swap, carried *c, u
 {
     int moved = 0;
     while (moved < BURST_MESSAGES) {
-        int rc = has_room(to);
+        /* A socket that is both sides may have room only once it has received (REP). */
+        int rc = from == to ? 1 : has_room(to);
         if (rc <= 0)
             return rc < 0 ? rc : moved;
         rc = take(from, c);
@@ -221,7 +222,7 @@ static int wait_for_work(int64_t front, int64_t back, int64_t control, bool paus
         return front_room < 0 ? front_room : back_room;
     if (!paused) {
         /* Something to read and nowhere to put it: wait for the place first. */
-        if (back_room)
+        if (back_room || front == back)
             items[count++] = (zm_pollitem){.socket = front, .events = ZM_POLLIN};
         else
             items[count++] = (zm_pollitem){.socket = back, .events = ZM_POLLOUT};
