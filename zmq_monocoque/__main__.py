@@ -1,6 +1,7 @@
 """``python -m zmq_monocoque COMMAND``: the commands, their options, their exit codes.
 
-0: done. 1: it did not work, and why is on stderr. 2: a usage error. 130: interrupted.
+0: done. 1: it did not work, and why is on stderr. 2: a usage error. 130: interrupted. (`run` ends
+as the program that it runs.)
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from ._cli import demo, doctor
+from ._cli import demo, doctor, run
 
 
 def own_version() -> str:
@@ -27,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"zmq_monocoque {own_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (demo, doctor):
+    for module in (demo, doctor, run):
         name = module.__name__.rpartition(".")[2]
         command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_arguments(command)

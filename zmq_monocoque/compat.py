@@ -80,7 +80,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(Loader):
-    """"Loads" a module that has another name already."""
+    """Hands out a module that has another name already."""
 
     def __init__(self, original: ModuleSpec) -> None:
         self._original = original

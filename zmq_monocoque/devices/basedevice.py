@@ -49,7 +49,7 @@ class Device:
     """Device(device_type=QUEUE, in_type, out_type): a proxy in the foreground.
 
     ``device_type`` says nothing more than the types of the sockets do. A negative ``out_type``:
-    one socket is both ends, and only the ``_in`` methods count.
+    one socket is both ends, set up as the two would be.
 
     ``daemon``: a thread or process of it ends with the program (default True). ``done``: it ran,
     and is over. ``context_factory``: what makes the context; the default is Context.instance, or
@@ -138,8 +138,10 @@ class Device:
         """Makes the context and the sockets that `run_device` joins: in and out, here."""
         self._context = self.context_factory()
         ins = self._make_socket(self._in)
-        outs = ins if self.out_type < 0 else self._make_socket(self._out)
-        return ins, outs
+        if self.out_type >= 0:
+            return ins, self._make_socket(self._out)
+        self._out.set_up(ins)
+        return ins, ins
 
     def _make_socket(self, side: _Side) -> Socket[Any]:
         assert side.type is not None, "a side without a type has no socket"

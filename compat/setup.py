@@ -1,0 +1,76 @@
+"""Writes the stubs of ``zmq``, when it is built; everything else is in pyproject.toml.
+
+At run time ``zmq`` becomes zmq_monocoque and needs no more files than it has. A type checker runs
+nothing, so for it there is a stub for each module, which takes its names from the module of ours.
+"""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+HERE = Path(__file__).resolve().parent
+OURS = HERE.parent / "zmq_monocoque"
+#: Neither is for programs: how the engine is built, and what child processes are given.
+NOT_MODULES = ("_build", "_shim", "_cli", "_engine")
+
+
+def names(tree: ast.Module) -> list[str]:
+    """What a module defines, or imports from ours, at its top level; in conditionals too."""
+    found: dict[str, None] = {}
+    pending: list[ast.stmt] = list(reversed(tree.body))
+    while pending:
+        node = pending.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found[node.name] = None
+        elif isinstance(node, ast.Assign):
+            found.update((t.id, None) for t in node.targets if isinstance(t, ast.Name))
+        elif isinstance(node, (ast.AnnAssign, ast.AugAssign)):
+            if isinstance(node.target, ast.Name):
+                found[node.target.id] = None
+        elif isinstance(node, ast.ImportFrom):
+            if node.level or str(node.module).partition(".")[0] == OURS.name:
+                found.update((a.asname or a.name, None) for a in node.names if a.name != "*")
+        elif isinstance(node, (ast.If, ast.Try)):
+            pending.extend(reversed(node.body + node.orelse))
+    return [name for name in found if not (name.startswith("__") and name.endswith("__"))]
+
+
+def stub(source: Path) -> str:
+    """The stub for the module in ``source``."""
+    module = ".".join((OURS.name, *source.relative_to(OURS).with_suffix("").parts))
+    module = module.removesuffix(".__init__")
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    lines = [f"from {module} import *"]
+    lines += [f"from {module} import {name} as {name}" for name in names(tree)]
+    return "\n".join(lines) + "\n"
+
+
+class BuildPy(build_py):
+    """Adds the stubs to what is built."""
+
+    def run(self) -> None:
+        package = Path(self.build_lib) / "zmq"
+        shutil.rmtree(package, ignore_errors=True)  # stubs of modules that are no more
+        super().run()
+        if self.editable_mode:
+            return
+        (package / "py.typed").touch()
+        for source in sorted(OURS.rglob("*.py")):
+            inside = source.relative_to(OURS)
+            if inside.parts[0] in NOT_MODULES or inside.name == "__main__.py":
+                continue
+            typed = source.with_suffix(".pyi")
+            target = package / inside.with_suffix(".pyi")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(stub(typed if typed.exists() else source), encoding="utf-8")
+
+
+if not OURS.is_dir():
+    raise SystemExit(f"the stubs are made from {OURS}, which is not here: build in a clone")
+
+setup(cmdclass={"build_py": BuildPy})

@@ -1,0 +1,59 @@
+"""``run``: a program that was written for pyzmq, on this engine, with nothing installed for it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import runpy
+import site
+import sys
+from pathlib import Path
+
+from zmq_monocoque import _shim, compat
+
+HELP = "run a program that imports zmq on this engine"
+DESCRIPTION = (
+    "Runs a Python program in which `import zmq` imports zmq_monocoque, whether or not pyzmq is"
+    " installed; the Python programs that it starts get the same. The exit code is the program's."
+)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-m", dest="is_module", action="store_true", help="TARGET is a module, as in python -m"
+    )
+    command.add_argument("target", metavar="TARGET", help="a file, or a directory with __main__.py")
+    command.add_argument(
+        "arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="the program's own"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the program in this process; returns 0, or lets its SystemExit through."""
+    if not options.is_module and not Path(options.target).exists():
+        print(f"no such file: {options.target}", file=sys.stderr)
+        return 1
+    compat.install()
+    prepare_children()
+    sys.argv[:] = [options.target, *options.arguments]
+    if options.is_module:
+        runpy.run_module(options.target, run_name="__main__", alter_sys=True)
+    else:
+        target = Path(options.target).resolve()
+        if not getattr(sys.flags, "safe_path", False):
+            # As the interpreter does it: the program's directory comes first, not the current one.
+            sys.path[0] = str(target if target.is_dir() else target.parent)
+        runpy.run_path(options.target, run_name="__main__")
+    return 0
+
+
+def prepare_children() -> None:
+    """Puts ``zmq`` in front of what child processes find, by way of PYTHONPATH."""
+    wanted = [str(Path(_shim.__file__).parent)]
+    own = str(Path(_shim.__file__).parents[2])
+    if own not in (*site.getsitepackages(), site.getusersitepackages()):
+        wanted.append(own)  # a source tree: the child would not find it by itself
+    before = os.environ.get("PYTHONPATH")
+    if before:
+        wanted += [path for path in before.split(os.pathsep) if path not in wanted]
+    os.environ["PYTHONPATH"] = os.pathsep.join(wanted)
