@@ -43,8 +43,9 @@ def get_includes() -> list[str]:
 
 
 def get_library_dirs() -> list[str]:
-    """Directories for the linker: the package's own."""
-    return [os.path.dirname(os.path.abspath(__file__))]
+    """Directories for the linker. There is no library of ours to link: the one that is named is
+    called ``zmq``, as what asks for it expects, and has none."""
+    return [os.path.join(os.path.dirname(os.path.abspath(__file__)), "_shim", "zmq")]
 
 
 __all__ = (

@@ -1,9 +1,10 @@
 """Sockets and Pollers whose calls answer futures; knows no particular event loop.
 
-A call tries at once. Only what could not be done waits in a queue of its direction, and the
+A call tries at once. Only what could not be done waits, in a queue of its direction, and the
 socket's descriptor is watched only while something waits. Each wake-up serves as many of those
-that wait as it can, in their order; parsing (recv_json and the like) happens when a message is
-taken, so that a future which was cancelled has taken nothing.
+that wait as it can, in their order. Parsing (recv_json and the like) happens when a message is
+taken, so that a cancelled future has taken nothing; and a message that was given to a task which
+is cancelled before it sees it goes back, to be received next.
 
 The loops' side is in `zmq_monocoque.asyncio` and `zmq_monocoque.eventloop.future`.
 """
@@ -12,32 +13,73 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 import zmq_monocoque as zmq
-from zmq_monocoque.constants import DONTWAIT, EVENTS, FD, POLLIN, POLLOUT, RCVTIMEO, SNDTIMEO
+from zmq_monocoque.constants import (
+    DONTWAIT,
+    EVENTS,
+    POLLIN,
+    POLLOUT,
+    RCVMORE,
+    RCVTIMEO,
+    SNDTIMEO,
+    Errno,
+)
 
 if TYPE_CHECKING:
-    from zmq_monocoque._typing import Buffer, Self
+    from zmq_monocoque._typing import Buffer, Self, TypeAlias
 
 __all__: list[str] = []
 
 Future = asyncio.Future
 
-_T = TypeVar("_T")
-
+#: Tries what somebody waits for, on what stands for the socket; Again: not yet.
+_Attempt: TypeAlias = "Callable[[Any], Any]"
 #: Ends a watch that `_Async._watch` began.
-_Unwatch = Callable[[], None]
+_Unwatch: TypeAlias = "Callable[[], object]"
+
+
+class _GivesBack:
+    """A future of something received, which returns it when its task is cancelled.
+
+    To be mixed into a class of futures. The case is that of a task which was about to go on with
+    the message, and is cancelled in the same tick: asyncio lets it see the cancellation only.
+    """
+
+    _waits: _Waits | None = None
+    #: What was taken off the socket, before any parsing; a buffer that was filled.
+    _taken: Any = None
+
+    def __await__(self: Any) -> Generator[Any, None, Any]:
+        if not self.done():
+            self._asyncio_future_blocking = True
+            try:
+                yield self
+            except BaseException:
+                self._return_taken()
+                raise
+        self._taken = None
+        return self.result()
+
+    __iter__ = __await__
+
+    def _return_taken(self) -> None:
+        taken, self._taken = self._taken, None
+        if taken is not None and self._waits is not None:
+            self._waits.give_back(taken)
 
 
 class _Async:
     """What a socket and a poller ask of an event loop."""
 
-    _Future: type[Future[Any]] = Future
+    _Future: type[Future[Any]]
+    #: As `_Future`, and `_GivesBack`.
+    _Receipt: type[Future[Any]]
 
     def _default_loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the caller runs in."""
@@ -49,39 +91,47 @@ class _Async:
         """Has ``callback`` called whenever ``fd`` (a descriptor or a Socket) is ready."""
         raise NotImplementedError("override in subclass")
 
+    def _failed(self, loop: asyncio.AbstractEventLoop, error: Exception) -> Future[Any]:
+        future = self._Future(loop=loop)
+        future.set_exception(error)
+        return future
+
 
 class _Waiting:
-    """A future in a queue: what will serve it."""
+    """A future in a queue: who and what will serve it."""
 
     __slots__ = ("attempt", "load", "owner", "timer")
 
-    def __init__(self, owner: Any, attempt: Callable[[], Any]):
-        #: The socket lives as long as somebody waits for it.
-        self.owner = owner
+    def __init__(self, owner: _AsyncSocket, attempt: _Attempt):
+        self.owner = owner  # which lives as long as somebody waits for it
         self.attempt = attempt
         self.load: Callable[[Any], Any] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
 
-_Queue = OrderedDict["Future[Any]", _Waiting]
-
-
-def _has_waiting(queue: _Queue) -> bool:
-    """Does anybody wait, who was not cancelled a moment ago?"""
-    for future in queue:
-        if not future.done():
-            return True
-    return False
+_Queue: TypeAlias = "OrderedDict[Future[Any], _Waiting]"
 
 
 class _Waits:
     """Who waits for one socket, and the watch on its descriptor."""
 
-    __slots__ = ("_forget", "_idle", "_look_due", "_loop", "_sync", "_unwatch", "recv", "send")
+    __slots__ = (
+        "_forget",
+        "_idle",
+        "_look_due",
+        "_loop",
+        "_sync",
+        "_unwatch",
+        "recv",
+        "send",
+        "source",
+    )
 
-    def __init__(self, sync: zmq.Socket[bytes]):
+    def __init__(self, sync: zmq.Socket[Any]):
         self.recv: _Queue = OrderedDict()
         self.send: _Queue = OrderedDict()
+        #: What to receive from: the socket, or what was given back to it.
+        self.source: zmq.Socket[Any] | _GivenBack = sync
         self._sync = sync
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unwatch: _Unwatch | None = None
@@ -89,42 +139,43 @@ class _Waits:
         self._look_due = False
         self._forget = self.forget
 
-    def events(self) -> int:
-        """EVENTS; the descriptor is quiet after it."""
-        events: int = self._sync.get(EVENTS)
-        return events
+    # --- the queues -------------------------------------------------------------------------------
+
+    def is_busy(self, queue: _Queue) -> bool:
+        """Does anybody wait there who was not cancelled a moment ago?"""
+        return bool(queue) and any(not future.done() for future in queue)
 
     def add(
         self,
-        owner: _AsyncSocket,
         loop: asyncio.AbstractEventLoop,
         future: Future[Any],
-        queues: Iterable[_Queue],
+        queues: tuple[_Queue, ...],
         waiting: _Waiting,
     ) -> None:
-        """Has ``future`` wait."""
+        """Has ``future`` wait in each of ``queues``."""
         if self._loop is not loop:
             self._change_loop(loop)
         if self._unwatch is None:
+            owner = waiting.owner
             self._unwatch = owner._watch(loop, owner, POLLIN, self._on_readable)
         for queue in queues:
             queue[future] = waiting
         self._idle = False
         future.add_done_callback(self._forget)
-        # What was tried just now took everything in: what comes from here on makes the
-        # descriptor readable. Only the other direction may have become possible.
+        # The try before this took in all that there was; what comes from here on makes the
+        # descriptor readable. Only who waits for the other direction must be told.
         if self.recv and self.send:
             self.look_soon()
 
     def forget(self, future: Future[Any]) -> None:
         """``future`` is done, by whatever means."""
         waiting = self.recv.pop(future, None)
-        waiting = self.send.pop(future, waiting)
+        waiting = self.send.pop(future, waiting)  # type: ignore[arg-type]
         if waiting is not None and waiting.timer is not None:
             waiting.timer.cancel()
 
     def settle(self, future: Future[Any]) -> None:
-        """``future`` is about to be done by us, so that it need not call `forget`."""
+        """Before ``future`` is done by us: it need not call `forget` then."""
         future.remove_done_callback(self._forget)
         self.forget(future)
 
@@ -134,8 +185,22 @@ class _Waits:
             self.settle(future)
             answer(future)
 
+    def give_back(self, taken: Any) -> None:
+        """Has ``taken`` received next, since nobody saw it."""
+        if not isinstance(self.source, _GivenBack):
+            self.source = _GivenBack(self, self._sync)
+        self.source.add(taken)
+        if self.recv:
+            self.look_soon()
+
+    def exhausted(self) -> None:
+        """All that was given back is received."""
+        self.source = self._sync
+
+    # --- serving them -----------------------------------------------------------------------------
+
     def look_soon(self) -> None:
-        """Looks in the next tick: a call may have taken in what others wait for."""
+        """Serves in the next tick: a call may have taken in what somebody waits for."""
         if self._look_due or self._loop is None or self._loop.is_closed():
             return
         self._look_due = True
@@ -149,12 +214,12 @@ class _Waits:
         if self.recv or self.send:
             self._serve()
             return
-        # Nobody waits. The first time that is the end of a conversation's turn; if it goes on,
-        # messages that nobody asks for shall not wake the loop.
+        # Nobody waits. Once that is somebody who does other things between two messages; twice,
+        # and messages that nobody asks for need not wake the loop any more.
         try:
-            self.events()
+            self.source.get(EVENTS)
         except zmq.ZMQError:
-            self.unwatch()
+            self._idle = True
         if self._idle:
             self.unwatch()
         self._idle = True
@@ -162,7 +227,7 @@ class _Waits:
     def _serve(self) -> None:
         while self.recv or self.send:
             try:
-                events = self.events()
+                events = self.source.get(EVENTS)
             except zmq.ZMQError:
                 # The context ended, or another object closed the socket: each hears of it.
                 self._drain(self.recv)
@@ -178,7 +243,7 @@ class _Waits:
                 return
 
     def _drain(self, queue: _Queue) -> int:
-        """Serves those who wait, from the first to one who has to wait on. How many it were."""
+        """Serves those who wait, up to the first who has to wait on. How many it were."""
         served = 0
         while queue:
             future, waiting = next(iter(queue.items()))
@@ -186,7 +251,7 @@ class _Waits:
                 self.forget(future)
                 continue
             try:
-                result = waiting.attempt()
+                result = waiting.attempt(self.source)
             except zmq.Again:
                 break
             except Exception as error:
@@ -194,21 +259,25 @@ class _Waits:
                 future.set_exception(error)
             else:
                 self.settle(future)
+                if isinstance(future, _GivesBack):
+                    future._taken = result
                 _resolve(future, result, waiting.load)
             served += 1
         return served
+
+    # --- the watch --------------------------------------------------------------------------------
 
     def _change_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         self.unwatch()
         for queue in (self.recv, self.send):
             for future in [*queue]:
                 if future.get_loop().is_closed():
-                    del queue[future]  # it cannot be done any more
+                    del queue[future]  # nobody can wait for it any more
         self._loop = loop
         self._look_due = False
 
     def unwatch(self) -> None:
-        """Ends the watch."""
+        """Lets go of the descriptor."""
         unwatch, self._unwatch = self._unwatch, None
         if unwatch is not None and self._loop is not None and not self._loop.is_closed():
             unwatch()
@@ -235,24 +304,100 @@ def _resolve(future: Future[Any], result: Any, load: Callable[[Any], Any] | None
     future.set_result(result)
 
 
+def _chain(inner: Future[Any], outer: Future[Any], load: Callable[[Any], Any]) -> None:
+    """Gives ``outer`` what ``load`` makes of what ``inner`` got."""
+    if outer.done():
+        return
+    if inner.cancelled():
+        outer.cancel()
+    elif (error := inner.exception()) is not None:
+        outer.set_exception(error)
+    else:
+        _resolve(outer, inner.result(), load)
+
+
 def _set_again(future: Future[Any]) -> None:
     future.set_exception(zmq.Again())
 
 
-class _AsyncSocket(_Async, zmq.Socket[Any]):
+def _set_no_events(future: Future[Any]) -> None:
+    future.set_result(0)
+
+
+class _GivenBack:
+    """Stands for a socket while there are messages that were given back to it.
+
+    Receives as the socket does, except that it never has to wait.
+    """
+
+    def __init__(self, waits: _Waits, sync: zmq.Socket[Any]):
+        self._waits = waits
+        self._sync = sync
+        #: Messages, or what is left of them; and whether the socket has more parts of them.
+        self._messages: deque[tuple[list[Any], bool]] = deque()
+        self._more = False
+
+    def add(self, taken: Any) -> None:
+        parts = [*taken] if isinstance(taken, list) else [taken]
+        self._messages.append((parts, not isinstance(taken, list) and self._sync.get(RCVMORE)))
+
+    def _next(self) -> Any:
+        parts, rest = self._messages[0]
+        part = parts.pop(0)
+        self._more = bool(parts) or rest
+        if not parts:
+            self._messages.popleft()
+            # The rest of this one comes from the socket, and so does RCVMORE.
+            if not self._messages:
+                self._waits.exhausted()
+        return part
+
+    def recv(self, flags: int, copy: bool = True, track: bool = False) -> Any:
+        part = self._next()
+        body = part.bytes if isinstance(part, zmq.Frame) else part
+        if copy:
+            return body
+        frame = zmq.Frame(body, copy=True)
+        frame.more = self._more
+        return frame
+
+    def recv_multipart(self, flags: int, copy: bool = True, track: bool = False) -> list[Any]:
+        parts, rest = self._messages[0]
+        received = [self.recv(flags, copy) for _ in range(len(parts))]
+        if rest:
+            received += self._sync.recv_multipart(flags, copy, track)
+        return received
+
+    def recv_into(self, buf: Buffer, /, *, nbytes: int = 0, flags: int = 0) -> int:
+        view = memoryview(buf).cast("B")
+        if not 0 <= nbytes <= len(view):
+            raise ValueError(f"nbytes={nbytes} does not fit a buffer of {len(view)} bytes")
+        body = self.recv(flags)
+        room = min(nbytes or len(view), len(body))
+        view[:room] = body[:room]
+        return len(body)
+
+    def get(self, option: int) -> Any:
+        value = self._sync.get(option)
+        if option == EVENTS:
+            return value | POLLIN
+        return int(self._more) if option == RCVMORE else value
+
+
+class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
     """A Socket whose send, recv, poll and their relatives return futures.
 
     They act when they are called, awaited or not; whatever can be done at once is done when they
-    return. Exceptions of the engine are in the future. ``RCVTIMEO`` and ``SNDTIMEO`` count in the
-    event loop, and DONTWAIT gives a future that is done.
+    return. Exceptions of the engine are in the future. RCVTIMEO and SNDTIMEO count in the event
+    loop, and DONTWAIT gives a future that is done. `close` cancels those who wait.
 
     ``Socket(sync_socket)`` and `from_socket` make one of a socket that exists.
     """
 
-    # Of this class, for programs that look whether anybody waits.
+    # Mappings of future -> what it waits for: programs look whether anybody waits.
     _recv_futures: _Queue
     _send_futures: _Queue
-    _shadow_sock: zmq.Socket[bytes]
+    _shadow_sock: zmq.Socket[Any]
     _waits: _Waits | None = None
     _poller_class: Any = None
 
@@ -272,15 +417,16 @@ class _AsyncSocket(_Async, zmq.Socket[Any]):
             )
         if isinstance(context, zmq.Socket):
             context, _from_socket = None, context
+        sync: zmq.Socket[Any] | None = None
         if _from_socket is not None:
             super().__init__(shadow=_from_socket, **kwargs)
-        elif "shadow" in kwargs:
+            if not isinstance(_from_socket, _AsyncSocket):
+                sync = _from_socket
+        elif kwargs.get("shadow"):
             super().__init__(context, **kwargs)
         else:
             super().__init__(context, socket_type, **kwargs)
-        if _from_socket is not None and not isinstance(_from_socket, _AsyncSocket):
-            sync: zmq.Socket[Any] = _from_socket
-        else:
+        if sync is None:
             sync = zmq.Socket(shadow=self.underlying, copy_threshold=self.copy_threshold)
         self._shadow_sock = sync
         self._waits = waits = _Waits(sync)
@@ -298,12 +444,41 @@ class _AsyncSocket(_Async, zmq.Socket[Any]):
         super().__del__()
 
     def close(self, linger: int | None = None) -> None:
-        """As the synchronous one; those who wait are cancelled."""
+        """As the synchronous one; the futures of those who wait are cancelled."""
         if self._waits is not None and not self._closed:
             self._waits.close()
         super().close(linger=linger)
 
-    close.__doc__ = zmq.Socket.close.__doc__
+    def get(self, option: int) -> Any:
+        """As the synchronous one."""
+        if self._waits is None:
+            return super().get(option)
+        value = self._waits.source.get(option)
+        if option == EVENTS:
+            self._look()
+        return value
+
+    getsockopt = get
+
+    def bind(self, addr: str) -> Any:
+        """As the synchronous one: it does not wait."""
+        try:
+            return super().bind(addr)
+        finally:
+            self._look()
+
+    def connect(self, addr: str) -> Any:
+        """As the synchronous one: it does not wait."""
+        try:
+            return super().connect(addr)
+        finally:
+            self._look()
+
+    def _look(self) -> None:
+        """After a call that may have made possible what somebody waits for."""
+        waits: Any = self._waits
+        if waits.recv or waits.send:
+            waits.look_soon()
 
     # --- receiving --------------------------------------------------------------------------------
 
@@ -314,22 +489,26 @@ class _AsyncSocket(_Async, zmq.Socket[Any]):
 
         Those who wait are served in their order. Cancelling the future takes no message away.
         """
-        attempt = partial(self._shadow_sock.recv, flags | DONTWAIT, copy, track)
-        return self._begin(self._recv_futures, attempt, flags, RCVTIMEO)
+        attempt = methodcaller("recv", flags | DONTWAIT, copy, track)
+        return self._receive(attempt, flags)
 
     def recv_multipart(  # type: ignore[override]
         self, flags: int = 0, copy: bool = True, track: bool = False
     ) -> Future[Any]:
         """A future of the list of all parts of the next message; else as `recv`."""
-        attempt = partial(self._shadow_sock.recv_multipart, flags | DONTWAIT, copy, track)
-        return self._begin(self._recv_futures, attempt, flags, RCVTIMEO)
+        attempt = methodcaller("recv_multipart", flags | DONTWAIT, copy, track)
+        return self._receive(attempt, flags)
 
     def recv_into(  # type: ignore[override]
         self, buf: Buffer, /, *, nbytes: int = 0, flags: int = 0
     ) -> Future[int]:
         """A future of the size of the next part, which is written into ``buf`` then."""
-        attempt = partial(self._shadow_sock.recv_into, buf, nbytes=nbytes, flags=flags | DONTWAIT)
-        return self._begin(self._recv_futures, attempt, flags, RCVTIMEO)
+        attempt = methodcaller("recv_into", buf, nbytes=nbytes, flags=flags | DONTWAIT)
+        # Not one that gives back: the buffer has what was received, in part perhaps.
+        return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Future)
+
+    def _receive(self, attempt: _Attempt, flags: int) -> Future[Any]:
+        return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Receipt)
 
     def _deserialize(self, recvd: Any, load: Callable[[Any], Any]) -> Any:
         waiting = self._recv_futures.get(recvd)
@@ -356,7 +535,7 @@ class _AsyncSocket(_Async, zmq.Socket[Any]):
         try:
             return await future
         except asyncio.CancelledError:
-            # Was it the socket's end, or is it the task that is cancelled?
+            # Is it the socket's end, or that of the task?
             if self.closed and future.cancelled():
                 raise StopAsyncIteration from None
             raise
@@ -371,14 +550,12 @@ class _AsyncSocket(_Async, zmq.Socket[Any]):
         track: bool = False,
         **kwargs: Any,
     ) -> Future[Any]:
-        """A future of what the synchronous send returns; done, unless nobody can take the message.
+        """A future of what the synchronous send returns; done, unless nobody has room for it.
 
         Messages leave in the order of the calls.
         """
-        attempt = partial(
-            self._shadow_sock.send, data, flags | DONTWAIT, copy, track, **kwargs
-        )
-        return self._begin(self._send_futures, attempt, flags, SNDTIMEO)
+        attempt = methodcaller("send", data, flags | DONTWAIT, copy, track, **kwargs)
+        return self._send(attempt, flags)
 
     def send_multipart(  # type: ignore[override]
         self,
@@ -388,56 +565,186 @@ class _AsyncSocket(_Async, zmq.Socket[Any]):
         track: bool = False,
         **kwargs: Any,
     ) -> Future[Any]:
-        """`send` of a message of several parts: all of it or nothing."""
-        attempt = partial(
-            self._shadow_sock.send_multipart, msg_parts, flags | DONTWAIT, copy, track, **kwargs
+        """`send` of a message of several parts: all of it, or nothing."""
+        attempt = methodcaller(
+            "send_multipart", msg_parts, flags | DONTWAIT, copy, track, **kwargs
         )
-        return self._begin(self._send_futures, attempt, flags, SNDTIMEO)
+        return self._send(attempt, flags)
+
+    def _send(self, call: _Attempt, flags: int) -> Future[Any]:
+        sync = self._shadow_sock
+        return self._begin(
+            self._send_futures, lambda _: call(sync), flags, SNDTIMEO, self._Future
+        )
 
     # --- both -------------------------------------------------------------------------------------
 
     def _begin(
-        self, queue: _Queue, attempt: Callable[[], Any], flags: int, timeout_option: int
+        self,
+        queue: _Queue,
+        attempt: _Attempt,
+        flags: int,
+        timeout_option: int,
+        kind: type[Future[Any]],
     ) -> Future[Any]:
-        """Tries; the future waits in ``queue`` when it was too early."""
+        """Tries; if it was too early, a future of ``kind`` waits in ``queue``."""
         loop = self._default_loop()
-        future = self._Future(loop=loop)
-        if not queue or flags & DONTWAIT or not _has_waiting(queue):
+        waits: Any = self._waits
+        if flags & DONTWAIT or not waits.is_busy(queue):
             try:
-                future.set_result(attempt())
+                result = attempt(waits.source)
             except zmq.Again as again:
                 if flags & DONTWAIT:
-                    future.set_exception(again)
+                    return self._failed(loop, again)
             except Exception as error:
-                future.set_exception(error)
-            waits = self._waits
-            if future.done():
+                return self._failed(loop, error)
+            else:
                 if waits.recv or waits.send:
                     waits.look_soon()
+                future = self._Future(loop=loop)
+                future.set_result(result)
                 return future
-        self._wait(loop, future, (queue,), attempt, timeout_option)
-        return future
-
-    def _wait(self, loop, future, queues, attempt, timeout_option):
         timeout = self._shadow_sock.get(timeout_option)
         if timeout == 0:
-            _set_again(future)
-            return
+            return self._failed(loop, zmq.Again())
+        future = kind(loop=loop)
+        if isinstance(future, _GivesBack):
+            future._waits = waits
+        self._add(loop, future, (queue,), attempt, timeout, _set_again)
+        return future
+
+    def _add(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        future: Future[Any],
+        queues: tuple[_Queue, ...],
+        attempt: _Attempt,
+        timeout: float,
+        answer: Callable[[Future[Any]], None],
+    ) -> None:
+        """Has ``future`` wait, for ``timeout`` ms unless that is negative."""
+        waits: Any = self._waits
         waiting = _Waiting(self, attempt)
-        if timeout > 0:
-            waiting.timer = loop.call_later(
-                timeout / 1000, self._waits.time_out, future, _set_again
-            )
-        self._waits.add(self, loop, future, queues, waiting)
+        if timeout >= 0:
+            waiting.timer = loop.call_later(timeout / 1000, waits.time_out, future, answer)
+        waits.add(loop, future, queues, waiting)
+
+    def poll(  # type: ignore[override]
+        self, timeout: float | None = None, flags: int = POLLIN
+    ) -> Future[int]:
+        """A future of those of ``flags`` that are there, or 0 after ``timeout`` ms (None: no limit).
+
+        ZMQError(ENOTSUP) is raised at once when the socket is closed.
+        """
+        if self.closed:
+            raise zmq.ZMQError(Errno.ENOTSUP)
+        loop = self._default_loop()
+        queues = tuple(
+            queue
+            for queue, event in ((self._recv_futures, POLLIN), (self._send_futures, POLLOUT))
+            if flags & event
+        )
+        try:
+            events = self.get(EVENTS) & flags
+        except Exception as error:
+            return self._failed(loop, error)
+        future = self._Future(loop=loop)
+        if events or timeout == 0 or not queues:
+            future.set_result(events)
+            return future
+
+        def attempt(_: Any) -> int:
+            waits: Any = self._waits
+            events: int = waits.source.get(EVENTS) & flags
+            if not events:
+                raise zmq.Again
+            return events
+
+        self._add(loop, future, queues, attempt, -1 if timeout is None else timeout, _set_no_events)
+        return future
 
 
-def _chain(inner: Future[Any], outer: Future[Any], load: Callable[[Any], Any]) -> None:
-    """Gives ``outer`` what ``load`` makes of what ``inner`` got."""
-    if outer.done():
-        return
-    if inner.cancelled():
-        outer.cancel()
-    elif (error := inner.exception()) is not None:
-        outer.set_exception(error)
-    else:
-        _resolve(outer, inner.result(), load)
+class _AsyncPoller(_Async, zmq.Poller):
+    """A Poller whose poll() returns a future. Synchronous sockets, asynchronous ones, descriptors
+    and objects with ``fileno()`` may be mixed."""
+
+    def poll(  # type: ignore[override]
+        self, timeout: float | None = -1
+    ) -> Future[list[tuple[Any, int]]]:
+        """A future of (socket, mask) of what is ready; empty after ``timeout`` ms.
+
+        Else as the synchronous one.
+        """
+        loop = self._default_loop()
+        try:
+            ready = self._ready()
+        except Exception as error:
+            return self._failed(loop, error)
+        future = self._Future(loop=loop)
+        if ready or timeout == 0 or not self.sockets:
+            future.set_result(ready)
+            return future
+        self._wait(loop, future, -1 if timeout is None else timeout)
+        return future
+
+    def _ready(self) -> list[tuple[Any, int]]:
+        """What is ready now."""
+        asynchronous = [(s, mask) for s, mask in self.sockets if isinstance(s, _AsyncSocket)]
+        for socket, _ in self.sockets:
+            if isinstance(socket, zmq.Socket) and not isinstance(socket, _AsyncSocket):
+                socket.get(EVENTS)  # its descriptor is quiet after this
+        ready = super().poll(0)
+        for socket, mask in asynchronous:
+            socket._look()
+            # What was given back, only this object knows of.
+            if mask & socket.get(EVENTS) and all(socket is not other for other, _ in ready):
+                ready.append((socket, mask & socket.get(EVENTS)))
+        return ready
+
+    def _wait(
+        self, loop: asyncio.AbstractEventLoop, future: Future[Any], timeout: float
+    ) -> None:
+        ends: list[_Unwatch] = []
+
+        def look() -> None:
+            if future.done():
+                return
+            try:
+                ready = self._ready()
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                if ready:
+                    future.set_result(ready)
+
+        def watch_socket(socket: _AsyncSocket, mask: int) -> None:
+            def on_events(_: Future[int]) -> None:
+                look()
+                if not future.done():  # somebody else was faster
+                    watch_socket(socket, mask)
+
+            inner = socket.poll(-1, mask)
+            inner.add_done_callback(on_events)
+            ends.append(inner.cancel)
+
+        def watch_descriptor(fd: int, mask: int) -> None:
+            # One of our own: others may watch the same one in this loop.
+            fd = os.dup(fd)
+            ends.append(lambda: os.close(fd))
+            ends.append(self._watch(loop, fd, mask, look))
+
+        def end(_: Future[Any]) -> None:
+            for stop in reversed(ends):
+                stop()
+
+        if timeout >= 0:
+            timer = loop.call_later(timeout / 1000, lambda: future.done() or future.set_result([]))
+            ends.append(timer.cancel)
+        future.add_done_callback(end)
+        for socket, mask in self.sockets:
+            if isinstance(socket, _AsyncSocket):
+                watch_socket(socket, mask)
+            elif isinstance(socket, zmq.Socket):
+                watch_descriptor(socket.fileno(), POLLIN)
+            else:
+                watch_descriptor(socket if isinstance(socket, int) else socket.fileno(), mask)

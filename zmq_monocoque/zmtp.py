@@ -2,7 +2,8 @@
 
 The same session that the sockets of this package use, for those who carry ZMTP over a transport
 of their own, or want to see what is on a wire. It opens nothing, starts nothing and knows no
-time. Speaks ZMTP 3.1 and 3.0 with the NULL mechanism, 2.0 and 1.0 (RFC 37, 23, 15, 13)::
+time. Speaks ZMTP 3.1 and 3.0 with the mechanisms NULL, PLAIN and CURVE, 2.0 and 1.0 (RFC 37, 23,
+15, 13, 24, 26)::
 
     session = zmtp.Session(zmtp.DEALER, routing_id=b"me")
     sock.sendall(session.data_to_send())
@@ -47,6 +48,7 @@ __all__ = [
     "SUB",
     "XPUB",
     "XSUB",
+    "Authenticate",
     "Cancel",
     "Closed",
     "Event",
@@ -66,7 +68,7 @@ SERVER, CLIENT, RADIO, DISH, GATHER, SCATTER = range(12, 18)
 PEER, CHANNEL = 19, 20
 
 # The numbers of the enums in wire/session.h.
-_NONE, _READY, _MESSAGE, _SUBSCRIBE, _CANCEL, _PING, _PONG = range(7)
+_NONE, _READY, _MESSAGE, _SUBSCRIBE, _CANCEL, _PING, _PONG, _ZAP = range(8)
 _GREETING, _HANDSHAKE, _ACTIVE, _BROKEN = range(4)
 _FAULTS = (None, "protocol", "auth", "silent")
 _VERSIONS = (None, (1, 0), (2, 0), (3, 0), (3, 1))
@@ -115,6 +117,18 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Authenticate:
+    """The peer says who it is; the handshake waits for `Session.authenticated`.
+
+    ``credentials``: of NULL none, of PLAIN the user name and the password, of CURVE the peer's
+    public key of 32 bytes (that it has the secret one was proved).
+    """
+
+    mechanism: str
+    credentials: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Message:
     """A whole message: all its parts."""
 
@@ -159,7 +173,7 @@ class Closed:
     """The peer closed the connection between two messages. Nothing comes after it."""
 
 
-Event = Ready | Message | Subscribe | Cancel | Ping | Pong | Closed
+Event = Ready | Authenticate | Message | Subscribe | Cancel | Ping | Pong | Closed
 
 
 def _encode_properties(properties: Mapping[str, bytes]) -> bytes:
@@ -192,8 +206,15 @@ class Session:
     that comes in (ZMQ_MAXMSGSIZE; -1: no limit). ``refuse_old`` refuses 1.0 and 2.0 peers, which
     cannot authenticate (as libzmq does where ZAP is in force).
 
+    ``mechanism`` is "NULL", "PLAIN" or "CURVE". The side ``as_server`` is the one that clients
+    prove themselves to. A PLAIN client has a ``username`` and a ``password`` of at most 255 bytes.
+    CURVE keys are 32 bytes: a client needs ``curve_publickey`` and ``curve_secretkey`` of its own
+    and the server's public ``curve_serverkey``, a server ``curve_secretkey``. With
+    ``authenticate`` an `Authenticate` event comes before the peer is let in, from NULL peers too;
+    a PLAIN server always tells it.
+
     Raises ValueError for what cannot be said in ZMTP, NotImplementedError for a mechanism that is
-    not there, MemoryError.
+    not there (CURVE without PyNaCl), MemoryError.
     """
 
     def __init__(
@@ -202,24 +223,49 @@ class Session:
         *,
         routing_id: bytes = b"",
         mechanism: str = "NULL",
+        as_server: bool = False,
+        authenticate: bool = False,
+        username: bytes = b"",
+        password: bytes = b"",
+        curve_publickey: bytes = bytes(32),
+        curve_secretkey: bytes = bytes(32),
+        curve_serverkey: bytes = bytes(32),
         properties: Mapping[str, bytes] | None = None,
         max_message_size: int = -1,
         refuse_old: bool = False,
     ):
         if mechanism not in _MECHANISMS:
             raise ValueError(f"unknown mechanism {mechanism!r}")
+        keys = (curve_publickey, curve_secretkey, curve_serverkey)
+        if any(len(key) != 32 for key in keys):
+            raise ValueError("a CURVE key has 32 bytes")
         metadata = _encode_properties(properties or {})
         error = ffi.new("int *")
+        texts = ffi.from_buffer("uint8_t[]", username), ffi.from_buffer("uint8_t[]", password)
+        security = ffi.new(
+            "zm_session_security *",
+            {
+                "mechanism": _MECHANISMS[mechanism],
+                "as_server": as_server,
+                "zap": authenticate,
+                "username": texts[0],
+                "username_size": len(username),
+                "password": texts[1],
+                "password_size": len(password),
+                "curve_public": curve_publickey,
+                "curve_secret": curve_secretkey,
+                "curve_server": curve_serverkey,
+            },
+        )
         handle = lib.zm_session_handle_new(
             socket_type,
-            _MECHANISMS[mechanism],
-            False,
             refuse_old,
             max(-1, min(max_message_size, _INT64_MAX)),
             routing_id,
             len(routing_id),
             metadata,
             len(metadata),
+            security,
             error,
         )
         if handle == ffi.NULL:
@@ -227,7 +273,10 @@ class Session:
                 raise NotImplementedError(f"mechanism {mechanism}")
             if error[0] == -errno.ENOMEM:
                 raise MemoryError
-            raise ValueError("not a ZMTP socket type, or the routing id is over 255 bytes")
+            raise ValueError(
+                "not a ZMTP socket type, or routing id, username or password over 255 bytes"
+            )
+        self._mechanism = mechanism
         self._handle = ffi.gc(handle, lib.zm_session_handle_free)
         self._event = ffi.new("zm_session_event *")
         self._view = ffi.new("zm_session_view *")
@@ -306,6 +355,8 @@ class Session:
             return Ping(event.value)
         if kind == _PONG:
             return Pong()
+        if kind == _ZAP:
+            return self._authenticate()
         data = bytes(ffi.buffer(event.data, event.size)) if event.size else b""
         if kind == _SUBSCRIBE:
             return Subscribe(data)
@@ -333,6 +384,14 @@ class Session:
             else {},
         )
 
+    def _authenticate(self) -> Authenticate:
+        event = self._event
+        data = bytes(ffi.buffer(event.data, event.size)) if event.size else b""
+        if self._mechanism == "PLAIN":
+            end = 1 + data[0]
+            return Authenticate("PLAIN", (data[1:end], data[end + 1 :]))
+        return Authenticate(self._mechanism, (data,) if data else ())
+
     def _broken(self, answer: int) -> Exception:
         if answer == -errno.ENOMEM:
             return MemoryError()
@@ -355,6 +414,24 @@ class Session:
             )
             raise self._error
         return Closed()
+
+    # --- who may come in --------------------------------------------------------------------
+
+    def authenticated(self, status: int = 200) -> Ready | None:
+        """Answers an `Authenticate`, as ZAP (RFC 27) does, and returns `Ready` if that was all.
+
+        200 lets the peer in; 300 leaves it without an answer for ever; 400 and 500 send it an
+        ERROR and end the session, which is told by `RemoteProtocolError`.
+
+        Raises `LocalProtocolError` when nothing was asked, or for another status; MemoryError.
+        """
+        answer = lib.zm_session_handle_zap_reply(self._handle, status, self._event)
+        if answer == -errno.EINVAL:
+            raise LocalProtocolError("nothing was asked, or the status is none of ZAP's")
+        self._take_out()
+        if answer < 0:
+            raise self._broken(answer)
+        return self._ready() if self._event.kind == _READY else None
 
     # --- what is sent -----------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ def test_our_own_version_has_a_name_of_its_own(zmq, on_libzmq):
 def test_include_and_library_directories_are_the_packages(zmq):
     package = os.path.dirname(zmq.__file__)
     assert zmq.get_includes() == [os.path.dirname(package), os.path.join(package, "utils")]
-    assert zmq.get_library_dirs() == [package]
+    assert zmq.get_library_dirs() == [os.path.join(package, "_shim", "zmq")]
 
 
 def test_has_answers_for_what_it_knows(zmq):

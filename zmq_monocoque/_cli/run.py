@@ -34,25 +34,28 @@ def run(options: argparse.Namespace) -> int:
         print(f"no such file: {options.target}", file=sys.stderr)
         return 1
     compat.install()
-    prepare_children()
+    own_directory_comes_first = not getattr(sys.flags, "safe_path", False)
+    prepare_children(1 if own_directory_comes_first else 0)
     sys.argv[:] = [options.target, *options.arguments]
     if options.is_module:
         runpy.run_module(options.target, run_name="__main__", alter_sys=True)
     else:
         target = Path(options.target).resolve()
-        if not getattr(sys.flags, "safe_path", False):
+        if own_directory_comes_first:
             # As the interpreter does it: the program's directory comes first, not the current one.
             sys.path[0] = str(target if target.is_dir() else target.parent)
         runpy.run_path(options.target, run_name="__main__")
     return 0
 
 
-def prepare_children() -> None:
-    """Puts ``zmq`` in front of what child processes find, by way of PYTHONPATH."""
+def prepare_children(place: int) -> None:
+    """Puts ``zmq`` in front of what child processes find: those of multiprocessing take our
+    sys.path, where it goes to ``place``, all others PYTHONPATH."""
     wanted = [str(Path(_shim.__file__).parent)]
     own = str(Path(_shim.__file__).parents[2])
     if own not in (*site.getsitepackages(), site.getusersitepackages()):
-        wanted.append(own)  # a source tree: the child would not find it by itself
+        wanted.append(own)  # a source tree: a child would not find it by itself
+    sys.path[place:place] = [path for path in wanted if path not in sys.path]
     before = os.environ.get("PYTHONPATH")
     if before:
         wanted += [path for path in before.split(os.pathsep) if path not in wanted]

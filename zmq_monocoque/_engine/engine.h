@@ -89,6 +89,11 @@ int zm_monitored_queue_run(int64_t in, int64_t out, int64_t monitor, const void 
 
 /* --- the rest -------------------------------------------------------------------------------- */
 int zm_has(const char *capability); /* 1, 0 */
+/* Where libsodium's functions are, if anywhere: a shared object. Before anything asks for CURVE. */
+void zm_crypto_path(const char *path);
+/* CURVE keys as 40 characters of Z85 and a NUL. 0, -ENOTSUP (no libsodium), -EINVAL (no key). */
+int zm_curve_keypair(char *out_public, char *out_secret);
+int zm_curve_public(char *out_public, const char *secret);
 const char *zm_error_text(int error);
 int zm_last_errno(void); /* of this thread */
 void zm_set_last_errno(int error);

@@ -26,19 +26,23 @@ except ImportError as error:
 __all__ = ["driver_name", "driver_reason", "ffi", "lib"]
 
 
-def _liburing_path() -> str | None:
-    """The shared object of python-liburing, found without importing that package."""
-    package = PathFinder.find_spec("liburing", sys.path)
-    if package is None or not package.submodule_search_locations:
+def _extension_path(package: str, name: str) -> str | None:
+    """The shared object of an extension module, found without importing its package."""
+    found = PathFinder.find_spec(package, sys.path)
+    if found is None or not found.submodule_search_locations:
         return None
-    extension = PathFinder.find_spec("liburing.liburing", package.submodule_search_locations)
+    extension = PathFinder.find_spec(f"{package}.{name}", found.submodule_search_locations)
     return extension.origin if extension is not None else None
 
 
 def _start() -> None:
-    path = _liburing_path()
+    path = _extension_path("liburing", "liburing")
     # A failure is no error of the import: the reason is kept, and epoll is there.
     lib.zm_engine_init(ffi.NULL if path is None else os.fsencode(path))
+    # Opened when CURVE is first asked for: most programs never do.
+    sodium = _extension_path("nacl", "_sodium")
+    if sodium is not None:
+        lib.zm_crypto_path(os.fsencode(sodium))
     asked = os.environ.get("ZMQ_MONOCOQUE_DRIVER", "")
     if asked and lib.zm_driver_select(os.fsencode(asked)) < 0:
         known = asked in ("io_uring", "epoll")

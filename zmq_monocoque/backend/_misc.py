@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import ENOTSUP
 from typing import Any
 
 from zmq_monocoque.backend._engine import ffi, lib
@@ -48,21 +47,30 @@ def curve(
     def curve_keypair() -> tuple[bytes, bytes]:
         """A new (public, secret) pair of CURVE keys, 40 bytes of Z85 each.
 
-        ZMQError(ENOTSUP): the engine has no CURVE. Source: zmq_curve_keypair(3).
+        ZMQError(ENOTSUP): the engine has no CURVE (PyNaCl is missing). Source:
+        zmq_curve_keypair(3).
         """
-        raise error(ENOTSUP)
+        public, secret = ffi.new("char[41]"), ffi.new("char[41]")
+        answer = lib.zm_curve_keypair(public, secret)
+        if answer < 0:
+            raise error(-answer)
+        return ffi.string(public), ffi.string(secret)
 
     def curve_public(secret_key: str | bytes) -> bytes:
         """The public key of a secret one, both 40 bytes of Z85.
 
-        ValueError when the length is another; ZMQError(ENOTSUP): the engine has no CURVE.
-        Source: zmq_curve_public(3).
+        ValueError when the length is another; ZMQError: EINVAL when it is no Z85, ENOTSUP when
+        the engine has no CURVE. Source: zmq_curve_public(3).
         """
         if isinstance(secret_key, str):
             secret_key = secret_key.encode()
         if len(secret_key) != CURVE_KEY_CHARS:
             raise ValueError("secret key must be a 40 byte z85 encoded string")
-        raise error(ENOTSUP)
+        public = ffi.new("char[41]")
+        answer = lib.zm_curve_public(public, secret_key)
+        if answer < 0:
+            raise error(-answer)
+        return ffi.string(public)
 
     return curve_keypair, curve_public
 

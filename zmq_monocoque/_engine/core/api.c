@@ -6,6 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../base/crypto.h"
+#include "../base/z85.h"
+
 enum { OWN_BLOCK_SLACK = 64 }; /* of a large part's own block, for the frame's header */
 
 /* --- parts ----------------------------------------------------------------------------------- */
@@ -250,7 +253,36 @@ bool zm_spin_allowed(void)
 
 int zm_has(const char *capability)
 {
+    if (!strcmp(capability, "curve"))
+        return zm_crypto_get() != NULL;
     return !strcmp(capability, "ipc");
+}
+
+int zm_curve_keypair(char *out_public, char *out_secret)
+{
+    const zm_crypto *crypto = zm_crypto_get();
+    uint8_t public_key[ZM_KEY_SIZE], secret_key[ZM_KEY_SIZE];
+    if (!crypto || crypto->box_keypair(public_key, secret_key) < 0)
+        return -ENOTSUP;
+    zm_z85_encode(out_public, public_key, ZM_KEY_SIZE);
+    zm_z85_encode(out_secret, secret_key, ZM_KEY_SIZE);
+    explicit_bzero(secret_key, sizeof secret_key);
+    return 0;
+}
+
+int zm_curve_public(char *out_public, const char *secret)
+{
+    const zm_crypto *crypto = zm_crypto_get();
+    uint8_t public_key[ZM_KEY_SIZE], secret_key[ZM_KEY_SIZE];
+    if (!crypto)
+        return -ENOTSUP;
+    if (strlen(secret) != ZM_Z85_LENGTH(ZM_KEY_SIZE)
+        || zm_z85_decode(secret_key, secret, ZM_Z85_LENGTH(ZM_KEY_SIZE)) < 0)
+        return -EINVAL;
+    crypto->scalarmult_base(public_key, secret_key);
+    explicit_bzero(secret_key, sizeof secret_key);
+    zm_z85_encode(out_public, public_key, ZM_KEY_SIZE);
+    return 0;
 }
 
 void zm_counts_get(zm_counts *out)

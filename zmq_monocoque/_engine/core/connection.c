@@ -9,7 +9,7 @@ enum {
     SUBMIT_BYTES_MAX = 2 << 20, /* of one send: until all of it left, it counts as queued */
     RECODE_BYTES = 64 * 1024,
     RAW_BYTES_MAX = 8192,         /* one STREAM message, as libzmq's receive buffer */
-    HEAD_BYTES = 4096, /* after a large frame: the next one's head, and little that must be copied */
+    HEAD_BYTES = 4096, /* after a large frame: the next one's head, little of it to be copied */
     HANDSHAKE_BYTES_MAX = 64 * 1024, /* one unit before the peer has shown who it is */
     CONTROL_BYTES_MAX = 1 << 20 /* answers to a peer that asks and does not read */
 };
@@ -55,12 +55,20 @@ static int start_session(zm_conn *conn, const zm_options *o)
         .socket_type = s->type,
         .mechanism = (zm_mechanism) o->mechanism,
         .as_server = o->as_server,
+        .zap = zm_zap_wanted(o),
         .refuse_old = o->mechanism != ZM_NULL || o->zap_domain.size > 0,
         .max_msg_size = o->max_msg_size,
         .routing_id = o->routing_id.data,
         .routing_id_size = o->routing_id.size,
         .metadata = o->metadata.data,
         .metadata_size = o->metadata.size,
+        .username = o->plain_username.data,
+        .username_size = o->plain_username.size,
+        .password = o->plain_password.data,
+        .password_size = o->plain_password.size,
+        .curve_public = o->curve_public,
+        .curve_secret = o->curve_secret,
+        .curve_server = o->curve_server,
     };
     return zm_session_init(&conn->session, &config);
 }

@@ -312,6 +312,10 @@ static int start_resolving(zm_endpoint *ep)
     r->socket = ep->socket;
     r->endpoint = ep;
     r->address = ep->address;
+    if (zm_socks_wanted(ep) && zm_socks_address(ep, &r->address) < 0) {
+        zm_free(r);
+        return -EINVAL;
+    }
     r->ipv6 = ep->options.tuning.ipv6;
     r->mail = (zm_mail){.kind = ZM_MAIL_RESOLVED, .owner = r};
     sigset_t all, before;
@@ -334,10 +338,11 @@ static int start_resolving(zm_endpoint *ep)
     return 0;
 }
 
-static void open_connection(zm_endpoint *ep)
+/* To the peer, or to the proxy on the way to it. */
+static void open_connection(zm_endpoint *ep, const zm_address *address)
 {
     zm_socket *s = ep->socket;
-    int rc = zm_connecter_open(&ep->address, &ep->options.tuning, &ep->fd);
+    int rc = zm_connecter_open(address, &ep->options.tuning, &ep->fd);
     if (rc < 0) {
         if (ep->options.reconnect_ivl_ms > 0)
             retry_later(ep);
@@ -347,8 +352,9 @@ static void open_connection(zm_endpoint *ep)
         zm_monitor_event(s, ZM_CONNECT_DELAYED, EINPROGRESS, ep->text);
     ep->timed_out = false;
     s->handshakes++;
-    zm_driver_connect(s->driver, &ep->op, ep->fd, (struct sockaddr *) &ep->address.peer,
-                      ep->address.peer_size);
+    ep->to = address->peer;
+    zm_driver_connect(s->driver, &ep->op, ep->fd, (struct sockaddr *) &ep->to,
+                      address->peer_size);
     if (ep->options.connect_timeout_ms > 0 && ep->address.transport == ZM_TCP)
         zm_timer_set(&s->timers, &ep->timeout,
                      zm_now_ns() + ep->options.connect_timeout_ms * ZM_MS);
@@ -358,8 +364,8 @@ static void start_connect(zm_endpoint *ep)
 {
     if (ep->op.in_flight || ep->closing || ep->conn || ep->resolution)
         return;
-    if (ep->address.resolved)
-        open_connection(ep);
+    if (ep->address.resolved && !zm_socks_wanted(ep))
+        open_connection(ep, &ep->address);
     else if (start_resolving(ep) < 0 && ep->options.reconnect_ivl_ms > 0)
         retry_later(ep);
 }
@@ -373,10 +379,7 @@ void zm_endpoint_resolved_locked(void *resolution)
     if (ep) {
         ep->resolution = NULL;
         if (r->result == 0) {
-            /* Names are looked up anew at each attempt: only the result is taken. */
-            ep->address.peer = r->address.peer;
-            ep->address.peer_size = r->address.peer_size;
-            open_connection(ep);
+            open_connection(ep, &r->address); /* names are looked up anew at each attempt */
         } else if (ep->options.reconnect_ivl_ms > 0) {
             retry_later(ep);
         }
@@ -388,6 +391,21 @@ static void connected(zm_endpoint *ep, int32_t res)
 {
     zm_socket *s = ep->socket;
     int fd = ep->fd;
+    if (zm_socks_busy(ep)) {
+        int rc = zm_socks_step(ep, res);
+        if (rc == 0) {
+            s->handshakes++;
+            return;
+        }
+        res = rc == 1 ? 0 : rc;
+    } else if (res == 0 && zm_socks_wanted(ep)) {
+        s->handshakes++;
+        zm_socks_start(ep);
+        if (!ep->timeout.position && ep->options.handshake_ivl_ms > 0)
+            zm_timer_set(&s->timers, &ep->timeout,
+                         zm_now_ns() + ep->options.handshake_ivl_ms * ZM_MS);
+        return;
+    }
     zm_timer_stop(&s->timers, &ep->timeout);
     ep->fd = -1;
     if (res == 0) {

@@ -223,11 +223,27 @@ void zm_conn_linger_locked(zm_conn *conn, int linger_ms);
 /* The peer broke the connection or the rules. `reconnect`: the connecter tries again. */
 void zm_conn_failed_locked(zm_conn *conn, bool reconnect);
 
+/* --- authentication (zap.c) -------------------------------------------------------------------- */
+
+/* Is a ZAP handler (RFC 27) to be asked about peers under these options? */
+bool zm_zap_wanted(const zm_options *options);
+
 /* --- endpoints (endpoint_set.c): listeners and connecters ------------------------------------ */
 
 typedef enum zm_endpoint_kind {
     ZM_LISTENER, ZM_CONNECTER, ZM_INPROC_BIND, ZM_INPROC_CONNECT
 } zm_endpoint_kind;
+
+/* One message to or from a SOCKS5 proxy (socks.c). */
+enum { ZM_SOCKS_BYTES = 520 };
+typedef struct zm_socks {
+    uint8_t stage; /* 0: not talking to a proxy */
+    bool hearing;
+    size_t size, done;
+    struct iovec vector;
+    struct msghdr header;
+    uint8_t bytes[ZM_SOCKS_BYTES];
+} zm_socks;
 
 struct zm_endpoint {
     zm_list link; /* socket->endpoints */
@@ -239,6 +255,7 @@ struct zm_endpoint {
     char directory[ZM_ENDPOINT_MAX]; /* made by an ipc wildcard, removed with it */
     int fd;
     zm_op op; /* accept or connect */
+    struct sockaddr_storage to; /* where the connect in flight goes */
     zm_conn *conn; /* connecter's */
     zm_peer *peer; /* connecter's, kept over reconnects unless IMMEDIATE */
     zm_timer retry, timeout, linger;
@@ -247,6 +264,7 @@ struct zm_endpoint {
     bool lingering; /* disconnected, but its queue is still to be sent */
     bool timed_out; /* CONNECT_TIMEOUT cancelled the connect */
     struct zm_resolution *resolution;
+    zm_socks socks;
     uint8_t *wanted_id;
     size_t wanted_id_size;
 };
@@ -268,6 +286,17 @@ void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer);
 void zm_endpoint_lost_locked(zm_endpoint *endpoint, bool reconnect);
 /* No new connections; frees it once nothing is in flight. */
 void zm_endpoint_close_locked(zm_endpoint *endpoint);
+
+/* --- SOCKS_PROXY (socks.c) -------------------------------------------------------------------- */
+
+bool zm_socks_wanted(const zm_endpoint *endpoint);
+/* The proxy's address, which may need resolving. 0 or -errno. */
+int zm_socks_address(const zm_endpoint *endpoint, zm_address *out_proxy);
+bool zm_socks_busy(const zm_endpoint *endpoint);
+/* The descriptor is connected to the proxy: asks it for the destination. */
+void zm_socks_start(zm_endpoint *endpoint);
+/* A step is complete. 1: connected to the destination; 0: more to come; -errno: refused. */
+int zm_socks_step(zm_endpoint *endpoint, int32_t res);
 
 /* --- inproc (inproc.c) ----------------------------------------------------------------------- */
 

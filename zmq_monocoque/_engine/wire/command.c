@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "base/alloc.h"
-#include "base/check.h"
 #include "session_private.h"
 
 enum { PROPERTY_OVERHEAD = 1 + 4 };
@@ -31,28 +30,56 @@ static uint8_t *put_property(uint8_t *out, const char *name, const void *value, 
     return out + sizeof big + value_size;
 }
 
-int zm__command_send_ready(zm_session *session)
+size_t zm__command_properties_size(const zm_session *session)
+{
+    const zm_session_config *config = &session->config;
+    size_t size = property_size("Socket-Type", strlen(zm_socket_type_name(config->socket_type)));
+    if (zm__socket_type_has_identity(config->socket_type))
+        size += property_size("Identity", config->routing_id_size);
+    return size + config->metadata_size;
+}
+
+void zm__command_put_properties(const zm_session *session, uint8_t *out)
 {
     const zm_session_config *config = &session->config;
     const char *type_name = zm_socket_type_name(config->socket_type);
-    bool with_identity = zm__socket_type_has_identity(config->socket_type);
-    size_t body_size = 6 + property_size("Socket-Type", strlen(type_name)) + config->metadata_size;
-    if (with_identity)
-        body_size += property_size("Identity", config->routing_id_size);
-
-    uint8_t *begin = zm__session_out(session, ZM_FRAME_HEADER_MAX + body_size);
-    if (!begin)
-        return -ENOMEM;
-    uint8_t *out = begin + zm_frame_header(begin, ZM_FRAME_COMMAND, body_size);
-    uint8_t *end = out + body_size;
-    out += zm__command_name(out, "READY");
     out = put_property(out, "Socket-Type", type_name, strlen(type_name));
-    if (with_identity)
+    if (zm__socket_type_has_identity(config->socket_type))
         out = put_property(out, "Identity", config->routing_id, config->routing_id_size);
     if (config->metadata_size)
         memcpy(out, config->metadata, config->metadata_size);
-    ZM_ASSERT(out + config->metadata_size == end);
-    session->out_size += (size_t) (end - begin);
+}
+
+uint8_t *zm__command_send(zm_session *session, const char *name, size_t size)
+{
+    size_t body_size = 1 + strlen(name) + size;
+    uint8_t *out = zm__session_out(session, ZM_FRAME_HEADER_MAX + body_size);
+    if (!out)
+        return NULL;
+    size_t header_size = zm_frame_header(out, ZM_FRAME_COMMAND, body_size);
+    out += header_size;
+    session->out_size += header_size + body_size;
+    return out + zm__command_name(out, name);
+}
+
+int zm__command_send_properties(zm_session *session, const char *name)
+{
+    uint8_t *out = zm__command_send(session, name, zm__command_properties_size(session));
+    if (!out)
+        return -ENOMEM;
+    zm__command_put_properties(session, out);
+    return 0;
+}
+
+int zm__command_send_error(zm_session *session, unsigned status)
+{
+    enum { DIGITS = 3 };
+    uint8_t *out = zm__command_send(session, "ERROR", 1 + DIGITS);
+    if (!out)
+        return -ENOMEM;
+    *out++ = DIGITS;
+    for (unsigned unit = 100; unit; unit /= 10)
+        *out++ = (uint8_t) ('0' + status / unit % 10);
     return 0;
 }
 
@@ -135,6 +162,16 @@ int zm__command_take_properties(zm_session *session, const uint8_t *data, size_t
         left -= value_size;
     }
     return keep(session, &session->peer_metadata, &session->peer_metadata_size, data, size);
+}
+
+int zm__command_take_ready(zm_session *session, const uint8_t *data, size_t size)
+{
+    int answer = zm__command_take_properties(session, data, size);
+    if (answer == -EPROTO) {
+        session->fault = ZM_FAULT_PROTOCOL;
+        session->fault_value = ZM__INVALID_METADATA;
+    }
+    return answer;
 }
 
 int zm__command_take_error(zm_session *session, const uint8_t *data, size_t size)

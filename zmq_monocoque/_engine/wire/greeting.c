@@ -157,7 +157,7 @@ static ssize_t socket_type_next(zm_session *session, size_t size)
     return answer < 0 ? answer : 1;
 }
 
-static ssize_t rest_next(zm_session *session, const uint8_t *data, size_t size)
+static ssize_t rest_next(zm_session *session, const uint8_t *data, size_t size, zm_event *event)
 {
     if (size < GREETING_REST_SIZE)
         return zm__session_need(session, GREETING_REST_SIZE);
@@ -168,7 +168,7 @@ static ssize_t rest_next(zm_session *session, const uint8_t *data, size_t size)
         return zm__session_break(session, -EPROTO, ZM_FAULT_PROTOCOL, ZM__MECHANISM_MISMATCH);
     session->phase = ZM_HANDSHAKE;
     session->stage = ZM__COMMANDS;
-    int answer = mechanism->start(session);
+    int answer = mechanism->start(session, event);
     return answer < 0 ? answer : GREETING_REST_SIZE;
 }
 
@@ -182,7 +182,7 @@ ssize_t zm__greeting_next(zm_session *session, const uint8_t *data, size_t size,
     case ZM__SOCKET_TYPE:
         return socket_type_next(session, size);
     case ZM__GREETING_REST:
-        return rest_next(session, data, size);
+        return rest_next(session, data, size, event);
     default:
         return identity_next(session, data, size, event);
     }

@@ -26,13 +26,13 @@ int zm__heartbeat_take_ping(zm_session *session, const uint8_t *body, size_t siz
     if (context_size > CONTEXT_MAX)
         context_size = CONTEXT_MAX;
     size_t pong_size = NAME_SIZE + context_size;
-    uint8_t *out = zm__session_out(session, ZM_FRAME_HEADER_MAX + pong_size);
+    uint8_t *out = zm__session_out(session, zm_session_frame_bound(session, pong_size));
     if (!out)
         return -ENOMEM;
-    size_t header_size = zm_frame_header(out, ZM_FRAME_COMMAND, pong_size);
-    zm__command_name(out + header_size, "PONG");
-    memcpy(out + header_size + NAME_SIZE, body + CONTEXT_AT, context_size);
-    session->out_size += header_size + pong_size;
+    uint8_t *pong = out + zm_session_frame_begin(session, out, ZM_FRAME_COMMAND, pong_size);
+    zm__command_name(pong, "PONG");
+    memcpy(pong + NAME_SIZE, body + CONTEXT_AT, context_size);
+    session->out_size += zm_session_frame_end(session, out, ZM_FRAME_COMMAND, pong_size);
 
     /* In 32 bits: libzmq's 16 wrap from 65.6 s on (SEMANTICS S-97). */
     uint32_t ttl_ds = (uint32_t) body[TTL_AT] << 8 | body[TTL_AT + 1];
@@ -48,10 +48,9 @@ size_t zm_session_ping(zm_session *session, uint8_t *out, uint32_t ttl_ms)
     uint32_t ttl_ds = ttl_ms / TTL_UNIT_MS;
     if (ttl_ds > UINT16_MAX)
         ttl_ds = UINT16_MAX;
-    size_t header_size = zm_frame_header(out, ZM_FRAME_COMMAND, CONTEXT_AT);
-    uint8_t *body = out + header_size;
+    uint8_t *body = out + zm_session_frame_begin(session, out, ZM_FRAME_COMMAND, CONTEXT_AT);
     zm__command_name(body, "PING");
     body[TTL_AT] = (uint8_t) (ttl_ds >> 8);
     body[TTL_AT + 1] = (uint8_t) ttl_ds;
-    return header_size + CONTEXT_AT;
+    return zm_session_frame_end(session, out, ZM_FRAME_COMMAND, CONTEXT_AT);
 }

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/crypto.h"
 #include "command.h"
 #include "framing.h"
 #include "heartbeat.h"
@@ -52,6 +53,13 @@ static ssize_t traffic_next(zm_session *session, uint8_t *data, size_t size, zm_
     if (total <= 0)
         return total;
     uint8_t *body = data + frame.header_size;
+    if (session->config.mechanism == ZM_CURVE) {
+        int answer = zm__curve_open(session, body, frame.size, &frame.flags);
+        if (answer < 0)
+            return answer;
+        body += ZM__CURVE_HEAD;
+        frame.size -= ZM__CURVE_HEAD;
+    }
     if (frame.flags & ZM_FRAME_COMMAND) {
         /* 2.0 has no commands. */
         int answer = session->heartbeats ? take_command(session, body, frame.size, event) : 0;
@@ -72,8 +80,39 @@ static ssize_t handshake_next(zm_session *session, uint8_t *data, size_t size, z
     if (total <= 0)
         return total;
     const zm__mechanism *mechanism = zm__mechanism_find(session->config.mechanism);
-    int answer = mechanism->command(session, data + frame.header_size, frame.size, event);
+    uint8_t *body = data + frame.header_size;
+    /* All but NULL's peers have nothing to say while they wait to be let in. */
+    bool waits = session->stage != ZM__COMMANDS && session->config.mechanism != ZM_NULL;
+    int answer = waits ? zm__session_fault(session, ZM__UNSPECIFIED)
+                       : mechanism->command(session, body, frame.size, event);
     return answer < 0 ? answer : total;
+}
+
+/* --- who may come in ------------------------------------------------------------------------- */
+
+void zm__session_ask(zm_session *session, zm_event *event, const uint8_t *data, size_t size)
+{
+    ZM_ASSERT(session->stage == ZM__COMMANDS);
+    session->stage = ZM__ASKED;
+    event->kind = ZM_EVENT_ZAP;
+    event->data = data;
+    event->size = size;
+}
+
+int zm_session_zap_reply(zm_session *session, unsigned status, zm_event *event)
+{
+    ZM_ASSERT(session->stage == ZM__ASKED);
+    *event = (zm_event){.kind = ZM_EVENT_NONE};
+    if (status == 200) {
+        session->stage = ZM__COMMANDS;
+        return zm__mechanism_find(session->config.mechanism)->admitted(session, event);
+    }
+    if (status == 300) {
+        session->stage = ZM__SHUT_OUT;
+        return 0;
+    }
+    int answer = zm__command_send_error(session, status);
+    return answer < 0 ? answer : zm__session_break(session, -EPROTO, ZM_FAULT_AUTH, status);
 }
 
 static ssize_t next_unit(zm_session *session, uint8_t *data, size_t size, zm_event *event)
@@ -84,6 +123,8 @@ static ssize_t next_unit(zm_session *session, uint8_t *data, size_t size, zm_eve
     case ZM__TRAFFIC:
         return traffic_next(session, data, size, event);
     case ZM__COMMANDS:
+    case ZM__ASKED:
+    case ZM__SHUT_OUT:
         return handshake_next(session, data, size, event);
     case ZM__PHANTOM:
         if (size < 1)
@@ -102,7 +143,8 @@ void zm__session_activate(zm_session *session, zm_event *event)
     ZM_ASSERT(session->phase == ZM_HANDSHAKE);
     session->phase = ZM_ACTIVE;
     session->stage = ZM__TRAFFIC;
-    session->plain_framing = session->version != ZM_WIRE_1_0;
+    session->plain_framing =
+        session->version != ZM_WIRE_1_0 && session->config.mechanism != ZM_CURVE;
     session->heartbeats = session->version >= ZM_WIRE_3_0;
     event->kind = ZM_EVENT_READY;
 }
@@ -117,6 +159,11 @@ int zm__session_break(zm_session *session, int error, zm_fault_kind fault, uint3
     session->fault = fault;
     session->fault_value = value;
     return error;
+}
+
+int zm__session_fault(zm_session *session, uint32_t value)
+{
+    return zm__session_break(session, -EPROTO, ZM_FAULT_PROTOCOL, value);
 }
 
 uint8_t *zm__session_out(zm_session *session, size_t size)
@@ -141,7 +188,15 @@ uint8_t *zm__session_out(zm_session *session, size_t size)
 
 const zm__mechanism *zm__mechanism_find(zm_mechanism mechanism)
 {
-    return mechanism == ZM_NULL ? &zm__mechanism_null : NULL;
+    switch (mechanism) {
+    case ZM_NULL:
+        return &zm__mechanism_null;
+    case ZM_PLAIN:
+        return &zm__mechanism_plain;
+    case ZM_CURVE:
+        return zm_crypto_get() ? &zm__mechanism_curve : NULL;
+    }
+    return NULL;
 }
 
 /* --- from and to nothing -------------------------------------------------------------------- */
@@ -159,12 +214,18 @@ int zm_session_init(zm_session *session, const zm_session_config *config)
     ZM_ASSERT(zm_socket_type_name(config->socket_type));
     ZM_ASSERT(config->routing_id_size <= 255);
     memset(session, 0, sizeof *session);
-    if (!zm__mechanism_find(config->mechanism))
+    const zm__mechanism *mechanism = zm__mechanism_find(config->mechanism);
+    if (!mechanism)
         return -ENOTSUP;
     session->config = *config;
+    session->config.username = session->config.password = NULL;
+    session->config.curve_public = session->config.curve_secret = NULL;
+    session->config.curve_server = NULL;
     session->config.routing_id = copy_of(config->routing_id, config->routing_id_size);
     session->config.metadata = copy_of(config->metadata, config->metadata_size);
-    if (session->config.routing_id && session->config.metadata && zm__greeting_start(session) == 0)
+    if (session->config.routing_id && session->config.metadata
+        && (!mechanism->init || mechanism->init(session, config) == 0)
+        && zm__greeting_start(session) == 0)
         return 0;
     zm_session_fini(session);
     return -ENOMEM;
@@ -172,6 +233,8 @@ int zm_session_init(zm_session *session, const zm_session_config *config)
 
 void zm_session_fini(zm_session *session)
 {
+    if (session->mechanism_state)
+        zm__mechanism_find(session->config.mechanism)->fini(session);
     zm_free((void *) (uintptr_t) session->config.routing_id);
     zm_free((void *) (uintptr_t) session->config.metadata);
     zm_free(session->out);
@@ -183,20 +246,42 @@ void zm_session_fini(zm_session *session)
 
 /* --- encoding ------------------------------------------------------------------------------- */
 
+/* Bytes between a frame's header and its text. */
+static size_t inner_head(const zm_session *session)
+{
+    return session->config.mechanism == ZM_CURVE ? ZM__CURVE_HEAD : 0;
+}
+
 size_t zm_session_frame_bound(const zm_session *session, size_t size)
 {
-    (void) session;
-    return ZM__V1_HEADER_MAX + size;
+    return ZM__V1_HEADER_MAX + inner_head(session) + size;
+}
+
+size_t zm_session_frame_begin(zm_session *session, uint8_t *out, unsigned flags, size_t size)
+{
+    ZM_ASSERT(session->phase == ZM_ACTIVE);
+    size_t head = inner_head(session);
+    /* The flags of an encrypted frame are inside, for the peer alone to see. */
+    return zm__frame_header(session, out, head ? 0 : flags, head + size) + head;
+}
+
+size_t zm_session_frame_end(zm_session *session, uint8_t *out, unsigned flags, size_t size)
+{
+    size_t head = inner_head(session);
+    if (!head)
+        return zm__frame_header(session, out, flags, size) + size;
+    size_t header_size = zm__frame_header(session, out, 0, head + size);
+    zm__curve_seal(session, out + header_size, flags, size);
+    return header_size + head + size;
 }
 
 size_t zm_session_frame(zm_session *session, uint8_t *out, unsigned flags, const uint8_t *body,
                         size_t size)
 {
-    ZM_ASSERT(session->phase == ZM_ACTIVE);
-    size_t header_size = zm__frame_header(session, out, flags, size);
+    size_t at = zm_session_frame_begin(session, out, flags, size);
     if (size)
-        memcpy(out + header_size, body, size);
-    return header_size + size;
+        memcpy(out + at, body, size);
+    return zm_session_frame_end(session, out, flags, size);
 }
 
 size_t zm_session_subscription(zm_session *session, uint8_t *out, bool subscribe,
@@ -207,13 +292,12 @@ size_t zm_session_subscription(zm_session *session, uint8_t *out, bool subscribe
     bool is_command = session->version == ZM_WIRE_3_1;
     size_t prefix_size = is_command ? 1 + strlen(name) : 1;
     unsigned flags = is_command ? ZM_FRAME_COMMAND : 0;
-    uint8_t *at = out + zm__frame_header(session, out, flags, prefix_size + size);
+    uint8_t *at = out + zm_session_frame_begin(session, out, flags, prefix_size + size);
     if (is_command)
         zm__command_name(at, name);
     else
         at[0] = subscribe;
-    at += prefix_size;
     if (size)
-        memcpy(at, topic, size);
-    return (size_t) (at - out) + size;
+        memcpy(at + prefix_size, topic, size);
+    return zm_session_frame_end(session, out, flags, prefix_size + size);
 }

@@ -1,7 +1,8 @@
 /* One ZMTP session, sans-IO: bytes in, events out; messages and commands in, bytes out. It knows
  * no descriptor, no clock, no thread and no socket; every change of its state is a function of its
- * state and its input. Speaks ZMTP 3.1 and 3.0 (NULL), 2.0 and 1.0 (RFC 37, 23, 15, 13), as libzmq
+ * state and its input. Speaks ZMTP 3.1 and 3.0, 2.0 and 1.0 (RFC 37, 23, 15, 13), as libzmq
  * does where that differs (ZMTP.md 4.13). PLAIN and CURVE are mechanisms in files of their own.
+ * CURVE's nonces and keys are random, all else depends on state and input alone.
  *
  * Who is at fault: errors are always the peer's; the caller's mistakes are asserted. */
 #ifndef ZM_WIRE_SESSION_H
@@ -28,6 +29,8 @@ typedef enum zm_event_kind {
     ZM_EVENT_CANCEL,
     ZM_EVENT_PING,      /* value: TTL in ms, 0 none. The PONG is already in `out` */
     ZM_EVENT_PONG,
+    ZM_EVENT_ZAP, /* authenticate the peer: the session waits for zm_session_zap_reply(). data,
+                     size: PLAIN: u8 n, user name, u8 n, password; CURVE: the peer's public key */
 } zm_event_kind;
 
 /* data points into the bytes that were given (decrypted in place where there is encryption). */
@@ -50,7 +53,9 @@ typedef enum zm_fault_kind {
 typedef struct zm_session_config {
     int socket_type;              /* ZMQ number */
     zm_mechanism mechanism;
-    bool as_server;
+    bool as_server;               /* PLAIN, CURVE */
+    bool zap;                     /* asks who the peer may be: ZM_EVENT_ZAP. A PLAIN server always
+                                     does, a PLAIN or CURVE client never */
     bool refuse_old;              /* ZAP in force: 1.0 and 2.0 peers are refused */
     bool needs_identity_message;  /* reserved for ROUTER on 1.0/2.0: identity frame is taken */
     int64_t max_msg_size;         /* bytes of one frame, commands too; < 0: no limit */
@@ -58,6 +63,11 @@ typedef struct zm_session_config {
     size_t routing_id_size;       /* <= 255 */
     const uint8_t *metadata;      /* extra READY properties, encoded; borrowed for init() */
     size_t metadata_size;
+    /* PLAIN client; borrowed for init(), at most 255 bytes each */
+    const uint8_t *username, *password;
+    size_t username_size, password_size;
+    /* CURVE, 32 bytes each; borrowed for init(). A server needs the secret key only. */
+    const uint8_t *curve_public, *curve_secret, *curve_server;
 } zm_session_config;
 
 enum { ZM_SESSION_OUT_KEEP = 512 };
@@ -127,6 +137,12 @@ static inline ssize_t zm_session_short_message(const uint8_t *data, zm_event *ev
     return 2 + (ssize_t) data[1];
 }
 
+/* What was found out about the peer, after ZM_EVENT_ZAP. 200: it may come in. 300: it is told
+ * nothing, and never gets in. 400, 500: it is sent an ERROR, and the session is broken (it goes to
+ * the peer all the same). *event tells of READY, if that is all that was missing.
+ * 0, or as zm_session_next(). Only while the session waits for it. */
+int zm_session_zap_reply(zm_session *session, unsigned status, zm_event *event);
+
 /* Is this socket type allowed to talk to the peer's (SEMANTICS 1.1)? */
 bool zm_session_types_match(int socket_type, const char *peer_socket_type);
 /* "DEALER" for 5; NULL unknown. */
@@ -155,6 +171,10 @@ static inline size_t zm_frame_header(uint8_t *out, unsigned flags, size_t size)
 size_t zm_session_frame_bound(const zm_session *session, size_t size);
 size_t zm_session_frame(zm_session *session, uint8_t *out, unsigned flags, const uint8_t *body,
                         size_t size);
+/* The same in two steps, for a body that is written where it is to be: begin() answers how far
+ * behind `out` that is, end() the bytes written in all. Nothing else is encoded in between. */
+size_t zm_session_frame_begin(zm_session *session, uint8_t *out, unsigned flags, size_t size);
+size_t zm_session_frame_end(zm_session *session, uint8_t *out, unsigned flags, size_t size);
 /* A subscription as this peer wants it: command (3.1), message (3.0, 2.0, 1.0).
  * Bound: size + 32 + zm_session_frame_bound(session, size + 16). Returns bytes written. */
 size_t zm_session_subscription(zm_session *session, uint8_t *out, bool subscribe,

@@ -31,19 +31,30 @@ typedef struct zm_session_view {
     size_t peer_metadata_size;
 } zm_session_view;
 
+/* As in zm_session_config. A size over 255 is -EINVAL; keys not given are zeros. */
+typedef struct zm_session_security {
+    int mechanism; /* zm_mechanism */
+    int as_server, zap;
+    const uint8_t *username, *password;
+    size_t username_size, password_size;
+    uint8_t curve_public[32], curve_secret[32], curve_server[32];
+} zm_session_security;
+
 /* NULL: *out_error is -ENOMEM, -ENOTSUP (mechanism) or -EINVAL (socket type without ZMTP, routing
- * id over 255 bytes). `routing_id` and `metadata` are borrowed for the call; see
+ * id over 255 bytes). What is pointed to is borrowed for the call; see
  * zm_session_config. */
-zm_session_handle *zm_session_handle_new(int socket_type, int mechanism, int as_server,
-                                         int refuse_old, int64_t max_msg_size,
+zm_session_handle *zm_session_handle_new(int socket_type, int refuse_old, int64_t max_msg_size,
                                          const uint8_t *routing_id, size_t routing_id_size,
                                          const uint8_t *metadata, size_t metadata_size,
-                                         int *out_error);
+                                         const zm_session_security *security, int *out_error);
 void zm_session_handle_free(zm_session_handle *taken); /* NULL allowed */
 
 /* As zm_session_next(). */
 int64_t zm_session_handle_next(zm_session_handle *handle, uint8_t *data, size_t size,
                                zm_session_event *out_event);
+/* As zm_session_zap_reply(); -EINVAL: no reply is awaited, or the status is none of ZAP's. */
+int zm_session_handle_zap_reply(zm_session_handle *handle, unsigned status,
+                                zm_session_event *out_event);
 void zm_session_handle_view(const zm_session_handle *handle, zm_session_view *out_view);
 /* The session's own bytes for the peer, which are then forgotten; valid until the next call. */
 const uint8_t *zm_session_handle_take_out(zm_session_handle *handle, size_t *out_size);

@@ -15,15 +15,33 @@ typedef enum zm__stage {
     ZM__ANONYMOUS_IDENTITY, /* as ZM__IDENTITY, and the peer cannot subscribe: see greeting.c */
     ZM__PHANTOM,       /* ZM_ACTIVE: the last byte of that frame, told as a subscription */
     ZM__COMMANDS,      /* ZM_HANDSHAKE: commands of the mechanism */
+    ZM__ASKED,         /* the same, and zm_session_zap_reply() is awaited */
+    ZM__SHUT_OUT,      /* ZM_HANDSHAKE: status 300: the peer is told nothing */
     ZM__TRAFFIC,       /* ZM_ACTIVE */
 } zm__stage;
 
 /* ZMQ_PROTOCOL_ERROR_* (SEMANTICS 1.7). */
 enum {
+    ZM__UNSPECIFIED = 0x10000000,
     ZM__UNEXPECTED_COMMAND = 0x10000001,
+    ZM__INVALID_SEQUENCE = 0x10000002,
+    ZM__KEY_EXCHANGE = 0x10000003,
+    ZM__MALFORMED_COMMAND = 0x10000011,
+    ZM__MALFORMED_MESSAGE = 0x10000012,
+    ZM__MALFORMED_HELLO = 0x10000013,
+    ZM__MALFORMED_INITIATE = 0x10000014,
     ZM__MALFORMED_ERROR = 0x10000015,
+    ZM__MALFORMED_READY = 0x10000016,
+    ZM__MALFORMED_WELCOME = 0x10000017,
+    ZM__INVALID_METADATA = 0x10000018,
+    ZM__CRYPTOGRAPHIC = 0x11000001,
     ZM__MECHANISM_MISMATCH = 0x11000002,
 };
+
+/* Breaks the session with a ZMQ_PROTOCOL_ERROR_*; -EPROTO. */
+int zm__session_fault(zm_session *session, uint32_t value);
+/* Asks who the peer may be; the handshake goes on with zm_session_zap_reply(). */
+void zm__session_ask(zm_session *session, zm_event *event, const uint8_t *data, size_t size);
 
 /* The session is broken for good; returns `error`. */
 int zm__session_break(zm_session *session, int error, zm_fault_kind fault, uint32_t value);

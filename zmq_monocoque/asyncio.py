@@ -1,0 +1,111 @@
+"""Sockets, Contexts and Pollers for asyncio: their calls return `asyncio.Future`.
+
+::
+
+    import zmq_monocoque.asyncio as zmq_asyncio
+
+    async def echo(address):
+        with zmq_asyncio.Context() as context, context.socket(zmq.REP) as socket:
+            socket.bind(address)
+            async for request in socket:
+                await socket.send(request)
+
+They belong to the loop that runs when they are used, and may be used in another one later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from asyncio import Future, SelectorEventLoop
+from collections.abc import Callable
+from typing import Any
+from warnings import warn
+
+import zmq_monocoque as _zmq
+from zmq_monocoque import _future
+from zmq_monocoque.constants import POLLIN, POLLOUT
+
+__all__ = ["Context", "Socket", "Poller", "ZMQEventLoop", "install"]
+
+
+class ProactorSelectorThreadWarning(RuntimeWarning):
+    """Of Windows, where sockets need a selector beside the proactor; never issued here."""
+
+
+class _Receipt(_future._GivesBack, Future):  # type: ignore[type-arg]
+    pass
+
+
+class _AsyncIO(_future._Async):
+    """asyncio's side of sockets and pollers."""
+
+    _Future = Future
+    _Receipt = _Receipt
+
+    def _default_loop(self) -> asyncio.AbstractEventLoop:
+        try:
+            return asyncio.get_running_loop()
+        except RuntimeError:
+            warn(
+                "No running event loop. zmq.asyncio should be used from within an asyncio loop.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        return asyncio.get_event_loop()
+
+    def _watch(
+        self, loop: asyncio.AbstractEventLoop, fd: Any, mask: int, callback: Callable[[], object]
+    ) -> Callable[[], object]:
+        number = fd if isinstance(fd, int) else fd.fileno()
+        if mask & POLLIN:
+            loop.add_reader(number, callback)
+        if mask & POLLOUT:
+            loop.add_writer(number, callback)
+
+        def unwatch() -> None:
+            if mask & POLLIN:
+                loop.remove_reader(number)
+            if mask & POLLOUT:
+                loop.remove_writer(number)
+
+        return unwatch
+
+
+class Poller(_AsyncIO, _future._AsyncPoller):
+    """A Poller whose `poll` returns a future."""
+
+
+class Socket(_AsyncIO, _future._AsyncSocket):
+    """A Socket whose calls that might wait return futures."""
+
+    _poller_class = Poller
+
+
+class Context(_zmq.Context[Socket]):
+    """A Context that makes sockets for asyncio; ``Context(other)`` shares the other's engine."""
+
+    _socket_class = Socket
+    # Not the synchronous one's.
+    _instance = None
+
+
+class ZMQEventLoop(SelectorEventLoop):
+    """Deprecated: any event loop will do."""
+
+    def __init__(self, selector: selectors.BaseSelector | None = None):
+        _deprecated()
+        super().__init__(selector)
+
+
+def install() -> None:
+    """Deprecated: there is nothing to install."""
+    _deprecated()
+
+
+def _deprecated() -> None:
+    warn(
+        "ZMQEventLoop and zmq.asyncio.install are deprecated: no special event loop is needed.",
+        DeprecationWarning,
+        stacklevel=3,
+    )

@@ -1,0 +1,40 @@
+"""``python -m zmq_monocoque.curve_keygen``: makes a pair of CURVE keys."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+import zmq_monocoque as zmq
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m zmq.curve_keygen",
+        description=(
+            "Prints a new pair of CURVE keys, public and secret, as 40 characters of Z85 each."
+            " With --secret: that key and its public one."
+        ),
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    parser.add_argument("--secret", help="a secret key, to print the public one of")
+    options = parser.parse_args()
+    if options.secret is None:
+        public, secret = (key.decode() for key in zmq.curve_keypair())
+    else:
+        secret = options.secret
+        try:
+            public = zmq.curve_public(secret.encode()).decode()
+        except (ValueError, zmq.ZMQError) as error:
+            # Not argparse's own: that repeats the arguments, and one of them is secret.
+            sys.exit(f"{parser.prog}: no secret key: {error}")
+    if options.json:
+        print(json.dumps({"public": public, "secret": secret}, indent=1))
+        return
+    print(f"== CURVE PUBLIC KEY ==\n{public}\n")
+    print(f"== CURVE SECRET KEY ==\n{secret}")
+
+
+if __name__ == "__main__":
+    _main()
