@@ -37,7 +37,31 @@ def names(tree: ast.Module) -> list[str]:
                 found.update((a.asname or a.name, None) for a in node.names if a.name != "*")
         elif isinstance(node, (ast.If, ast.Try)):
             pending.extend(reversed(node.body + node.orelse))
-    return [name for name in found if not (name.startswith("__") and name.endswith("__"))]
+    return [name for name in found if name != "__all__"]
+
+
+def starred(tree: ast.Module) -> list[str]:
+    """The modules of ours from which a module takes everything. Type checkers do not follow an
+    __all__ that is made of others, so its own star does not give these away."""
+    return [
+        str(node.module)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        and str(node.module).partition(".")[0] == OURS.name
+        and node.names[0].name == "*"
+    ]
+
+
+def modules(tree: ast.Module) -> list[str]:
+    """The modules of ours that a module imports as such: some are known only by that."""
+    found = [
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name.startswith(f"{OURS.name}.")
+    ]
+    return sorted(set(found))
 
 
 def stub(source: Path) -> str:
@@ -45,8 +69,9 @@ def stub(source: Path) -> str:
     module = ".".join((OURS.name, *source.relative_to(OURS).with_suffix("").parts))
     module = module.removesuffix(".__init__")
     tree = ast.parse(source.read_text(encoding="utf-8"))
-    lines = [f"from {module} import *"]
+    lines = [f"from {name} import *" for name in [module, *starred(tree)]]
     lines += [f"from {module} import {name} as {name}" for name in names(tree)]
+    lines += [f"import zmq.{name.partition('.')[2]}" for name in modules(tree)]
     return "\n".join(lines) + "\n"
 
 

@@ -111,7 +111,7 @@ class Run:
         done.write_text("\n".join(self.outcomes.of), encoding="utf-8")
         command = [
             *(str(self._environment.python), "-m", "pytest", "-p", "pyzmq_suite_record"),
-            *("-p", "no:cacheprovider", "-v", "-rsxXfE"),
+            *("-p", "no:cacheprovider", "-v", "-rsxXfE", "--continue-on-collection-errors"),
             *("--timeout", str(TEST_SECONDS), "--timeout-method", "thread"),
             *self._arguments,
         ]

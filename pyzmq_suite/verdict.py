@@ -81,7 +81,9 @@ class Outcomes:
     def fail(self, test: str, text: str) -> None:
         self.collected.add(test)
         self.of[test] = FAILED
-        self.texts[test] = f"{self.texts[test]}\n{text}" if test in self.texts else text
+        before = self.texts.get(test, "")
+        if text not in before:
+            self.texts[test] = f"{before}\n{text}".lstrip("\n")
 
     def named(self, outcome: str) -> list[str]:
         return [test for test, became in self.of.items() if became == outcome]

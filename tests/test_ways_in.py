@@ -215,7 +215,7 @@ def test_with_compat_installed_what_requires_pyzmq_is_content(environment):
     assert inside(environment, "-c", code) == "27.3.0+monocoque\n"
     pip = ("-m", "pip", "--python", environment)
     dry = python(*pip, "install", "--no-index", "--dry-run", "pyzmq>=26", "pyzmq==27.3.0")
-    assert dry.count("already satisfied: pyzmq") == 2 and "Would install" not in dry
+    assert "already satisfied: pyzmq" in dry and "Would install" not in dry
     found = python(*pip, "check")
     assert "pyzmq" not in found and "client" not in found
 

@@ -153,11 +153,7 @@ class _Waits:
         waiting: _Waiting,
     ) -> None:
         """Has ``future`` wait in each of ``queues``."""
-        if self._loop is not loop:
-            self._change_loop(loop)
-        if self._unwatch is None:
-            owner = waiting.owner
-            self._unwatch = owner._watch(loop, owner, POLLIN, self._on_readable)
+        self.watch(loop, waiting.owner)
         for queue in queues:
             queue[future] = waiting
         self._idle = False
@@ -170,7 +166,7 @@ class _Waits:
     def forget(self, future: Future[Any]) -> None:
         """``future`` is done, by whatever means."""
         waiting = self.recv.pop(future, None)
-        waiting = self.send.pop(future, waiting)  # type: ignore[arg-type]
+        waiting = self.send.pop(future, waiting)
         if waiting is not None and waiting.timer is not None:
             waiting.timer.cancel()
 
@@ -267,6 +263,13 @@ class _Waits:
 
     # --- the watch --------------------------------------------------------------------------------
 
+    def watch(self, loop: asyncio.AbstractEventLoop, owner: _AsyncSocket) -> None:
+        """Has ``loop`` watch the descriptor."""
+        if self._loop is not loop:
+            self._change_loop(loop)
+        if self._unwatch is None:
+            self._unwatch = owner._watch(loop, owner, POLLIN, self._on_readable)
+
     def _change_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         self.unwatch()
         for queue in (self.recv, self.send):
@@ -318,6 +321,11 @@ def _chain(inner: Future[Any], outer: Future[Any], load: Callable[[Any], Any]) -
 
 def _set_again(future: Future[Any]) -> None:
     future.set_exception(zmq.Again())
+
+
+def _set_unless_done(future: Future[Any], result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
 
 
 def _set_no_events(future: Future[Any]) -> None:
@@ -418,14 +426,15 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         if isinstance(context, zmq.Socket):
             context, _from_socket = None, context
         sync: zmq.Socket[Any] | None = None
+        init: Any = super().__init__  # type: ignore[misc]
         if _from_socket is not None:
-            super().__init__(shadow=_from_socket, **kwargs)
+            init(shadow=_from_socket, **kwargs)
             if not isinstance(_from_socket, _AsyncSocket):
                 sync = _from_socket
         elif kwargs.get("shadow"):
-            super().__init__(context, **kwargs)
+            init(context, **kwargs)
         else:
-            super().__init__(context, socket_type, **kwargs)
+            init(context, socket_type, **kwargs)
         if sync is None:
             sync = zmq.Socket(shadow=self.underlying, copy_threshold=self.copy_threshold)
         self._shadow_sock = sync
@@ -442,6 +451,13 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         if self._waits is not None:
             self._waits.unwatch()
         super().__del__()
+
+    def _get_loop(self) -> asyncio.AbstractEventLoop:
+        """The current loop, which watches the socket from now on. Not needed to use it."""
+        loop = self._default_loop()
+        waits: Any = self._waits
+        waits.watch(loop, self)
+        return loop
 
     def close(self, linger: int | None = None) -> None:
         """As the synchronous one; the futures of those who wait are cancelled."""
@@ -566,16 +582,55 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         **kwargs: Any,
     ) -> Future[Any]:
         """`send` of a message of several parts: all of it, or nothing."""
-        attempt = methodcaller(
-            "send_multipart", msg_parts, flags | DONTWAIT, copy, track, **kwargs
-        )
+        attempt = methodcaller("send_multipart", msg_parts, flags | DONTWAIT, copy, track, **kwargs)
         return self._send(attempt, flags)
 
     def _send(self, call: _Attempt, flags: int) -> Future[Any]:
         sync = self._shadow_sock
-        return self._begin(
-            self._send_futures, lambda _: call(sync), flags, SNDTIMEO, self._Future
-        )
+        return self._begin(self._send_futures, lambda _: call(sync), flags, SNDTIMEO, self._Future)
+
+    if TYPE_CHECKING:
+        # These are the synchronous class's, over the calls above: what they return is, too.
+
+        def recv_string(  # type: ignore[override]
+            self, flags: int = 0, encoding: str = "utf-8"
+        ) -> Future[str]: ...
+
+        def recv_pyobj(self, flags: int = 0) -> Future[Any]: ...
+
+        def recv_json(  # type: ignore[override]
+            self, flags: int = 0, **kwargs: Any
+        ) -> Future[Any]: ...
+
+        def recv_serialized(  # type: ignore[override]
+            self, deserialize: Callable[[list[Any]], Any], flags: int = 0, copy: bool = True
+        ) -> Future[Any]: ...
+
+        def send_string(  # type: ignore[override]
+            self,
+            u: str,
+            flags: int = 0,
+            copy: bool = True,
+            encoding: str = "utf-8",
+            **kwargs: Any,
+        ) -> Future[Any]: ...
+
+        def send_pyobj(  # type: ignore[override]
+            self, obj: Any, flags: int = 0, protocol: int = ..., **kwargs: Any
+        ) -> Future[Any]: ...
+
+        def send_json(  # type: ignore[override]
+            self, obj: Any, flags: int = 0, **kwargs: Any
+        ) -> Future[Any]: ...
+
+        def send_serialized(  # type: ignore[override]
+            self,
+            msg: Any,
+            serialize: Callable[[Any], Any],
+            flags: int = 0,
+            copy: bool = True,
+            **kwargs: Any,
+        ) -> Future[Any]: ...
 
     # --- both -------------------------------------------------------------------------------------
 
@@ -632,7 +687,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
     def poll(  # type: ignore[override]
         self, timeout: float | None = None, flags: int = POLLIN
     ) -> Future[int]:
-        """A future of those of ``flags`` that are there, or 0 after ``timeout`` ms (None: no limit).
+        """A future of those of ``flags`` that are there; 0 after ``timeout`` ms (None: no limit).
 
         ZMQError(ENOTSUP) is raised at once when the socket is closed.
         """
@@ -701,9 +756,7 @@ class _AsyncPoller(_Async, zmq.Poller):
                 ready.append((socket, mask & socket.get(EVENTS)))
         return ready
 
-    def _wait(
-        self, loop: asyncio.AbstractEventLoop, future: Future[Any], timeout: float
-    ) -> None:
+    def _wait(self, loop: asyncio.AbstractEventLoop, future: Future[Any], timeout: float) -> None:
         ends: list[_Unwatch] = []
 
         def look() -> None:
@@ -738,7 +791,7 @@ class _AsyncPoller(_Async, zmq.Poller):
                 stop()
 
         if timeout >= 0:
-            timer = loop.call_later(timeout / 1000, lambda: future.done() or future.set_result([]))
+            timer = loop.call_later(timeout / 1000, _set_unless_done, future, [])
             ends.append(timer.cancel)
         future.add_done_callback(end)
         for socket, mask in self.sockets:

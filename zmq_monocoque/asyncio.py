@@ -33,7 +33,7 @@ class ProactorSelectorThreadWarning(RuntimeWarning):
     """Of Windows, where sockets need a selector beside the proactor; never issued here."""
 
 
-class _Receipt(_future._GivesBack, Future):  # type: ignore[type-arg]
+class _Receipt(_future._GivesBack, Future[Any]):
     pass
 
 

@@ -9,6 +9,14 @@ import sys
 import zmq_monocoque as zmq
 
 
+def _with_key_attached(arguments: list[str]) -> list[str]:
+    """``--secret KEY`` as ``--secret=KEY``: a key may begin with a dash, a value may not."""
+    if "--secret" not in arguments[:-1]:
+        return arguments
+    at = arguments.index("--secret")
+    return [*arguments[:at], f"--secret={arguments[at + 1]}", *arguments[at + 2 :]]
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="python3 -m zmq.curve_keygen",
@@ -19,7 +27,7 @@ def _main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.add_argument("--secret", help="a secret key, to print the public one of")
-    options = parser.parse_args()
+    options = parser.parse_args(_with_key_attached(sys.argv[1:]))
     if options.secret is None:
         public, secret = (key.decode() for key in zmq.curve_keypair())
     else:

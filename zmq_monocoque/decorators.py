@@ -1,9 +1,4 @@
-"""Decorators that make a context or a socket for each call of a function, and close it after.
-
-    @context()
-    @socket(zmq.PUSH)
-    def work(ctx, push): ...
-"""
+"""Decorators that make a context or a socket for each call of a function, and close it after."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 MYPY = "tests/test_mypy.py"
 
 
@@ -55,10 +57,9 @@ class Recorder:
             test=report.nodeid, when=report.when, outcome=report.outcome, text=_text(report)
         )
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
         self._write(collected=ids)
-
-    pytest_xdist_node_collection_finished.pytest_impl = {"optionalhook": True}  # type: ignore[attr-defined]
 
 
 def _text(report: Any) -> str:

@@ -39,8 +39,10 @@ def replay(tmp_path_factory) -> Path:
         *sorted((ENGINE / "wire").glob("*.c")),
         ENGINE / "base" / "alloc.c",
         ENGINE / "base" / "check.c",
+        ENGINE / "base" / "crypto.c",
     ]
-    flags = "-std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all".split()
+    flags = "-std=gnu11 -g -O1 -pthread -fsanitize=address,undefined".split()
+    flags.append("-fno-sanitize-recover=all")
     subprocess.run(
         [compiler, *flags, "-I", ENGINE, *sources, "-o", program], check=True, timeout=120
     )

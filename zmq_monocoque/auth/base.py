@@ -223,9 +223,7 @@ class Authenticator:
             return True, b"", "anonymous"
         if mechanism == b"PLAIN":
             # Lossless, so that different bytes never make the same name.
-            name, password = (
-                part.decode(self.encoding, "surrogateescape") for part in credentials
-            )
+            name, password = (part.decode(self.encoding, "surrogateescape") for part in credentials)
             return *self._authenticate_plain(domain, name, password), name
         if mechanism == b"CURVE":
             (key,) = credentials
@@ -240,9 +238,7 @@ class Authenticator:
             return allowed, reason, principal.decode(self.encoding, "surrogateescape")
         return False, b"NO ACCESS", ""
 
-    def _authenticate_plain(
-        self, domain: str, username: str, password: str
-    ) -> tuple[bool, bytes]:
+    def _authenticate_plain(self, domain: str, username: str, password: str) -> tuple[bool, bytes]:
         domain = domain or _ANY_DOMAIN
         if not self.passwords:
             reason = b"No passwords defined"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable
+from errno import EINTR, ETIMEDOUT
 from typing import Any
 
 from zmq_monocoque.backend._engine import ffi, lib
@@ -32,20 +35,39 @@ class ContextMixin:
         """The engine's number for this context; 0 once it has ended."""
         return self._handle
 
-    def term(self) -> None:
+    def term(self, timeout: int | None = None) -> None:
         """Ends the context: waits until every socket is closed and what it lingers over has left.
 
         Blocked calls on its sockets, in other threads, end with ContextTerminated. A signal
         handler may raise out of it; the context then stays shut down, and term() may be called
-        again. In a forked child nothing but `closed` changes. Source: zmq_ctx_term(3).
+        again. In a forked child nothing but `closed` changes. ``timeout`` in ms (ours; None: wait
+        as long as it takes): ZMQError(ETIMEDOUT) after that, with `holders` in its text, and
+        term() may be called again. Source: zmq_ctx_term(3).
         """
         if not self._handle or self.closed:
             self.closed = True
             return
         if self._pid == os.getpid():
-            self._retry(lib.zm_context_term, self._handle, -1)
+            self._wait_for_the_end(timeout)
         self._handle = 0
         self.closed = True
+
+    def _wait_for_the_end(self, timeout: int | None) -> None:
+        # One deadline, however many signals there are on the way.
+        end = None if timeout is None or timeout < 0 else time.monotonic() + timeout / 1000
+        while True:
+            left_ms = -1 if end is None else max(0, math.ceil((end - time.monotonic()) * 1000))
+            answer = lib.zm_context_term(self._handle, left_ms)
+            if answer == -EINTR:
+                continue
+            try:
+                self._check(answer)
+            except Exception as error:
+                # The host's, whatever its class is: it has a text that may be added to.
+                if answer == -ETIMEDOUT and hasattr(error, "strerror"):
+                    error.strerror += f": waiting for {'; '.join(self.holders())}"
+                raise
+            return
 
     def set(self, option: int, optval: int) -> None:
         """Sets a context option. Source: zmq_ctx_set(3)."""

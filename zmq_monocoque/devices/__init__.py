@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from zmq_monocoque.backend import monitored_queue, proxy
-from zmq_monocoque.devices import (
-    basedevice,
-    monitoredqueue,
-    monitoredqueuedevice,
-    proxydevice,
-    proxysteerabledevice,
-)
+from zmq_monocoque.constants import DeviceType as DeviceType
 from zmq_monocoque.devices.basedevice import Device, ProcessDevice, ThreadDevice
+from zmq_monocoque.devices.monitoredqueue import monitored_queue
 from zmq_monocoque.devices.monitoredqueuedevice import (
     MonitoredQueue,
     ProcessMonitoredQueue,
@@ -22,7 +16,6 @@ from zmq_monocoque.devices.proxysteerabledevice import (
     ProxySteerable,
     ThreadProxySteerable,
 )
-from zmq_monocoque.sugar import device
 
 __all__ = [
     "Device",

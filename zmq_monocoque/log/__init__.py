@@ -1,1 +1,1 @@
-"""Logging over PUB: `zmq_monocoque.log.handlers`; ``python -m zmq_monocoque.log URL`` watches it."""
+"""Logging over PUB: `handlers`; ``python -m zmq_monocoque.log URL`` watches it."""

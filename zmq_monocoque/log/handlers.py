@@ -73,9 +73,7 @@ class PUBHandler(logging.Handler):
 
     def setRootTopic(self, root_topic: str) -> None:
         """Sets `root_topic`."""
-        self._root_topic = (
-            root_topic.decode() if isinstance(root_topic, bytes) else root_topic
-        )
+        self._root_topic = root_topic.decode() if isinstance(root_topic, bytes) else root_topic
 
     def setFormatter(self, fmt: logging.Formatter | None, level: int = logging.NOTSET) -> None:
         """Sets the formatter of one level, or of all (NOTSET)."""

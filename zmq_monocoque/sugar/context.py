@@ -164,14 +164,17 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
             and not cls._instance.closed
         )
 
-    def term(self) -> None:
+    def term(self, timeout: int | None = None) -> None:
         """Ends the context: waits until every socket is closed and has sent what it lingers over.
 
         Blocked calls on sockets end with ContextTerminated. Prefer `destroy`, which closes the
         sockets first. A signal handler may raise out of it; it may then be called again.
-        Source: zmq_ctx_term(3).
+
+        ``timeout`` in ms (ours; None: without limit): after that ZMQError(ETIMEDOUT), whose text
+        names the sockets that are open or linger, with the messages they hold. The context stays
+        shut down, and term() may be called again. Source: zmq_ctx_term(3).
         """
-        super().term()
+        super().term(timeout)
 
     def destroy(self, linger: int | None = None) -> None:
         """Closes every socket, with ``linger`` ms for each if given, and ends the context.

@@ -141,8 +141,17 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
     def __repr__(self) -> str:
         cls = self.__class__
         name = cls.__dict__.get("_repr_cls", f"{cls.__module__}.{cls.__name__}")
-        closed = " closed" if self._closed else ""
-        return f"<{name}(zmq.{self._type_name}) at {hex(id(self))}{closed}>"
+        state = " closed" if self._closed else self._queues()
+        return f"<{name}(zmq.{self._type_name}) at {hex(id(self))}{state}>"
+
+    def _queues(self) -> str:
+        """Peers and waiting messages, for `repr`; nothing when there are none."""
+        try:
+            stats = self.stats()
+        except ZMQError:
+            return ""  # closed through another object
+        names = ("peers", "out_queued", "in_queued")
+        return "".join(f" {name}={stats[name]}" for name in names if stats[name])
 
     def __enter__(self) -> Self:
         return self

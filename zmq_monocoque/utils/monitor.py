@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from zmq_monocoque.constants import Event
 
 if TYPE_CHECKING:
     import zmq_monocoque
+    import zmq_monocoque.asyncio
 
 __all__ = ["parse_monitor_message", "recv_monitor_message"]
 
@@ -38,6 +39,18 @@ def parse_monitor_message(msg: list[bytes]) -> _MonitorMessage:
 
 async def _parse_when_there(message: Awaitable[list[bytes]]) -> _MonitorMessage:
     return parse_monitor_message(await message)
+
+
+@overload
+def recv_monitor_message(
+    socket: zmq_monocoque.asyncio.Socket, flags: int = 0
+) -> Awaitable[_MonitorMessage]: ...
+
+
+@overload
+def recv_monitor_message(
+    socket: zmq_monocoque.Socket[bytes], flags: int = 0
+) -> _MonitorMessage: ...
 
 
 def recv_monitor_message(socket: zmq_monocoque.Socket[Any], flags: int = 0) -> Any:

@@ -11,15 +11,17 @@ enum {
     RAW_BYTES_MAX = 8192,         /* one STREAM message, as libzmq's receive buffer */
     HEAD_BYTES = 4096, /* after a large frame: the next one's head, little of it to be copied */
     HANDSHAKE_BYTES_MAX = 64 * 1024, /* one unit before the peer has shown who it is */
-    CONTROL_BYTES_MAX = 1 << 20 /* answers to a peer that asks and does not read */
+    CONTROL_BYTES_MAX = 1 << 20, /* answers to a peer that asks and does not read */
+    RECODED_KEEP = 128 * 1024,   /* of a buffer that grew with one large message, this much stays */
+    FAREWELL_MS = 300 /* for a peer that was turned away to read why */
 };
 
 /* A frame larger than any memory there is: refused without asking for it. */
 #define FRAME_BYTES_MAX ((size_t) 1 << 38)
 
-static void free_if_done(zm_conn *conn);
 static void broke(zm_conn *conn, int error);
 static int queue_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more, zm_block *own);
+static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own);
 
 /* --- start ------------------------------------------------------------------------------------ */
 
@@ -35,17 +37,19 @@ static void set_timer(zm_conn *conn, zm_timer *timer, int64_t ms)
     zm_timer_set(&conn->socket->timers, timer, zm_now_ns() + ms * ZM_MS);
 }
 
-static void take_session_output(zm_conn *conn)
+/* 0, or < 0: the connection is gone. */
+static int take_session_output(zm_conn *conn)
 {
     zm_session *session = &conn->session;
     if (!session->out_size)
-        return;
+        return 0;
     if (conn->control_size > CONTROL_BYTES_MAX) {
         broke(conn, ENOBUFS);
-        return;
+        return -ECONNABORTED;
     }
     if (zm_conn_control_locked(conn, session->out, session->out_size) == 0)
         session->out_size = 0;
+    return 0;
 }
 
 static int start_session(zm_conn *conn, const zm_options *o)
@@ -153,12 +157,21 @@ static void unlist(zm_conn *conn)
     conn->dirty = conn->hungry = false;
 }
 
-static void free_if_done(zm_conn *conn)
+/* Nothing of it is in flight any more: the descriptor goes now, the memory when nobody up the stack
+ * can be using it (zm_conns_bury_locked). */
+static void end_if_done(zm_conn *conn)
 {
-    zm_socket *s = conn->socket;
-    if (!conn->closing || conn->recv_op.in_flight || conn->send_op.in_flight)
+    if (!conn->closing || conn->fd < 0 || conn->recv_op.in_flight || conn->send_op.in_flight)
         return;
     zm_fd_close(conn->fd);
+    conn->fd = -1;
+    zm_list_remove(&conn->link);
+    zm_list_append(&conn->socket->ended_conns, &conn->link);
+}
+
+static void conn_free(zm_conn *conn)
+{
+    zm_socket *s = conn->socket;
     if (!conn->raw)
         zm_session_fini(&conn->session);
     if (conn->peer) {
@@ -170,6 +183,7 @@ static void free_if_done(zm_conn *conn)
         zm_block_unref(conn->slab);
     if (conn->large)
         zm_block_unref(conn->large);
+    zm_bytes_clear(&conn->zap_properties);
     zm_free(conn->control);
     zm_free(conn->flying);
     zm_free(conn->recoded);
@@ -181,11 +195,18 @@ static void free_if_done(zm_conn *conn)
     zm_free(conn);
 }
 
+void zm_conns_bury_locked(zm_socket *s)
+{
+    while (!zm_list_empty(&s->ended_conns))
+        conn_free(ZM_CONTAINER(s->ended_conns.next, zm_conn, link));
+}
+
 void zm_conn_close_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
     if (!conn->closing) {
         conn->closing = true;
+        zm_zap_free_locked(conn->zap);
         handshake_over(conn);
         stop_timers(conn);
         unlist(conn);
@@ -197,7 +218,7 @@ void zm_conn_close_locked(zm_conn *conn)
         if (conn->send_op.in_flight)
             zm_driver_cancel(s->driver, &conn->send_op);
     }
-    free_if_done(conn);
+    end_if_done(conn);
 }
 
 static bool all_sent(const zm_conn *conn)
@@ -282,6 +303,55 @@ static void broke(zm_conn *conn, int error)
     zm_conn_failed_locked(conn, !stop);
 }
 
+void zm_conn_broke_locked(zm_conn *conn, int error)
+{
+    broke(conn, error);
+}
+
+void zm_conn_refused_locked(zm_conn *conn, uint32_t protocol_error)
+{
+    zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_PROTOCOL, protocol_error, conn->text);
+    zm_conn_failed_locked(conn, false);
+}
+
+/* The session has an ERROR for the peer. It leaves, and the connection with it once the peer has
+ * closed its side: closing first could reset what the peer has not read yet. */
+static void turn_away(zm_conn *conn)
+{
+    zm_socket *s = conn->socket;
+    zm_endpoint *endpoint = conn->endpoint;
+    zm_monitor_event(s, ZM_DISCONNECTED, (uint32_t) conn->fd, conn->text);
+    if (take_session_output(conn) < 0)
+        return;
+    stop_timers(conn);
+    handshake_over(conn);
+    conn->lingering = conn->turned_away = true;
+    conn->endpoint = NULL;
+    set_timer(conn, &conn->handshake, FAREWELL_MS);
+    if (endpoint->kind == ZM_CONNECTER) {
+        endpoint->conn = NULL;
+        zm_endpoint_lost_locked(endpoint, false);
+    }
+}
+
+int zm_conn_admit_locked(zm_conn *conn, unsigned status)
+{
+    zm_event event;
+    int rc = zm_session_zap_reply(&conn->session, status, &event);
+    if (status != 200)
+        zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_AUTH, status, conn->text);
+    if (rc == -EPROTO) {
+        turn_away(conn);
+        return -ECONNABORTED;
+    }
+    if (rc < 0) {
+        broke(conn, -rc);
+        return -ECONNABORTED;
+    }
+    return event.kind == ZM_EVENT_READY ? event_arrived(conn, &event, NULL)
+                                        : take_session_output(conn);
+}
+
 /* The peer broke the protocol: no reconnect, as libzmq (finding 4). */
 static void broke_rules(zm_conn *conn)
 {
@@ -309,12 +379,11 @@ static void ready(zm_conn *conn)
     zm_endpoint *endpoint = conn->endpoint;
     char address[128];
     zm_timer_stop(&s->timers, &conn->handshake);
-    if (!conn->raw)
-        take_session_output(conn); /* our READY goes before anything the pattern says */
-    if (conn->closing)
-        return;
+    if (!conn->raw && take_session_output(conn) < 0)
+        return; /* our READY goes before anything the pattern says */
     zm_peer_address(conn->fd, conn->transport, address, sizeof address);
-    zm_metadata *metadata = zm_metadata_new(conn->raw ? NULL : &conn->session, address);
+    zm_metadata *metadata = zm_metadata_new(conn->raw ? NULL : &conn->session, address,
+                                            &conn->zap_properties);
     zm_peer *peer = endpoint->kind == ZM_CONNECTER ? endpoint->peer : NULL;
     bool fresh = !peer;
     if (metadata && fresh)
@@ -439,6 +508,11 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
     case ZM_EVENT_PING:
         if (event->value)
             set_timer(conn, &conn->ttl, event->value);
+        /* At once: encrypted bytes leave in the order in which they were encrypted. */
+        rc = take_session_output(conn);
+        break;
+    case ZM_EVENT_ZAP:
+        rc = zm_zap_ask_locked(conn, event);
         break;
     case ZM_EVENT_PONG:
     case ZM_EVENT_NONE:
@@ -483,8 +557,7 @@ static int parse_slab(zm_conn *conn)
         broke_rules(conn);
         return rc;
     }
-    take_session_output(conn);
-    return conn->closing ? -ECONNABORTED : 0;
+    return take_session_output(conn);
 }
 
 static int parse_large(zm_conn *conn)
@@ -500,9 +573,7 @@ static int parse_large(zm_conn *conn)
     }
     ZM_ASSERT((size_t) n == large->size);
     int rc = event_arrived(conn, &event, large);
-    if (rc == 0)
-        take_session_output(conn);
-    return rc;
+    return rc < 0 ? rc : take_session_output(conn);
 }
 
 void zm_conn_hungry_locked(zm_conn *conn)
@@ -536,7 +607,7 @@ void zm_conn_received_locked(zm_conn *conn, int32_t res)
     zm_socket *s = conn->socket;
     conn->moving = false;
     if (conn->closing) {
-        free_if_done(conn);
+        end_if_done(conn);
         return;
     }
     if (res == -ECANCELED || res == -EINTR || res == -EAGAIN) {
@@ -548,6 +619,10 @@ void zm_conn_received_locked(zm_conn *conn, int32_t res)
         return;
     }
     s->stats.bytes_received += (uint64_t) res;
+    if (ZM_UNLIKELY(conn->turned_away)) {
+        hungry_again(conn); /* nothing it says matters any more */
+        return;
+    }
     if (ZM_UNLIKELY(conn->silence.position | conn->ttl.position)) {
         /* Any traffic is a sign of life. */
         zm_timer_stop(&s->timers, &conn->silence);
@@ -693,14 +768,30 @@ void zm_conn_subscribe_locked(zm_conn *conn, bool subscribe, const uint8_t *topi
     zm_free(out);
 }
 
+/* Room for `size` more bytes of `recoded`. */
+static bool recoded_room(zm_conn *conn, size_t size)
+{
+    size_t wanted = conn->recoded_size + size;
+    if (wanted <= conn->recoded_capacity)
+        return true;
+    size_t capacity = wanted < RECODED_KEEP ? RECODED_KEEP : wanted + wanted / 4;
+    uint8_t *recoded = zm_realloc(conn->recoded, capacity);
+    if (!recoded)
+        return false;
+    conn->recoded = recoded;
+    conn->recoded_capacity = capacity;
+    return true;
+}
+
 /* Encodes whole messages from the queue into `recoded`, for a peer that does not take ZMTP 2+
  * framing as it is (ZMTP 1.0, encryption). 0 or -ENOMEM. */
 static int recode(zm_conn *conn)
 {
     zm_outq *q = &conn->peer->out;
     size_t at = 0, end = q->bytes - q->partial;
+    bool more = false;
     conn->recoded_size = conn->recoded_sent = 0;
-    while (at < end && conn->recoded_size < RECODE_BYTES) {
+    while (at < end && (more || conn->recoded_size < RECODE_BYTES)) {
         uint8_t header[ZM_FRAME_HEADER_MAX];
         zm_outq_peek(q, at, header, sizeof header);
         size_t header_size = 2, size = header[1];
@@ -710,24 +801,14 @@ static int recode(zm_conn *conn)
             size = (size_t) __builtin_bswap64(big);
             header_size = 9;
         }
-        uint8_t *body = zm_alloc(size);
-        size_t bound = conn->recoded_size + zm_session_frame_bound(&conn->session, size);
-        if (body && bound > conn->recoded_capacity) {
-            uint8_t *recoded = zm_realloc(conn->recoded, bound);
-            if (recoded) {
-                conn->recoded = recoded;
-                conn->recoded_capacity = bound;
-            } else {
-                zm_free(body);
-                body = NULL;
-            }
-        }
-        if (!body)
+        if (!recoded_room(conn, zm_session_frame_bound(&conn->session, size)))
             return -ENOMEM;
-        zm_outq_peek(q, at + header_size, body, size);
-        conn->recoded_size += zm_session_frame(&conn->session, conn->recoded + conn->recoded_size,
-                                               header[0] & ZM_FRAME_MORE, body, size);
-        zm_free(body);
+        more = header[0] & ZM_FRAME_MORE;
+        unsigned flags = more ? ZM_FRAME_MORE : 0;
+        uint8_t *out = conn->recoded + conn->recoded_size;
+        size_t body_at = zm_session_frame_begin(&conn->session, out, flags, size);
+        zm_outq_peek(q, at + header_size, out + body_at, size);
+        conn->recoded_size += zm_session_frame_end(&conn->session, out, flags, size);
         at += header_size + size;
     }
     conn->recoded_from = at;
@@ -766,7 +847,13 @@ static int gather(zm_conn *conn)
     }
     if (conn->recoded_sent == conn->recoded_size) {
         conn->recoded_from = conn->recoded_size = conn->recoded_sent = 0;
-        if (!zm_outq_waiting(q))
+        if (conn->recoded_capacity > RECODED_KEEP) {
+            zm_free(conn->recoded);
+            conn->recoded = NULL;
+            conn->recoded_capacity = 0;
+        }
+        /* Control bytes that are encoded already go before what is encoded now. */
+        if (!zm_outq_waiting(q) || conn->control_size)
             return n;
         if (recode(conn) < 0)
             return -ENOMEM;
@@ -791,7 +878,7 @@ void zm_conn_flush_locked(zm_conn *conn)
         return;
     }
     if (n == 0) {
-        if (conn->lingering && all_sent(conn))
+        if (conn->lingering && !conn->turned_away && all_sent(conn))
             zm_conn_close_locked(conn);
         return;
     }
@@ -807,7 +894,7 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res)
     if (peer)
         peer->out.submitted = 0;
     if (conn->closing) {
-        free_if_done(conn);
+        end_if_done(conn);
         return;
     }
     if (res == -ECANCELED || res == -EINTR || res == -EAGAIN) {
@@ -845,7 +932,7 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res)
     if (conn->control_size || conn->flying_size || (peer && zm_outq_waiting(&peer->out))
         || conn->recoded_sent < conn->recoded_size)
         zm_conn_dirty_locked(conn);
-    else if (conn->lingering)
+    else if (conn->lingering && !conn->turned_away)
         zm_conn_close_locked(conn);
 }
 

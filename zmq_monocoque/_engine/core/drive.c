@@ -160,6 +160,13 @@ static int reap(zm_socket *s)
     return total;
 }
 
+/* What has ended since the last time is freed here, where nobody holds it any more. */
+static void bury(zm_socket *s)
+{
+    zm_peers_bury_locked(s);
+    zm_conns_bury_locked(s);
+}
+
 static void flush_dirty(zm_socket *s)
 {
     if (zm_list_empty(&s->dirty))
@@ -210,7 +217,7 @@ void zm_drive_for_keeper_locked(zm_socket *s)
     if (atomic_load_explicit(&s->attention, memory_order_acquire))
         zm_mail_take_locked(s);
     if (!s->driver) {
-        zm_peers_bury_locked(s);
+        bury(s);
         return;
     }
     run_timers(s);
@@ -229,7 +236,7 @@ void zm_drive_for_keeper_locked(zm_socket *s)
         start(s); /* nothing is left unstarted, however much there is */
         zm_driver_submit(s->driver);
     }
-    zm_peers_bury_locked(s);
+    bury(s);
 }
 
 void zm_drive_once_locked(zm_socket *s)
@@ -359,7 +366,7 @@ void zm_drive_leave_locked(zm_socket *s)
     if (atomic_load(&s->attention))
         zm_mail_take_locked(s);
     run_timers(s);
-    zm_peers_bury_locked(s);
+    bury(s);
     zm_drive_wake_followers_locked(s);
     zm_keeper_resume_locked(s);
 }

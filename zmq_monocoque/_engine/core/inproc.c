@@ -58,6 +58,8 @@ static void tell(zm_link_side *side)
     atomic_fetch_add(&link->refs, 1);
     if (!zm_socket_post(side->socket, &side->mail))
         atomic_fetch_sub(&link->refs, 1); /* never the last: the caller has the link */
+    else if (side->asks)
+        zm_driver_wake(side->socket->driver); /* the keeper looks where nobody else does */
 }
 
 static void note_facts(side_facts *facts, const zm_options *o)
@@ -194,6 +196,39 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
     zm_lock_give(&link->lock);
     zm_lock_give(&context->lock);
     zm_peer_attach_locked(peer);
+    return 0;
+}
+
+int zm_inproc_ask_locked(zm_peer *asker, const char *name)
+{
+    static const side_facts nobody; /* without a routing id: one socket asks many questions */
+    zm_socket *s = asker->socket;
+    zm_context *context = s->context;
+    zm_link *link = zm_calloc(sizeof *link);
+    if (!link)
+        return -ENOMEM;
+    atomic_init(&link->refs, 1);
+    fill_side(link, 0, s, &nobody);
+    link->side[0].asks = true;
+    link->side[0].peer = asker;
+    zm_lock_take(&context->lock);
+    zm_inproc_name *entry = find_name(context, name);
+    bool there = entry && (entry->socket->type == ZM_REP || entry->socket->type == ZM_ROUTER);
+    if (there) {
+        atomic_fetch_add(&link->refs, 1);
+        zm_lock_take(&link->lock);
+        fill_side(link, 1, entry->socket, &entry->facts);
+        tell(&link->side[1]);
+        zm_lock_give(&link->lock);
+    }
+    zm_lock_give(&context->lock);
+    if (!there) {
+        link_unref(link);
+        return -ECONNREFUSED;
+    }
+    asker->inproc = link;
+    asker->side = 0;
+    asker->joined = true;
     return 0;
 }
 
@@ -437,6 +472,13 @@ static void look_at_link(zm_socket *s, zm_link *link, int side)
     zm_link_side *me = &link->side[side], *theirs = &link->side[!side];
     if (me->closed)
         return;
+    if (me->asks) {
+        zm_lock_take(&link->lock);
+        bool gone = theirs->closed;
+        zm_lock_give(&link->lock);
+        zm_zap_mail_locked(me->peer, gone);
+        return;
+    }
     zm_peer *peer = me->peer ? me->peer : join(s, link, side);
     if (!peer || s->closing || me->peer != peer)
         return;

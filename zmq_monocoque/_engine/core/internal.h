@@ -42,6 +42,7 @@ typedef struct zm_conn zm_conn;
 typedef struct zm_endpoint zm_endpoint;
 typedef struct zm_link zm_link;
 typedef struct zm_pattern zm_pattern;
+typedef struct zm_zap zm_zap; /* a question that is being answered */
 
 /* --- timers (timer.c) ---------------------------------------------------------------------- */
 
@@ -71,7 +72,9 @@ void zm_timers_fini(zm_timers *timers);
 
 /* --- connection metadata (metadata.c) -------------------------------------------------------- */
 
-zm_metadata *zm_metadata_new(const zm_session *session, const char *peer_address);
+/* `more`: properties that go before the session's. */
+zm_metadata *zm_metadata_new(const zm_session *session, const char *peer_address,
+                             const zm_bytes *more);
 zm_metadata *zm_metadata_ref(zm_metadata *borrowed);
 void zm_metadata_unref(zm_metadata *taken); /* NULL allowed */
 const char *zm_metadata_get(const zm_metadata *metadata, const char *name);
@@ -175,6 +178,7 @@ struct zm_conn {
     bool dirty;     /* in socket->dirty */
     bool hungry;    /* in socket->hungry: a receive is to be armed */
     bool moving;    /* its receive is cancelled to be armed by another thread */
+    bool turned_away; /* lingers until the peer has read why */
     zm_list dirty_link, hungry_link;
     zm_session session;
     zm_op recv_op, send_op;
@@ -196,6 +200,8 @@ struct zm_conn {
 
     zm_timer handshake, heartbeat, silence, ttl;
     char *text; /* of the endpoint, as events tell it; owned */
+    zm_zap *zap; /* while a ZAP handler is asked about the peer */
+    zm_bytes zap_properties; /* what it said: User-Id and more, as READY has properties */
 };
 
 /* A connection on `fd` (taken, also on failure). 0 or -errno. */
@@ -218,15 +224,29 @@ void zm_conn_subscribe_locked(zm_conn *conn, bool subscribe, const uint8_t *topi
 void zm_conn_notify_locked(zm_peer *peer);
 /* Ends it now: no events, no reconnect. Freed once nothing is in flight. */
 void zm_conn_close_locked(zm_conn *conn);
+/* Frees what has ended; not with a connection or peer of the socket in hand. */
+void zm_conns_bury_locked(zm_socket *s);
 /* Its peer is let go: sends what is queued there, until `linger_ms` is over, then closes. */
 void zm_conn_linger_locked(zm_conn *conn, int linger_ms);
 /* The peer broke the connection or the rules. `reconnect`: the connecter tries again. */
 void zm_conn_failed_locked(zm_conn *conn, bool reconnect);
+/* A handshake ends with an errno (HANDSHAKE_FAILED_NO_DETAIL), or a ZMQ_PROTOCOL_ERROR_*. */
+void zm_conn_broke_locked(zm_conn *conn, int error);
+void zm_conn_refused_locked(zm_conn *conn, uint32_t protocol_error);
+/* The session's ZM_EVENT_ZAP is answered. 0, or < 0: the connection is gone. */
+int zm_conn_admit_locked(zm_conn *conn, unsigned status);
 
-/* --- authentication (zap.c) -------------------------------------------------------------------- */
+/* --- authentication (zap.c) ------------------------------------------------------------------- */
 
 /* Is a ZAP handler (RFC 27) to be asked about peers under these options? */
 bool zm_zap_wanted(const zm_options *options);
+/* ZM_EVENT_ZAP: asks. The answer comes as mail; where there is nobody to ask, it is decided here.
+ * 0, -ENOMEM, or -ECONNABORTED: the connection is gone. */
+int zm_zap_ask_locked(zm_conn *conn, const zm_event *event);
+/* The handler answered, or went away (`closed`). */
+void zm_zap_mail_locked(zm_peer *peer, bool closed);
+/* The question is of no interest any more; NULL allowed. */
+void zm_zap_free_locked(zm_zap *taken);
 
 /* --- endpoints (endpoint_set.c): listeners and connecters ------------------------------------ */
 
@@ -315,6 +335,7 @@ typedef struct zm_link_side {
     bool closed;
     bool idle;  /* has read everything: wants mail when something comes */
     bool blocked; /* was full: wants mail when there is room */
+    bool asks;    /* of zap.c: its mail is to be looked at soon, whoever drives */
     size_t routing_id_size;
     uint8_t routing_id[255];
 } zm_link_side;
@@ -336,6 +357,9 @@ bool zm_inproc_can_write(zm_peer *peer);
 zm_frame zm_inproc_read(zm_peer *peer);
 int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags);
 void zm_inproc_rollback(zm_peer *peer);
+/* Joins `asker`, which is in none of its socket's lists, to the REP or ROUTER that bound `name`.
+ * What comes back is told by zm_zap_mail_locked(). -ECONNREFUSED: nobody did; -ENOMEM. */
+int zm_inproc_ask_locked(zm_peer *asker, const char *name);
 /* HWM options changed. */
 void zm_inproc_hwm_locked(zm_peer *peer);
 void zm_inproc_queued(zm_peer *peer, uint64_t *in, uint64_t *out);
@@ -451,7 +475,7 @@ struct zm_socket {
     int64_t waiting_since; /* of the thread that drives */
 
     /* peers */
-    zm_list peers, conns, endpoints, ended_peers;
+    zm_list peers, conns, endpoints, ended_peers, ended_conns;
     zm_peer **peer_table;
     uint32_t peer_capacity, peer_hint;
     uint32_t connection_count;

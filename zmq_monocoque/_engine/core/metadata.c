@@ -25,34 +25,47 @@ static size_t put(char *out, const void *name, size_t name_size, const void *val
     return name_size + value_size + 2;
 }
 
-/* Writes all pairs to `out`, or only counts (NULL). */
-static size_t fill(char *out, const zm_session *session, const char *peer_address)
+/* Writes the pairs of encoded, well-formed properties to `out`. Who the peer is, it does not say by
+ * itself: its `User-Id` is left out unless `trusted`. */
+static size_t put_all(char *out, const uint8_t *properties, size_t size, bool trusted)
 {
-    size_t at = put(out, "Peer-Address", 12, peer_address, strlen(peer_address));
-    if (!session)
-        return at;
-    const uint8_t *p = session->peer_metadata, *end = p + session->peer_metadata_size;
-    while (p && p < end) {
+    size_t at = 0;
+    const uint8_t *p = properties, *end = p + size;
+    while (size && p < end) {
         size_t name_size = *p++;
         const uint8_t *name = p;
         p += name_size;
         size_t value_size = (size_t) p[0] << 24 | (size_t) p[1] << 16 | (size_t) p[2] << 8 | p[3];
         p += 4;
-        at += put(out ? out + at : NULL, name, name_size, p, value_size);
+        if (trusted || name_size != 7 || memcmp(name, "User-Id", 7) != 0)
+            at += put(out ? out + at : NULL, name, name_size, p, value_size);
         p += value_size;
     }
     return at;
 }
 
-zm_metadata *zm_metadata_new(const zm_session *session, const char *peer_address)
+/* Writes all pairs to `out`, or only counts (NULL). The first of a name counts. */
+static size_t fill(char *out, const zm_session *session, const char *peer_address,
+                   const zm_bytes *more)
 {
-    size_t size = fill(NULL, session, peer_address);
+    size_t at = put(out, "Peer-Address", 12, peer_address, strlen(peer_address));
+    at += put_all(out ? out + at : NULL, more->data, more->size, true);
+    if (session)
+        at += put_all(out ? out + at : NULL, session->peer_metadata, session->peer_metadata_size,
+                      false);
+    return at;
+}
+
+zm_metadata *zm_metadata_new(const zm_session *session, const char *peer_address,
+                             const zm_bytes *more)
+{
+    size_t size = fill(NULL, session, peer_address, more);
     zm_metadata *metadata = zm_alloc(sizeof *metadata + size);
     if (!metadata)
         return NULL;
     atomic_init(&metadata->refs, 1);
     metadata->size = size;
-    fill(metadata->text, session, peer_address);
+    fill(metadata->text, session, peer_address, more);
     return metadata;
 }
 

@@ -2,6 +2,8 @@
  * and hands over to the pattern. */
 #include "internal.h"
 
+#include "../base/crypto.h"
+
 #include <string.h>
 
 static const zm_pattern *const patterns[ZM_SOCKET_TYPES] = {
@@ -45,6 +47,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_list_init(&s->conns);
     zm_list_init(&s->endpoints);
     zm_list_init(&s->ended_peers);
+    zm_list_init(&s->ended_conns);
     zm_list_init(&s->dirty);
     zm_list_init(&s->hungry);
     zm_turn_init(&s->readers);
@@ -133,6 +136,7 @@ static void destroy_locked(zm_socket *s)
 
 bool zm_socket_reap_locked(zm_socket *s)
 {
+    zm_conns_bury_locked(s);
     if (!s->closing || s->driven || s->followers || s->pollers || !zm_list_empty(&s->conns)
         || !zm_list_empty(&s->endpoints))
         return false;
@@ -233,11 +237,13 @@ int zm_socket_events_locked(zm_socket *s)
 
 enum option {
     SUBSCRIBE = 6, UNSUBSCRIBE = 7, RCVMORE = 13, FD = 14, EVENTS = 15, TYPE = 16, SNDHWM = 23,
-    RCVHWM = 24, LAST_ENDPOINT = 32, TOPICS_COUNT = 116
+    RCVHWM = 24, LAST_ENDPOINT = 32, CURVE_SERVER = 47, CURVE_SERVERKEY = 50, TOPICS_COUNT = 116
 };
 
 static int set_locked(zm_socket *s, int option, const void *value, size_t size)
 {
+    if (option >= CURVE_SERVER && option <= CURVE_SERVERKEY && !zm_crypto_get())
+        return -EINVAL; /* as a libzmq without libsodium */
     int rc = zm_options_set(&s->options, s->type, option, value, size);
     if (rc == ZM_OPTION_OF_SOCKET) {
         if (s->pattern->set_option)

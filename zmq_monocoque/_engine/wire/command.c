@@ -74,9 +74,14 @@ int zm__command_send_properties(zm_session *session, const char *name)
 int zm__command_send_error(zm_session *session, unsigned status)
 {
     enum { DIGITS = 3 };
-    uint8_t *out = zm__command_send(session, "ERROR", 1 + DIGITS);
+    /* libzmq has a slip here, in both roles of PLAIN: `^` in place of the length and the E. */
+    bool slip = session->config.mechanism == ZM_PLAIN;
+    const char *name = slip ? ZM__PLAIN_ERROR + 1 : "ERROR";
+    uint8_t *out = zm__command_send(session, name, 1 + DIGITS);
     if (!out)
         return -ENOMEM;
+    if (slip)
+        out[-(ptrdiff_t) sizeof ZM__PLAIN_ERROR + 1] = (uint8_t) ZM__PLAIN_ERROR[0];
     *out++ = DIGITS;
     for (unsigned unit = 100; unit; unit /= 10)
         *out++ = (uint8_t) ('0' + status / unit % 10);

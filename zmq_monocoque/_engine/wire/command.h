@@ -32,6 +32,8 @@ void zm__command_put_properties(const zm_session *session, uint8_t *out);
 uint8_t *zm__command_send(zm_session *session, const char *name, size_t size);
 /* READY or INITIATE with this side's properties. 0, or -ENOMEM with the session broken. */
 int zm__command_send_properties(zm_session *session, const char *name);
+/* How libzmq spells the name of PLAIN's ERROR, length and all (4.3.5, both roles). */
+#define ZM__PLAIN_ERROR "^RROR"
 /* ERROR with a status as its reason. As above. */
 int zm__command_send_error(zm_session *session, unsigned status);
 

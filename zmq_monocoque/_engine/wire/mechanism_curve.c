@@ -76,7 +76,9 @@ _Static_assert(HELLO_SIZE == 200 && WELCOME_SIZE == 168 && INITIATE_SIZE_MIN == 
                    && READY_TEXT_AT == 30 && ZM__CURVE_HEAD == MESSAGE_FLAGS_AT + 1,
                "the sizes of ZMTP.md 4.6 and 4.7");
 
-typedef enum curve_step { WANTS_HELLO, WANTS_INITIATE, WANTS_WELCOME, WANTS_READY, DONE } curve_step;
+typedef enum curve_step {
+    WANTS_HELLO, WANTS_INITIATE, WANTS_WELCOME, WANTS_READY, DONE
+} curve_step;
 
 /* Of the handshake only. */
 typedef struct curve_keys {

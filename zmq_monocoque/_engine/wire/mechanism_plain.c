@@ -109,6 +109,9 @@ static int client_command(zm_session *session, plain *p, const uint8_t *body, si
 {
     if (zm__command_is(body, size, "ERROR"))
         return zm__command_take_error(session, body + 6, size - 6);
+    size_t slip = strlen(ZM__PLAIN_ERROR);
+    if (size >= slip && memcmp(body, ZM__PLAIN_ERROR, slip) == 0)
+        return zm__command_take_error(session, body + slip, size - slip);
     if (p->step == WANTS_WELCOME && zm__command_is(body, size, "WELCOME")) {
         if (size != 8)
             return zm__session_fault(session, ZM__MALFORMED_WELCOME);

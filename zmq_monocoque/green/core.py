@@ -1,0 +1,217 @@
+"""The Socket and Context of `zmq_monocoque.green`.
+
+A call is made with DONTWAIT. If that was too early, the greenlet waits for the socket's descriptor
+in gevent's hub, and tries again. The descriptor tells only once of what is there, and a call of one
+greenlet can take in what another one waits for: hence, after each call, all who wait are looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from warnings import warn
+
+from gevent.event import Event
+from gevent.hub import get_hub
+
+import zmq_monocoque as zmq
+from zmq_monocoque.constants import EVENTS, FD, NOBLOCK, POLLIN, POLLOUT, RCVTIMEO, SNDTIMEO
+from zmq_monocoque.green.poll import _Poller
+
+#: gevent's number for "readable".
+_READ = 1
+
+
+class _Socket(zmq.Socket[bytes]):
+    """A Socket whose calls that wait let other greenlets run; RCVTIMEO and SNDTIMEO count.
+
+    Any number of greenlets of one thread may wait for it.
+    """
+
+    _poller_class = _Poller
+    _repr_cls = "zmq.green.Socket"
+    #: Who waits: an event to set, and what for.
+    _waiting: dict[Event, int]
+    #: Of the hub that the descriptor is watched in.
+    _hub: Any = None
+    _watcher: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._waiting = {}
+        super().__init__(*args, **kwargs)
+
+    def __del__(self) -> None:
+        self._drop_watcher()
+        super().__del__()
+
+    def close(self, linger: int | None = None) -> None:
+        """As the synchronous one; calls that wait raise ZMQError(ENOTSOCK)."""
+        self._drop_watcher()
+        super().close(linger=linger)
+        for event in [*self._waiting]:
+            event.set()
+
+    # --- waiting ----------------------------------------------------------------------------------
+
+    def _wait_begin(self, event: Event, mask: int) -> None:
+        """Has ``event`` set when the socket may be ready for ``mask``, until `_wait_end`."""
+        hub = get_hub()
+        if self._hub is not hub:
+            self._drop_watcher()
+            self._watcher = hub.loop.io(super().get(FD), _READ)
+            self._hub = hub
+        self._waiting[event] = mask
+        if not self._watcher.active:
+            self._watcher.start(self._state_changed)
+        # Between the last try and now nothing else ran. Who was watched already, though, may have
+        # been told of what it did not wait for.
+        self._state_changed()
+
+    def _wait_end(self, event: Event) -> None:
+        self._waiting.pop(event, None)
+        if not self._waiting and self._watcher is not None:
+            self._watcher.stop()
+
+    def _drop_watcher(self) -> None:
+        watcher, self._watcher, self._hub = self._watcher, None, None
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()
+
+    def _state_changed(self) -> None:
+        """Something was done or has come: tells those who can go on."""
+        if not self._waiting:
+            return
+        try:
+            events = super().get(EVENTS)
+        except zmq.ZMQError:
+            events = POLLIN | POLLOUT  # their calls find out
+        for event, mask in self._waiting.items():
+            if events & mask:
+                event.set()
+
+    def _call(self, call: Callable[[], Any], flags: int, mask: int, timeout_option: int) -> Any:
+        """Makes ``call``, which has DONTWAIT, until it need not wait; or once if ``flags`` say so.
+
+        Again when the time is up.
+        """
+        deadline: float | None = None
+        while True:
+            try:
+                return call()
+            except zmq.Again:
+                if flags & NOBLOCK:
+                    raise
+                if deadline is None:
+                    deadline = self._deadline(timeout_option)
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise
+            finally:
+                self._state_changed()
+            event = Event()
+            self._wait_begin(event, mask)
+            try:
+                event.wait(None if left == float("inf") else left)
+            finally:
+                self._wait_end(event)
+
+    def _deadline(self, timeout_option: int) -> float:
+        milliseconds: int = super().get(timeout_option)
+        return float("inf") if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def send(  # type: ignore[override]
+        self, data: Any, flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
+    ) -> Any:
+        """As the synchronous one."""
+        send = super().send
+        return self._call(
+            lambda: send(data, flags | NOBLOCK, copy, track, **kwargs), flags, POLLOUT, SNDTIMEO
+        )
+
+    def send_multipart(
+        self,
+        msg_parts: Any,
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """As the synchronous one."""
+        send_multipart = super().send_multipart
+        return self._call(
+            lambda: send_multipart(msg_parts, flags | NOBLOCK, copy, track, **kwargs),
+            flags,
+            POLLOUT,
+            SNDTIMEO,
+        )
+
+    def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
+        """As the synchronous one."""
+        recv = super().recv
+        return self._call(lambda: recv(flags | NOBLOCK, copy, track), flags, POLLIN, RCVTIMEO)
+
+    def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
+        """As the synchronous one."""
+        recv_multipart = super().recv_multipart
+        return self._call(
+            lambda: recv_multipart(flags | NOBLOCK, copy, track), flags, POLLIN, RCVTIMEO
+        )
+
+    def recv_into(self, buf: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
+        """As the synchronous one."""
+        recv_into = super().recv_into
+        size: int = self._call(
+            lambda: recv_into(buf, nbytes=nbytes, flags=flags | NOBLOCK), flags, POLLIN, RCVTIMEO
+        )
+        return size
+
+    def get(self, option: int) -> Any:
+        """As the synchronous one; a UserWarning for RCVTIMEO and SNDTIMEO, as pyzmq."""
+        if option in (RCVTIMEO, SNDTIMEO):
+            _warn_of_timeouts()
+        value = super().get(option)
+        if option == EVENTS:
+            self._state_changed()
+        return value
+
+    def set(self, option: int, optval: Any) -> None:
+        """As the synchronous one; a UserWarning for RCVTIMEO and SNDTIMEO, as pyzmq."""
+        if option in (RCVTIMEO, SNDTIMEO):
+            _warn_of_timeouts()
+        super().set(option, optval)
+
+    def bind(self, addr: str) -> Any:
+        """As the synchronous one."""
+        try:
+            return super().bind(addr)
+        finally:
+            self._state_changed()
+
+    def connect(self, addr: str) -> Any:
+        """As the synchronous one."""
+        try:
+            return super().connect(addr)
+        finally:
+            self._state_changed()
+
+
+def _warn_of_timeouts() -> None:
+    warn(
+        "RCVTIMEO and SNDTIMEO count for green sockets here, but not in pyzmq; gevent.Timeout does "
+        "for both.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+class _Context(zmq.Context[_Socket]):
+    """A Context that makes sockets for greenlets."""
+
+    _socket_class = _Socket
+    _repr_cls = "zmq.green.Context"
+    # Not the synchronous one's.
+    _instance = None

@@ -1,0 +1,19 @@
+"""Connections through SSH: `tunnel_connection` and the tunnels that it is made of."""
+
+from __future__ import annotations
+
+from zmq_monocoque.ssh.tunnel import (
+    openssh_tunnel,
+    paramiko_tunnel,
+    ssh_tunnel,
+    try_passwordless_ssh,
+    tunnel_connection,
+)
+
+__all__ = [
+    "tunnel_connection",
+    "ssh_tunnel",
+    "openssh_tunnel",
+    "paramiko_tunnel",
+    "try_passwordless_ssh",
+]
