@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pkgutil
 import shutil
 import site
 import subprocess
@@ -28,9 +27,12 @@ needs_pyzmq = pytest.mark.skipif(not HAS_PYZMQ, reason="pyzmq is not installed")
 #: Not for import, or with an effect when imported.
 APART = ("_build", "_shim", "__main__")
 MODULES = sorted(
-    module.name.partition(".")[2]
-    for module in pkgutil.walk_packages(zmq_monocoque.__path__, "zmq_monocoque.", lambda name: None)
-    if not any(part in APART for part in module.name.split("."))
+    ".".join(parts).removesuffix(".__init__")
+    for parts in (
+        path.relative_to(PARENT / "zmq_monocoque").with_suffix("").parts
+        for path in (PARENT / "zmq_monocoque").rglob("*.py")
+    )
+    if parts != ("__init__",) and not set(parts) & set(APART)
 )
 
 

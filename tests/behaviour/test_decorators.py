@@ -112,7 +112,7 @@ def test_an_argument_that_is_already_there_is_a_type_error(decorators, call):
 
 
 def test_arguments_that_the_target_does_not_take_are_a_type_error(decorators):
-    @decorators.context("ctx", "name", 3)
+    @decorators.context("ctx", no_such_thing=3)
     def function(ctx):
         return ctx
 

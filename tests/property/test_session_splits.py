@@ -7,8 +7,11 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support_security import CLIENT, SERVER
 from wire import transcripts as t
 from wire.transcripts import zmtp
+
+from zmq_monocoque.utils import z85
 
 TRANSCRIPTS = st.sampled_from(t.ALL)
 LIMIT = 1000  # max_message_size, bytes, where a limit is set
@@ -108,6 +111,7 @@ def test_a_damaged_transcript_is_refused_or_waited_for_alike_in_any_pieces(trans
 
 # --- two sessions --------------------------------------------------------------------------------
 
+MECHANISMS = ["NULL", "PLAIN", "CURVE", "NULL with ZAP", "CURVE with ZAP"]
 PAIRS = [("REQ", "REP"), ("DEALER", "ROUTER"), ("PUB", "SUB"), ("PUSH", "PULL"), ("PAIR", "PAIR")]
 PARTS = st.lists(
     st.binary(max_size=12) | st.sampled_from([b"x" * n for n in (253, 254, 255, 256, 70000)]),
@@ -123,6 +127,17 @@ ACTIONS = st.lists(
 )
 
 
+def secured(mechanism: str, as_server: bool) -> dict:
+    """Options of one side of a mechanism."""
+    name, _, asks = mechanism.partition(" with ")
+    options = {"mechanism": name, "as_server": as_server, "authenticate": bool(asks) and as_server}
+    if name == "CURVE":
+        public, secret = map(z85.decode, SERVER if as_server else CLIENT)
+        options |= {"curve_publickey": public, "curve_secretkey": secret}
+        options["curve_serverkey"] = z85.decode(SERVER[0])
+    return options
+
+
 class Side:
     """A session, the bytes on the wire towards it, and what it has still to say."""
 
@@ -135,6 +150,13 @@ class Side:
     def act(self) -> None:
         name, argument = self.actions.pop(0)
         getattr(self.session, f"send_{name}")(argument)
+
+    def take_events(self) -> None:
+        for event in self.session.events():
+            if isinstance(event, zmtp.Authenticate):
+                event = self.session.authenticated()
+            if event is not None:
+                self.events.append(event)
 
     @property
     def ready(self) -> bool:
@@ -154,19 +176,23 @@ def told_by(actions) -> list[t.Event]:
 
 @given(
     kinds=st.sampled_from(PAIRS),
+    mechanism=st.sampled_from(MECHANISMS),
     ids=st.tuples(st.binary(max_size=255), st.binary(max_size=255)),
     actions=st.tuples(ACTIONS, ACTIONS),
     seed=st.integers(0, 2**32),
 )
 @settings(deadline=None, max_examples=200)
 def test_two_sessions_understand_each_other_over_a_wire_that_cuts_and_delays(
-    kinds, ids, actions, seed
+    kinds, mechanism, ids, actions, seed
 ):
     """Method: one random source picks at every step which side acts and how much is delivered."""
     dice = random.Random(seed)
     sides = [
-        Side(zmtp.Session(getattr(zmtp, kind), routing_id=routing_id), todo)
-        for kind, routing_id, todo in zip(kinds, ids, actions, strict=True)
+        Side(
+            zmtp.Session(getattr(zmtp, kind), routing_id=routing_id, **secured(mechanism, server)),
+            todo,
+        )
+        for kind, routing_id, todo, server in zip(kinds, ids, actions, (True, False), strict=True)
     ]
     while True:
         for side, other in (sides, sides[::-1]):
@@ -180,7 +206,7 @@ def test_two_sessions_understand_each_other_over_a_wire_that_cuts_and_delays(
         piece, side.wire = side.wire[:n], side.wire[n:]
         if piece:
             side.session.receive_data(piece)
-            side.events += side.session.events()
+            side.take_events()
 
     for i, (side, other) in enumerate((sides, sides[::-1])):
         assert not side.actions

@@ -605,6 +605,7 @@ static int raw_arrived(zm_conn *conn)
 void zm_conn_received_locked(zm_conn *conn, int32_t res)
 {
     zm_socket *s = conn->socket;
+    s->moving -= conn->moving;
     conn->moving = false;
     if (conn->closing) {
         end_if_done(conn);

@@ -15,6 +15,7 @@ enum {
     SPIN_CREDIT_MAX = 16,
     LOOKS_A_YIELD = 8,
     ROUNDS_MAX = 8,
+    HOMECOMING_NS = 200 * 1000, /* for the thread that armed a receive to let it go */
     PAUSE_NS = 100 * 1000,      /* sends further apart than this are not a burst */
     FLUSH_BYTES = 64 * 1024,
     LOOK_GAP_MAX_NS = 1000 * 1000
@@ -232,15 +233,69 @@ void zm_drive_for_keeper_locked(zm_socket *s)
         start(s);
         zm_driver_submit(s->driver);
     } while (reap(s) && ++rounds < ROUNDS_MAX);
-    if (rounds == ROUNDS_MAX) {
+    /* A wake that was reaped is gone: what it was for is looked at now. */
+    bool mail = atomic_load_explicit(&s->attention, memory_order_acquire);
+    if (ZM_UNLIKELY(mail))
+        zm_mail_take_locked(s);
+    if (ZM_UNLIKELY(mail || rounds == ROUNDS_MAX)) {
         start(s); /* nothing is left unstarted, however much there is */
         zm_driver_submit(s->driver);
     }
     bury(s);
 }
 
+/* Armed receives complete in the thread that armed them; one that is about to sleep, or to look, takes
+ * them over, or each message would wake another thread first. Returns how many are on their way. */
+static int take_over_receives(zm_socket *s)
+{
+    uint32_t me = zm_thread_id();
+    int moved = 0;
+    if (s->arm_thread == me)
+        return 0;
+    ZM_LIST_EACH (node, &s->conns) {
+        zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
+        if (conn->recv_op.in_flight && conn->recv_op.thread != me && !conn->moving) {
+            conn->moving = true;
+            s->moving++;
+            moved++;
+            zm_driver_cancel(s->driver, &conn->recv_op);
+        }
+    }
+    s->arm_thread = me;
+    return moved;
+}
+
+/* As take_over_receives(), and waits a moment until they are here: what a peer has sent by now is
+ * seen by this look, not by the next. */
+static void bring_receives_home(zm_socket *s)
+{
+    if (!take_over_receives(s))
+        return;
+    zm_driver_submit(s->driver);
+    int64_t until = zm_now_ns() + HOMECOMING_NS;
+    while (s->moving && zm_now_ns() < until)
+        if (!reap(s))
+            sched_yield();
+}
+
+void zm_drive_peek_locked(zm_socket *s)
+{
+    if (!s->driver || s->driven)
+        return;
+    bring_receives_home(s);
+    int rounds = 0;
+    do {
+        arm_hungry(s);
+        zm_driver_submit(s->driver);
+    } while (reap(s) && ++rounds < ROUNDS_MAX);
+    bury(s);
+    zm_keeper_resume_locked(s);
+}
+
 void zm_drive_once_locked(zm_socket *s)
 {
+    if (s->driver && !s->driven)
+        bring_receives_home(s);
     zm_drive_for_keeper_locked(s);
     zm_keeper_resume_locked(s);
 }
@@ -258,23 +313,6 @@ void zm_socket_flush_locked(zm_socket *s)
         zm_keeper_resume_locked(s);
     }
     s->flushed_ns = zm_now_ns();
-}
-
-/* Armed receives complete in the thread that armed them; one that is about to sleep takes them
- * over, or each message would wake another thread first. */
-static void take_over_receives(zm_socket *s)
-{
-    uint32_t me = zm_thread_id();
-    if (s->arm_thread == me)
-        return;
-    ZM_LIST_EACH (node, &s->conns) {
-        zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
-        if (conn->recv_op.in_flight && conn->recv_op.thread != me && !conn->moving) {
-            conn->moving = true;
-            zm_driver_cancel(s->driver, &conn->recv_op);
-        }
-    }
-    s->arm_thread = me;
 }
 
 /* Did a wait of this length pay, or would a spin have? Learned, because nobody can tell before. */

@@ -450,6 +450,7 @@ struct zm_socket {
     bool driven; /* a thread is in zm_driver_wait, or polls the driver's descriptor */
     uint32_t followers; /* threads that sleep on seq */
     uint32_t pollers;   /* threads in zm_poll that sleep on the doorbell */
+    uint32_t moving;     /* receives that are being taken over */
     uint32_t arm_thread; /* who armed all receives; 0: several threads; ZM_NO_THREAD: nobody yet */
     _Atomic(zm_driver *) wakeable; /* driver, while a thread sleeps in it */
     bool unseen;      /* something changed since EVENTS was read */
@@ -556,6 +557,8 @@ int zm_socket_need_driver_locked(zm_socket *s);
  * wait. */
 void zm_drive_once_locked(zm_socket *s);
 void zm_drive_for_keeper_locked(zm_socket *s); /* which knows by itself when to come back */
+/* Takes in what peers have sent, if anything; flushes nothing. */
+void zm_drive_peek_locked(zm_socket *s);
 /* As above, then waits for anything to happen. 0, -EAGAIN (deadline), -EINTR. */
 int zm_drive_locked(zm_socket *s, int64_t deadline_ns);
 /* A signal that comes between two system calls interrupts neither. So that its handler is never far

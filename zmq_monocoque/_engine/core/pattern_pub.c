@@ -281,7 +281,14 @@ static int find_matches(zm_socket *s, const zm_outgoing *m)
 static int pub_send(zm_socket *s, const zm_outgoing *m)
 {
     if (!s->publishing) {
+        bool burst = s->burst;
+        if (!burst)
+            zm_drive_peek_locked(s); /* who has subscribed by now gets this message, too */
         int rc = find_matches(s, m);
+        if (rc == 0 && burst && !s->match_count) {
+            zm_drive_peek_locked(s);
+            rc = find_matches(s, m);
+        }
         if (rc < 0)
             return rc;
         if (s->options.xpub_nodrop)
