@@ -52,7 +52,7 @@ def ask(authenticator, mechanism, *credentials, domain="", address="127.0.0.1"):
     return int(status), text.decode(), user_id.decode()
 
 
-# --- rules -----------------------------------------------------------------------------------------
+# --- rules ----------------------------------------------------------------------------------------
 
 
 def test_without_rules_only_null_is_allowed(authenticator):
@@ -249,7 +249,7 @@ def test_nothing_secret_is_logged(authenticator, caplog, on_libzmq):
         assert secret not in caplog.text
 
 
-# --- those that run --------------------------------------------------------------------------------
+# --- those that run -------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -440,7 +440,7 @@ def test_the_socket_is_a_plain_one_in_an_asyncio_context(zmq, auth):
     context.term()
 
 
-# --- certificates ----------------------------------------------------------------------------------
+# --- certificates ---------------------------------------------------------------------------------
 
 
 def test_certificates_are_written_and_read(auth, tmp_path):

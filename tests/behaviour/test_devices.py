@@ -76,9 +76,7 @@ def test_a_device_connects_where_it_is_told(zmq, devices, started, make):
 
 
 @pytest.mark.parametrize("side", ["in", "out"])
-def test_a_device_of_one_socket_echoes_whichever_side_was_set_up(
-    zmq, devices, started, make, side
-):
+def test_a_device_of_one_socket_echoes_whichever_side_was_set_up(zmq, devices, started, make, side):
     device = devices.ThreadDevice(zmq.QUEUE, zmq.REP, -1)
     endpoint = free_endpoint(device, side)
     started(device)

@@ -152,6 +152,16 @@ def test_queued_messages_keep_their_order_over_a_reconnect(zmq, make):
     assert [r.recv() for _ in range(50)] == [b"%d" % i for i in range(50)]
 
 
+def test_a_connection_by_name_comes_back_every_time(zmq, make):
+    """S-20, SEMANTICS 1.2: the name is looked up at each attempt, and no answer gets lost."""
+    s = make(zmq.PUSH, reconnect_ivl=1, reconnect_ivl_max=1)
+    with RawListener() as mock:
+        s.connect(f"tcp://localhost:{mock.port}")
+        for _ in range(300):
+            mock.accept().close()
+            mock.accepted.clear()
+
+
 def _binds(zmq, s, address) -> bool:
     try:
         s.bind(address)

@@ -210,7 +210,10 @@ def openssh_tunnel(
 def _openssh_with_password(command: list[str], server: str, password: str | None) -> int:
     # Without a window of its own to ask in: it has to ask us.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SSH_ASKPASS")}
-    ssh = pexpect.spawn(command[0], command[1:], env=environment, encoding="utf-8")
+    # It leads a session on a terminal that goes away, and its child is to survive that.
+    ssh = pexpect.spawn(
+        command[0], command[1:], env=environment, encoding="utf-8", ignore_sighup=True
+    )
     outcomes = [_password_pat, re.compile(r"\(yes/no"), pexpect.EOF, pexpect.TIMEOUT]
     deadline = time.monotonic() + _ANSWER_SECONDS
     rejected = False

@@ -295,7 +295,7 @@ static void broke(zm_conn *conn, int error)
 {
     bool handshaking = !conn->active;
     zm_endpoint *endpoint = conn->endpoint;
-    if (handshaking && !conn->lingering)
+    if (handshaking && !conn->lingering && !conn->shut_out)
         zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_NO_DETAIL, (uint32_t) error,
                          conn->text);
     bool stop = handshaking && endpoint
@@ -340,6 +340,7 @@ int zm_conn_admit_locked(zm_conn *conn, unsigned status)
     int rc = zm_session_zap_reply(&conn->session, status, &event);
     if (status != 200)
         zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_AUTH, status, conn->text);
+    conn->shut_out = status == 300;
     if (rc == -EPROTO) {
         turn_away(conn);
         return -ECONNABORTED;

@@ -135,7 +135,8 @@ int zm_outq_write(zm_outq *q, unsigned flags, const void *borrowed, size_t size)
     if (!out)
         return -ENOMEM;
     size_t header = zm_frame_header(out, flags, size);
-    memcpy(out + header, borrowed, size);
+    if (size)
+        memcpy(out + header, borrowed, size);
     added(q, header + size);
     return 0;
 }

@@ -368,6 +368,8 @@ static int make_frame(zm_link_side *me, const void *data, size_t size, zm_block 
         frame->data = block->data;
         return 0;
     }
+    if (!size)
+        data = ""; /* an empty body may come without an address */
     if (size <= SMALL_BYTES)
         return to_arena(me, data, size, frame);
     frame->block = zm_block_new(size);

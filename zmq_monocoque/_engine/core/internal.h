@@ -179,6 +179,7 @@ struct zm_conn {
     bool hungry;    /* in socket->hungry: a receive is to be armed */
     bool moving;    /* its receive is cancelled to be armed by another thread */
     bool turned_away; /* lingers until the peer has read why */
+    bool shut_out;    /* ZAP status 300: how its handshake ended was told */
     zm_list dirty_link, hungry_link;
     zm_session session;
     zm_op recv_op, send_op;

@@ -1,0 +1,132 @@
+"""What pyzmq has not: term(timeout), and what sockets say of themselves (ours only)."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from support import TIMEOUT, Background, Signals, connected, dead_endpoint, eventually, refused
+
+
+@pytest.fixture(autouse=True)
+def ours(on_libzmq):
+    if on_libzmq:
+        pytest.skip("pyzmq has none of it")
+
+
+def test_term_gives_up_and_names_the_socket_that_is_open(zmq):
+    context = zmq.Context()
+    s = context.socket(zmq.PULL)
+    s.bind("tcp://127.0.0.1:*")
+    endpoint = s.last_endpoint.decode()
+    with refused(zmq, zmq.ETIMEDOUT) as info:
+        context.term(timeout=30)
+    assert "PULL" in str(info.value)
+    assert endpoint in str(info.value)
+    assert "open" in str(info.value)
+    assert not context.closed
+    s.close()
+    context.term(timeout=int(TIMEOUT * 1000))
+    assert context.closed
+
+
+def test_term_counts_the_messages_that_a_closed_socket_holds(zmq, make):
+    context = zmq.Context()
+    s = context.socket(zmq.PUSH)
+    with dead_endpoint() as endpoint:
+        s.connect(endpoint)
+        for _ in range(3):
+            s.send(b"x")
+        s.close()
+        with refused(zmq, zmq.ETIMEDOUT) as info:
+            context.term(timeout=30)
+        assert "lingering" in str(info.value)
+        assert "queued=3" in str(info.value)
+        assert context.holders() == [f"PUSH endpoint={endpoint} state=lingering queued=3"]
+    pull = make(zmq.PULL)
+    pull.bind(endpoint)
+    context.term(timeout=int(TIMEOUT * 1000))
+    assert len([pull.recv() for _ in range(3)]) == 3
+
+
+def test_the_context_stays_shut_down_after_the_timeout(zmq):
+    context = zmq.Context()
+    s = context.socket(zmq.PULL)
+    with refused(zmq, zmq.ETIMEDOUT):
+        context.term(timeout=0)
+    with pytest.raises(zmq.ContextTerminated):
+        s.recv()
+    s.close()
+    context.term()
+
+
+def test_term_returns_as_soon_as_nothing_holds_it(zmq):
+    context = zmq.Context()
+    s = context.socket(zmq.PULL)
+    term = Background(lambda: context.term(timeout=int(TIMEOUT * 1000))).blocked()
+    s.close()
+    term.result()
+    assert context.closed
+
+
+def test_signals_do_not_prolong_the_timeout(zmq):
+    context = zmq.Context()
+    s = context.socket(zmq.PULL)
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        with Signals(signal.SIGUSR1, 0.02):
+            start = time.monotonic()
+            with refused(zmq, zmq.ETIMEDOUT):
+                context.term(timeout=150)
+            assert 0.14 < time.monotonic() - start < TIMEOUT / 2
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    s.close()
+    context.term()
+
+
+def test_a_socket_counts_peers_and_queues(zmq, make):
+    push, pull = make(zmq.PUSH), make(zmq.PULL)
+    push.bind("tcp://127.0.0.1:*")
+    pull.connect(push.last_endpoint.decode())
+    connected(push)
+    for _ in range(3):
+        push.send(b"12345")
+    eventually(lambda: pull.stats()["in_queued"] == 3)
+    stats = pull.stats()
+    assert stats["peers"] == 1
+    assert stats["messages_received"] == 3
+    assert stats["bytes_received"] >= 15
+    assert stats["messages_dropped"] == stats["reconnects"] == 0
+    assert push.stats()["messages_sent"] == 3
+
+
+def test_repr_tells_peers_and_queues_when_there_are_any(zmq, make):
+    push, pull = make(zmq.PUSH), make(zmq.PULL)
+    assert repr(push) == f"<zmq.Socket(zmq.PUSH) at {hex(id(push))}>"
+    push.bind("tcp://127.0.0.1:*")
+    pull.connect(push.last_endpoint.decode())
+    connected(push)
+    push.send(b"x")
+    eventually(lambda: "in_queued=1" in repr(pull))
+    assert repr(pull) == f"<zmq.Socket(zmq.PULL) at {hex(id(pull))} peers=1 in_queued=1>"
+    pull.close()
+    assert repr(pull) == f"<zmq.Socket(zmq.PULL) at {hex(id(pull))} closed>"
+
+
+def test_repr_of_a_socket_that_another_object_closed_does_not_raise(zmq, ctx):
+    s = ctx.socket(zmq.PULL)
+    shadow = zmq.Socket.shadow(s.underlying)
+    s.close()
+    assert "zmq.PULL" in repr(shadow)
+
+
+def test_repr_does_not_wait_for_a_call_in_another_thread(zmq, make):
+    s = make(zmq.PULL, rcvtimeo=2000)
+    receiving = Background(lambda: s.poll(1500)).blocked()
+    start = time.monotonic()
+    repr(s)
+    assert time.monotonic() - start < 1
+    assert receiving.thread.is_alive()
+    receiving.result()
