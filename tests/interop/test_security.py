@@ -87,11 +87,14 @@ def test_a_client_that_the_handler_likes_comes_in(ends, mechanism, transport):
     assert (version, request, identity, name) == (b"1.0", b"1", b"id", mechanism.encode())
     assert domain == (DOMAIN if mechanism == "NULL" else b"")
     assert address.split(b":")[0] == (b"127.0.0.1" if transport == "tcp" else b"localhost")
-    assert credentials == {
-        "NULL": [],
-        "PLAIN": [USER, PASSWORD],
-        "CURVE": [z85.decode(CLIENT[0])],
-    }[mechanism]
+    assert (
+        credentials
+        == {
+            "NULL": [],
+            "PLAIN": [USER, PASSWORD],
+            "CURVE": [z85.decode(CLIENT[0])],
+        }[mechanism]
+    )
 
 
 @pytest.mark.parametrize("status", [b"400", b"500"])

@@ -585,6 +585,20 @@ def test_what_is_no_message_is_refused(body, value):
     assert fault_of(session, frame(body)) == (PROTOCOL, value)
 
 
+def test_boxes_of_every_size_are_the_ones_of_nacl():
+    """Ours are made in portions of 256 bytes: every rest, with and without whole portions."""
+    session = curve_server(zmtp.PAIR)
+    client = welcomed(session)
+    events_of(session, frame(client.initiate(properties({b"Socket-Type": b"PAIR"})), 4))
+    client.take_ready(body_of(session.data_to_send())[1])
+    for size in (*range(600), 4095, 4096, 70_000):
+        text = bytes(i * 7 % 251 for i in range(size))
+        assert events_of(session, frame(client.message(text))) == [zmtp.Message((text,))]
+        session.send_message([text])
+        counter, flags, got = client.open(body_of(session.data_to_send())[1])
+        assert (counter, flags, got) == (client.counter - 1, 0, text)
+
+
 def test_a_ping_is_answered_under_curve():
     session = curve_server()
     client = connected_client(session)

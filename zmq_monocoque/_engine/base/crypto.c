@@ -8,7 +8,12 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { PATH_BYTES = 4096 };
+enum {
+    PATH_BYTES = 4096,
+    NONCE = 8, /* of Salsa20 */
+    BLOCK = 64,
+    PORTION = 256, /* four blocks at once, in little more time than one (measured, SSE2 and AVX2) */
+};
 
 static char where[PATH_BYTES];
 static zm_crypto functions;
@@ -44,6 +49,11 @@ static void load(void)
              && resolve(library, "crypto_box_open_detached_afternm", &f->box_open_detached_afternm)
              && resolve(library, "crypto_secretbox_easy", &f->secretbox_easy)
              && resolve(library, "crypto_secretbox_open_easy", &f->secretbox_open_easy)
+             && resolve(library, "crypto_core_hsalsa20", &f->core_hsalsa20)
+             && resolve(library, "crypto_stream_salsa20_xor_ic", &f->stream_salsa20_xor_ic)
+             && resolve(library, "crypto_onetimeauth_poly1305", &f->onetimeauth_poly1305)
+             && resolve(library, "crypto_onetimeauth_poly1305_verify",
+                        &f->onetimeauth_poly1305_verify)
              && resolve(library, "crypto_scalarmult_base", &f->scalarmult_base)
              && resolve(library, "randombytes_buf", &f->randombytes_buf)
              && resolve(library, "sodium_memcmp", &f->memcmp) && init() >= 0;
@@ -53,4 +63,60 @@ const zm_crypto *zm_crypto_get(void)
 {
     pthread_once(&once, load);
     return usable ? &functions : NULL;
+}
+
+/* --- many boxes with one key ----------------------------------------------------------------- */
+
+/* Like XSalsa20-Poly1305 in libsodium: the first 32 bytes of the stream are the key of the tag, the
+ * text is encrypted with what follows. */
+
+void zm_box_key(uint8_t out_key[ZM_KEY_SIZE], const uint8_t *shared, const char *prefix)
+{
+    functions.core_hsalsa20(out_key, (const unsigned char *) prefix, shared, NULL);
+}
+
+/* Stream over `data`, from the stream's beginning. */
+static void xor_stream(uint8_t *data, size_t size, const uint8_t *nonce, const uint8_t *key)
+{
+    size_t whole = size / PORTION * PORTION, rest = size - whole;
+    uint64_t block = whole / BLOCK;
+    if (whole)
+        functions.stream_salsa20_xor_ic(data, data, whole, nonce, 0, key);
+    if (!rest)
+        return;
+    if (rest <= BLOCK) {
+        functions.stream_salsa20_xor_ic(data + whole, data + whole, rest, nonce, block, key);
+        return;
+    }
+    uint8_t portion[PORTION] = {0};
+    memcpy(portion, data + whole, rest);
+    functions.stream_salsa20_xor_ic(portion, portion, PORTION, nonce, block, key);
+    memcpy(data + whole, portion, rest);
+}
+
+void zm_box_seal(uint8_t *text, size_t size, uint8_t mac[ZM_MAC_SIZE], const uint8_t *nonce,
+                 const uint8_t *key)
+{
+    uint8_t mac_key[ZM_BOX_ROOM];
+    uint8_t *room = text - ZM_BOX_ROOM;
+    memset(room, 0, ZM_BOX_ROOM);
+    xor_stream(room, ZM_BOX_ROOM + size, nonce, key);
+    memcpy(mac_key, room, ZM_BOX_ROOM);
+    explicit_bzero(room, ZM_BOX_ROOM);
+    functions.onetimeauth_poly1305(mac, text, size, mac_key);
+}
+
+int zm_box_open(uint8_t *text, size_t size, const uint8_t *mac, const uint8_t *nonce,
+                const uint8_t *key)
+{
+    uint8_t mac_key[ZM_BOX_ROOM] = {0}, own_nonce[NONCE], kept[ZM_BOX_ROOM];
+    uint8_t *room = text - ZM_BOX_ROOM;
+    functions.stream_salsa20_xor_ic(mac_key, mac_key, sizeof mac_key, nonce, 0, key);
+    if (functions.onetimeauth_poly1305_verify(mac, text, size, mac_key) < 0)
+        return -1;
+    memcpy(own_nonce, nonce, NONCE);
+    memcpy(kept, room, sizeof kept);
+    xor_stream(room, ZM_BOX_ROOM + size, own_nonce, key);
+    memcpy(room, kept, sizeof kept);
+    return 0;
 }

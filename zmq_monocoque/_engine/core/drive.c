@@ -292,8 +292,31 @@ void zm_drive_peek_locked(zm_socket *s)
     zm_keeper_resume_locked(s);
 }
 
+/* The socket whose burst this thread began last, and has perhaps not flushed. */
+static _Thread_local zm_socket *burst_socket;
+static _Thread_local uint32_t burst_generation;
+
+/* A thread that looks for messages on one socket has stopped sending on another: what it sent there
+ * leaves now, since the answer to it may be what it looks for. */
+static void flush_elsewhere(const zm_socket *s)
+{
+    zm_socket *other = burst_socket;
+    if (!other || other == s)
+        return;
+    burst_socket = NULL;
+    /* Two sockets are never locked together, except so: whoever has it flushes it, too. */
+    if (!zm_lock_try(&other->lock))
+        return;
+    if (atomic_load(&other->generation) == burst_generation && other->burst) {
+        other->burst = other->sent_since_wait = false;
+        zm_socket_flush_locked(other);
+    }
+    zm_lock_give(&other->lock);
+}
+
 void zm_drive_once_locked(zm_socket *s)
 {
+    flush_elsewhere(s);
     if (s->driver && !s->driven)
         bring_receives_home(s);
     zm_drive_for_keeper_locked(s);
@@ -495,6 +518,8 @@ int zm_socket_sent_locked(zm_socket *s)
     }
     s->burst = true;
     s->sent_since_wait = true;
+    burst_socket = s;
+    burst_generation = atomic_load(&s->generation);
     s->flushed_ns = now;
     zm_keeper_look(s, now + s->look_gap);
     return 0;

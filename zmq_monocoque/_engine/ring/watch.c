@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../base/check.h"
 #include "../base/clock.h"
 #include "../base/fds.h"
 
@@ -48,8 +49,21 @@ int zm_watch_open(void)
     return owned(epoll_create1(EPOLL_CLOEXEC));
 }
 
+/* What a thread wrote to `owner` before it armed the watch is seen by the one that is told of it; the
+ * kernel sees to that, and ThreadSanitizer cannot know. */
+#ifdef ZM_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define PUBLISH(owner) __tsan_release(owner)
+#define RECEIVE(owner) __tsan_acquire(owner)
+#else
+#define PUBLISH(owner) ((void) (owner))
+#define RECEIVE(owner) ((void) (owner))
+#endif
+
 static int control(int watch, int what, int fd, uint32_t events, void *owner)
 {
+    PUBLISH(owner);
     struct epoll_event event = {.events = events, .data.ptr = owner};
     return epoll_ctl(watch, what, fd, &event) < 0 ? -errno : 0;
 }
@@ -101,8 +115,10 @@ int zm_watch_wait(int watch, void **out_owners, int count, int64_t until_ns)
 {
     struct epoll_event events[EVENTS_MAX];
     int n = wait_for(watch, events, count < EVENTS_MAX ? count : EVENTS_MAX, until_ns);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         out_owners[i] = events[i].data.ptr;
+        RECEIVE(out_owners[i]);
+    }
     return n;
 }
 

@@ -4,6 +4,7 @@
 #include "router_table.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -11,16 +12,23 @@
 
 enum { BUCKETS_MIN = 16 };
 
+/* Drawn once: whoever comes first decides for all threads. */
+static uint64_t seed_of_process(void)
+{
+    static _Atomic uint64_t seed;
+    uint64_t known = atomic_load_explicit(&seed, memory_order_relaxed);
+    if (known)
+        return known;
+    uint64_t fresh;
+    if (getrandom(&fresh, sizeof fresh, GRND_NONBLOCK) != sizeof fresh)
+        fresh = (uint64_t) (uintptr_t) &seed;
+    fresh |= 1;
+    return atomic_compare_exchange_strong(&seed, &known, fresh) ? fresh : known;
+}
+
 static uint64_t hash_of(const uint8_t *id, size_t size)
 {
-    static uint64_t seed;
-    if (!seed) {
-        uint64_t fresh;
-        if (getrandom(&fresh, sizeof fresh, GRND_NONBLOCK) != sizeof fresh)
-            fresh = (uint64_t) (uintptr_t) &seed;
-        __atomic_store_n(&seed, fresh | 1, __ATOMIC_RELAXED);
-    }
-    uint64_t h = __atomic_load_n(&seed, __ATOMIC_RELAXED);
+    uint64_t h = seed_of_process();
     while (size >= 8) {
         uint64_t word;
         memcpy(&word, id, 8);

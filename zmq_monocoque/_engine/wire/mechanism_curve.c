@@ -66,7 +66,7 @@ enum {
     /* MESSAGE: 8 name, 8 counter, box of flags and text */
     MESSAGE_COUNTER_AT = 8,
     MESSAGE_MAC_AT = MESSAGE_COUNTER_AT + COUNTER,
-    MESSAGE_FLAGS_AT = MESSAGE_MAC_AT + MAC,
+    MESSAGE_FLAGS_AT = MESSAGE_MAC_AT + MAC, /* what is before is the room of zm_box_seal() */
 
     INNER_MORE = 1,
     INNER_COMMAND = 2,
@@ -75,6 +75,7 @@ enum {
 _Static_assert(HELLO_SIZE == 200 && WELCOME_SIZE == 168 && INITIATE_SIZE_MIN == 257
                    && READY_TEXT_AT == 30 && ZM__CURVE_HEAD == MESSAGE_FLAGS_AT + 1,
                "the sizes of ZMTP.md 4.6 and 4.7");
+_Static_assert((int) MESSAGE_FLAGS_AT == (int) ZM_BOX_ROOM, "sealing writes none before the body");
 
 typedef enum curve_step {
     WANTS_HELLO, WANTS_INITIATE, WANTS_WELCOME, WANTS_READY, DONE
@@ -92,7 +93,8 @@ typedef struct curve_keys {
 typedef struct curve {
     curve_step step;
     curve_keys *keys; /* NULL: the handshake is over */
-    uint8_t shared[KEY];
+    uint8_t shared[KEY]; /* handshake */
+    uint8_t send_key[KEY], receive_key[KEY];
     uint64_t counter;      /* of what was sent last */
     uint64_t peer_counter; /* of what came last, and was genuine */
 } curve;
@@ -186,9 +188,18 @@ static int withdraw(zm_session *session, size_t before)
     return forged(session);
 }
 
+static const char *message_prefix(bool from_server)
+{
+    return from_server ? "CurveZMQMESSAGES" : "CurveZMQMESSAGEC";
+}
+
 static void done(zm_session *session, zm_event *event)
 {
     curve *c = session->mechanism_state;
+    bool as_server = session->config.as_server;
+    zm_box_key(c->send_key, c->shared, message_prefix(as_server));
+    zm_box_key(c->receive_key, c->shared, message_prefix(!as_server));
+    explicit_bzero(c->shared, sizeof c->shared);
     wipe_keys(c);
     c->step = DONE;
     zm__session_activate(session, event);
@@ -433,15 +444,9 @@ static int curve_command(zm_session *session, uint8_t *body, size_t size, zm_eve
                                      : client_command(session, c, body, size, event);
 }
 
-static const char *message_prefix(bool from_server)
-{
-    return from_server ? "CurveZMQMESSAGES" : "CurveZMQMESSAGEC";
-}
-
 int zm__curve_open(zm_session *session, uint8_t *body, size_t size, unsigned *out_flags)
 {
     curve *c = session->mechanism_state;
-    uint8_t nonce[ZM_NONCE_SIZE];
     if (size <= 1 || size <= body[0])
         return zm__session_fault(session, ZM__MALFORMED_COMMAND);
     if (!zm__command_is(body, size, "MESSAGE"))
@@ -451,10 +456,9 @@ int zm__curve_open(zm_session *session, uint8_t *body, size_t size, unsigned *ou
     uint64_t counter = load_u64(body + MESSAGE_COUNTER_AT);
     if (counter <= c->peer_counter)
         return zm__session_fault(session, ZM__INVALID_SEQUENCE);
-    make_nonce(nonce, message_prefix(!session->config.as_server), body + MESSAGE_COUNTER_AT);
     uint8_t *text = body + MESSAGE_FLAGS_AT;
-    if (zm_crypto_get()->box_open_detached_afternm(text, text, body + MESSAGE_MAC_AT,
-                                                   size - MESSAGE_FLAGS_AT, nonce, c->shared) < 0)
+    if (zm_box_open(text, size - MESSAGE_FLAGS_AT, body + MESSAGE_MAC_AT,
+                    body + MESSAGE_COUNTER_AT, c->receive_key) < 0)
         return forged(session);
     c->peer_counter = counter; /* a forgery does not move it */
     *out_flags = (text[0] & INNER_MORE ? ZM_FRAME_MORE : 0u)
@@ -465,14 +469,15 @@ int zm__curve_open(zm_session *session, uint8_t *body, size_t size, unsigned *ou
 void zm__curve_seal(zm_session *session, uint8_t *body, unsigned flags, size_t size)
 {
     curve *c = session->mechanism_state;
-    uint8_t nonce[ZM_NONCE_SIZE];
-    zm__command_name(body, "MESSAGE");
-    count_nonce(c, nonce, message_prefix(session->config.as_server), body + MESSAGE_COUNTER_AT);
+    uint8_t counter[COUNTER], mac[MAC];
+    store_u64(counter, ++c->counter);
     uint8_t *text = body + MESSAGE_FLAGS_AT;
     text[0] = (uint8_t) ((flags & ZM_FRAME_MORE ? INNER_MORE : 0)
                          | (flags & ZM_FRAME_COMMAND ? INNER_COMMAND : 0));
-    zm_crypto_get()->box_detached_afternm(text, body + MESSAGE_MAC_AT, text, 1 + size, nonce,
-                                          c->shared);
+    zm_box_seal(text, 1 + size, mac, counter, c->send_key);
+    zm__command_name(body, "MESSAGE");
+    memcpy(body + MESSAGE_COUNTER_AT, counter, COUNTER);
+    memcpy(body + MESSAGE_MAC_AT, mac, MAC);
 }
 
 const zm__mechanism zm__mechanism_curve = {
