@@ -3,6 +3,8 @@ side; and what CURVE carries: large and many-part messages, subscriptions, heart
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from support import eventually, monitor_events
 from support_security import (
@@ -24,6 +26,7 @@ from zmq_monocoque.utils import z85
 
 TIMEOUT_MS = 10_000
 AUTH_FAILED, PROTOCOL_FAILED, SUCCEEDED, DISCONNECTED = 0x4000, 0x2000, 0x1000, 0x0200
+NO_DETAIL = 0x800
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -224,8 +227,11 @@ def test_an_unsecured_client_is_refused_by_a_curve_server(ends):
     client = ends.socket(ends.client_zmq, ends.client_ctx, "PUSH")
     monitor = monitored(server)
     client.connect(bind_over(server, "tcp", ends.ipc_address))
-    told = monitor_events(monitor, until=PROTOCOL_FAILED)
-    assert told[-1][1] == 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+    told = monitor_events(monitor, until=DISCONNECTED)
+    failed = [(event, value) for event, value, _ in told if event in (PROTOCOL_FAILED, NO_DETAIL)]
+    # Whoever sees the other's mechanism first hangs up. When that is the client, its own greeting
+    # may never leave it, and the server sees only the end.
+    assert failed[-1] in ((PROTOCOL_FAILED, 0x11000002), (NO_DETAIL, errno.EPIPE))
     server.disable_monitor()
     monitor.close()
 

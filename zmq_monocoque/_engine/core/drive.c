@@ -244,8 +244,9 @@ void zm_drive_for_keeper_locked(zm_socket *s)
     bury(s);
 }
 
-/* Armed receives complete in the thread that armed them; one that is about to sleep, or to look, takes
- * them over, or each message would wake another thread first. Returns how many are on their way. */
+/* Armed receives complete in the thread that armed them; one that is about to sleep, or to
+ * look, takes them over, or each message would wake another thread first. Returns how many are
+ * on their way. */
 static int take_over_receives(zm_socket *s)
 {
     uint32_t me = zm_thread_id();

@@ -104,7 +104,8 @@ static void serve(zm_keeper *k, zm_socket *s)
     s->look_gap = ZM_LOOK_GAP_FIRST_NS;
     zm_drive_wake_followers_locked(s);
     atomic_store(&s->look_at, zm_timers_next(&s->timers));
-    /* A resolver asks for a look without the lock, after its mail: this store may have hidden it. */
+    /* A resolver asks for a look without the lock, after its mail: this store may have hidden
+     * it. */
     if (atomic_load(&s->attention))
         atomic_store(&s->look_at, now);
     zm_watch_arm(k->watch, zm_driver_fd(s->driver), s);

@@ -1,5 +1,5 @@
-/* Connecting through a SOCKS5 proxy (RFC 1928, 1929): a few short exchanges on the descriptor before
- * it becomes a connection. The proxy looks the destination's name up. */
+/* Connecting through a SOCKS5 proxy (RFC 1928, 1929): a few short exchanges on the descriptor
+ * before it becomes a connection. The proxy looks the destination's name up. */
 #include "internal.h"
 
 #include <netinet/in.h>
