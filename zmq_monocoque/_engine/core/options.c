@@ -110,7 +110,7 @@ int zm_bytes_set(zm_bytes *bytes, const void *borrowed, size_t size)
             return -ENOMEM;
         memcpy(copy, borrowed, size);
     }
-    zm_free(bytes->data);
+    zm_bytes_clear(bytes);
     bytes->data = copy;
     bytes->size = size;
     return 0;
@@ -118,6 +118,8 @@ int zm_bytes_set(zm_bytes *bytes, const void *borrowed, size_t size)
 
 void zm_bytes_clear(zm_bytes *bytes)
 {
+    if (bytes->data)
+        explicit_bzero(bytes->data, bytes->size); /* some are passwords */
     zm_free(bytes->data);
     bytes->data = NULL;
     bytes->size = 0;
