@@ -72,11 +72,16 @@ static int scripted(script *s, int *out)
     return 1;
 }
 
-/* Every call while a part is being read is against the contract. */
+static int stale(const zm_socket *s, uint32_t generation)
+{
+    return !s->alive || s->generation != generation;
+}
+
+/* For calls with the GIL: every one while a part is being read is against the contract. */
 static int gone(const zm_socket *s, uint32_t generation)
 {
     violations += any_locked;
-    return !s->alive || s->generation != generation;
+    return stale(s, generation);
 }
 
 static zm_socket *socket_find(int64_t handle, uint32_t *out_generation)
@@ -195,7 +200,7 @@ static int64_t deadline(zm_socket *s, uint32_t generation, int direction)
 
 static int flush(zm_socket *s, uint32_t generation)
 {
-    if (!gone(s, generation))
+    if (!stale(s, generation))
         s->flushes++;
     return 0;
 }
@@ -203,7 +208,7 @@ static int flush(zm_socket *s, uint32_t generation)
 static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t end)
 {
     int answer;
-    if (gone(s, generation))
+    if (stale(s, generation))
         return -ENOTSOCK;
     s->waits++;
     s->last_deadline = end;

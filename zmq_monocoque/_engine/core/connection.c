@@ -247,6 +247,48 @@ void zm_conn_linger_locked(zm_conn *conn, int linger_ms)
     zm_conn_dirty_locked(conn);
 }
 
+/* The connection is over: what of its peer's queue is gone with it. A message of which anything was
+ * sent is, since nothing may arrive twice. */
+static void settle_queue(zm_conn *conn, zm_peer *peer, size_t sent)
+{
+    zm_outq *q = &peer->out;
+    size_t of_queue = sent > conn->sending_control ? sent - conn->sending_control : 0;
+    q->submitted = 0;
+    if (conn->recoded_sent < conn->recoded_size) {
+        if (conn->recoded_sent + of_queue)
+            zm_outq_consume(q, conn->recoded_from);
+    } else if (of_queue && !conn->recoded_size) {
+        zm_outq_consume(q, of_queue);
+    }
+    zm_outq_cut(q);
+}
+
+void zm_conn_part_locked(zm_conn *conn)
+{
+    zm_peer *peer = conn->peer;
+    conn->peer = NULL;
+    peer->conn = NULL;
+    if (conn->send_op.in_flight) {
+        conn->parted = peer;
+        peer->parted = conn;
+    } else {
+        settle_queue(conn, peer, 0);
+    }
+}
+
+/* The send that was in flight when they parted is over. */
+static void settle_parted(zm_conn *conn, int32_t res)
+{
+    zm_peer *peer = conn->parted;
+    conn->parted = NULL;
+    peer->parted = NULL;
+    settle_queue(conn, peer, res > 0 ? (size_t) res : 0);
+    if (!peer->ended)
+        zm_peer_drained_locked(peer);
+    if (peer->conn && peer->conn->active && zm_outq_waiting(&peer->out))
+        zm_conn_dirty_locked(peer->conn);
+}
+
 /* The peer of a connection that ended by itself. */
 static void leave_peer(zm_conn *conn)
 {
@@ -254,13 +296,11 @@ static void leave_peer(zm_conn *conn)
     zm_socket *s = conn->socket;
     if (!peer || conn->lingering)
         return;
-    conn->peer = NULL;
-    peer->conn = NULL;
+    zm_conn_part_locked(conn);
     /* Never half a message: what was not complete is gone, on both ways (S-20, S-51). */
     zm_frames_drop_newest(&peer->in, peer->in_staged);
     peer->in_staged = 0;
     peer->envelope = 0;
-    zm_outq_cut(&peer->out);
     if (conn->raw)
         zm_conn_notify_locked(peer);
     if (peer->endpoint && !peer->endpoint->options.immediate && !conn->raw && !s->closing) {
@@ -822,7 +862,9 @@ static int recode(zm_conn *conn)
 static int gather(zm_conn *conn)
 {
     int n = 0;
-    zm_outq *q = conn->peer && conn->active ? &conn->peer->out : NULL;
+    zm_peer *peer = conn->active ? conn->peer : NULL;
+    /* A queue that an earlier connection still sends from waits until that is settled. */
+    zm_outq *q = peer && !peer->parted ? &peer->out : NULL;
     bool boundary = !q || (q->sent_of_first == 0 && conn->recoded_sent == conn->recoded_size);
     conn->sending_control = conn->sending_queue = 0;
     if (conn->flying_sent == conn->flying_size && conn->control_size && boundary) {
@@ -896,6 +938,8 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res)
     if (peer)
         peer->out.submitted = 0;
     if (conn->closing) {
+        if (conn->parted)
+            settle_parted(conn, res);
         end_if_done(conn);
         return;
     }

@@ -528,7 +528,9 @@ static void linger_connecter(zm_endpoint *ep, int linger_ms)
     }
     peer = ep->peer;
     zm_endpoint_close_locked(ep);
-    if (peer)
+    if (peer && peer->parted)
+        zm_peer_end_locked(peer);
+    else if (peer)
         zm_peer_free_locked(peer);
 }
 

@@ -98,6 +98,7 @@ struct zm_peer {
     zm_socket *socket;
     uint32_t index;        /* socket->peer_table[index] == this */
     zm_conn *conn;         /* its connection; NULL: none now, or inproc */
+    zm_conn *parted;       /* the one before, while it still sends from `out`: not freed till then */
     zm_endpoint *endpoint; /* the connect() it belongs to, or NULL */
     zm_link *inproc;
     uint8_t side;
@@ -182,6 +183,7 @@ struct zm_conn {
     bool shut_out;    /* ZAP status 300: how its handshake ended was told */
     zm_list dirty_link, hungry_link;
     zm_session session;
+    zm_peer *parted; /* gone, but the send in flight is of its queue */
     zm_op recv_op, send_op;
     zm_block *slab;            /* what the kernel writes to; one reference ours */
     size_t slab_used, slab_at; /* bytes received; bytes parsed */
@@ -225,6 +227,8 @@ void zm_conn_subscribe_locked(zm_conn *conn, bool subscribe, const uint8_t *topi
 void zm_conn_notify_locked(zm_peer *peer);
 /* Ends it now: no events, no reconnect. Freed once nothing is in flight. */
 void zm_conn_close_locked(zm_conn *conn);
+/* The peer goes from its connection; what is in flight of its queue is settled when it lands. */
+void zm_conn_part_locked(zm_conn *conn);
 /* Frees what has ended; not with a connection or peer of the socket in hand. */
 void zm_conns_bury_locked(zm_socket *s);
 /* Its peer is let go: sends what is queued there, until `linger_ms` is over, then closes. */

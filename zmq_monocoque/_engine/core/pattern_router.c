@@ -233,10 +233,8 @@ static int stream_send(zm_socket *s, const zm_outgoing *m)
         zm_conn *conn = peer->conn;
         zm_endpoint *ep = peer->endpoint;
         zm_peer_end_locked(peer);
-        zm_outq_cut(&peer->out);
         if (conn) {
-            conn->peer = NULL;
-            peer->conn = NULL;
+            zm_conn_part_locked(conn);
             zm_conn_close_locked(conn);
         }
         if (ep)

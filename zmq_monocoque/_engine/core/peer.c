@@ -75,6 +75,7 @@ void zm_peer_detach_locked(zm_peer *peer)
 void zm_peer_free_locked(zm_peer *taken)
 {
     zm_socket *s = taken->socket;
+    ZM_ASSERT(!taken->parted);
     zm_peer_detach_locked(taken);
     if (taken->conn)
         taken->conn->peer = NULL;
@@ -117,6 +118,8 @@ void zm_peers_bury_locked(zm_socket *s)
 {
     ZM_LIST_EACH (node, &s->ended_peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, ended_link);
+        if (peer->parted)
+            continue;
         if (peer->ignored || !peer->attached || s->pattern->recv == zm_no_recv
             || !zm_peer_can_read(peer))
             zm_peer_free_locked(peer);
