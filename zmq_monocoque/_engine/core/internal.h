@@ -98,7 +98,7 @@ struct zm_peer {
     zm_socket *socket;
     uint32_t index;        /* socket->peer_table[index] == this */
     zm_conn *conn;         /* its connection; NULL: none now, or inproc */
-    zm_conn *parted;       /* the one before, while it still sends from `out`: not freed till then */
+    zm_conn *parted;       /* the one before, as long as it still sends from `out` */
     zm_endpoint *endpoint; /* the connect() it belongs to, or NULL */
     zm_link *inproc;
     uint8_t side;
