@@ -43,16 +43,22 @@ void zm_keeper_plan(zm_keeper *k, int64_t at)
         zm_bell_ring(k->bell);
 }
 
+/* Moves `look_at` to `at` unless an earlier look is set. Whoever asks for a look and a keeper that found
+ * the lock taken do this at the same time, and neither may undo the other's. */
+static bool look_no_later(zm_socket *s, int64_t at)
+{
+    int64_t set = atomic_load(&s->look_at);
+    do
+        if (set >= 0 && set <= at)
+            return false;
+    while (!atomic_compare_exchange_weak(&s->look_at, &set, at));
+    return true;
+}
+
 void zm_keeper_look(zm_socket *s, int64_t at)
 {
-    zm_keeper *k = s->keeper;
-    if (!k)
-        return;
-    int64_t now_planned = atomic_load(&s->look_at);
-    if (now_planned >= 0 && now_planned <= at)
-        return;
-    atomic_store(&s->look_at, at);
-    zm_keeper_plan(k, at);
+    if (s->keeper && look_no_later(s, at))
+        zm_keeper_plan(s->keeper, at);
 }
 
 void zm_keeper_resume_locked(zm_socket *s)
@@ -115,7 +121,7 @@ static void serve(zm_keeper *k, zm_socket *s)
 static void visit(zm_keeper *k, zm_socket *s)
 {
     if (!zm_lock_try(&s->lock)) {
-        atomic_store(&s->look_at, zm_now_ns() + RETRY_NS);
+        look_no_later(s, zm_now_ns() + RETRY_NS);
         return;
     }
     /* The slot may be another socket's by now. */
@@ -136,10 +142,12 @@ static int64_t look_around(zm_keeper *k)
         ZM_LIST_EACH (node, &k->sockets) {
             zm_socket *s = ZM_CONTAINER(node, zm_socket, in_keeper);
             int64_t at = atomic_load(&s->look_at);
-            if (at >= 0 && at <= now && count < DUE_MAX)
+            if (at >= 0 && at <= now && count < DUE_MAX) {
+                atomic_store(&s->look_at, ZM_FOREVER); /* the visit sets the next one */
                 due[count++] = s;
-            else
+            } else {
                 next = sooner(next, at);
+            }
         }
         zm_lock_give(&k->lock);
         if (!count)
@@ -239,18 +247,18 @@ void zm_keeper_free(zm_keeper *taken)
 
 int zm_keeper_add_locked(zm_keeper *k, zm_socket *s)
 {
-    /* Not armed yet: the keeper arms it when it looks. */
-    int rc = zm_watch_add_armed(k->watch, zm_driver_fd(s->driver), s);
-    if (rc < 0)
-        return rc;
-    s->keeper = k;
     s->parked = false;
     s->look_gap = ZM_LOOK_GAP_FIRST_NS;
     atomic_store(&s->look_at, ZM_FOREVER);
+    s->keeper = k;
     zm_lock_take(&k->lock);
     zm_list_append(&k->sockets, &s->in_keeper);
     zm_lock_give(&k->lock);
-    return 0;
+    /* Last: it may fire at once, and what the keeper notes of it must not be overwritten. */
+    int rc = zm_watch_add_armed(k->watch, zm_driver_fd(s->driver), s);
+    if (rc < 0)
+        zm_keeper_remove_locked(s);
+    return rc;
 }
 
 void zm_keeper_remove_locked(zm_socket *s)
