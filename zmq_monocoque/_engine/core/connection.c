@@ -7,6 +7,7 @@
 
 enum {
     SUBMIT_BYTES_MAX = 2 << 20, /* of one send: until all of it left, it counts as queued */
+    LOWAT_BYTES = 256 * 1024,   /* of a large body: received at a time, or what is left of it */
     RECODE_BYTES = 64 * 1024,
     RAW_BYTES_MAX = 8192,         /* one STREAM message, as libzmq's receive buffer */
     HEAD_BYTES = 4096, /* after a large frame: the next one's head, little of it to be copied */
@@ -95,6 +96,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     conn->endpoint = endpoint;
     conn->transport = transport;
     conn->fd = fd;
+    conn->lowat = 1;
     conn->raw = zm_endpoint_is_raw(endpoint);
     conn->recv_op = (zm_op){.kind = ZM_OP_RECV, .owner = conn};
     conn->send_op = (zm_op){.kind = ZM_OP_SEND, .owner = conn};
@@ -763,10 +765,14 @@ void zm_conn_arm_locked(zm_conn *conn)
         broke(conn, -rc);
         return;
     }
-    /* A large body comes in one piece. Not where silence is watched: each piece is a sign of
-     * life. */
-    conn->recv_op.whole = conn->large && !conn->silence.position && !conn->ttl.position
-                          && !conn->heartbeat.position;
+    /* A large body comes in large pieces, each worth the wake-up. Not where silence is watched:
+     * there every piece is a sign of life. */
+    bool watched = conn->silence.position || conn->ttl.position || conn->heartbeat.position;
+    size_t lowat = conn->large && !watched ? size < LOWAT_BYTES ? size : LOWAT_BYTES : 1;
+    if (lowat != conn->lowat) {
+        zm_connection_lowat(conn->fd, lowat);
+        conn->lowat = lowat;
+    }
     conn->socket->bulk = conn->large != NULL;
     zm_driver_recv(conn->socket->driver, &conn->recv_op, conn->fd, to, size);
 }

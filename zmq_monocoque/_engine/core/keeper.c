@@ -43,8 +43,8 @@ void zm_keeper_plan(zm_keeper *k, int64_t at)
         zm_bell_ring(k->bell);
 }
 
-/* Moves `look_at` to `at` unless an earlier look is set. Whoever asks for a look and a keeper that found
- * the lock taken do this at the same time, and neither may undo the other's. */
+/* Moves `look_at` to `at` unless an earlier look is set. Whoever asks for a look and a keeper
+ * that found the lock taken do this at the same time, and neither may undo the other's. */
 static bool look_no_later(zm_socket *s, int64_t at)
 {
     int64_t set = atomic_load(&s->look_at);

@@ -26,7 +26,7 @@ typedef struct zm_driver zm_driver;
 
 typedef struct zm_op {
     uint8_t kind;      /* of the caller: what completes here */
-    bool whole;        /* of the caller, a hint: recv, send: complete when all bytes are moved, so
+    bool whole;        /* of the caller, a hint for send: complete when all bytes are moved, so
                           that one wake-up does for many steps. Fewer bytes may still come. */
     bool in_flight;    /* driver's */
     uint8_t request;   /* driver's: which call started it */

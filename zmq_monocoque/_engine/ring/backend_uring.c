@@ -323,7 +323,6 @@ static void uring_start(zm_driver *driver, zm_op *op)
     case ZM_REQUEST_RECV:
         sqe->opcode = ZM_URING_OP_RECV;
         sqe->len = (uint32_t) op->size;
-        sqe->op_flags = op->whole ? MSG_WAITALL : 0;
         break;
     case ZM_REQUEST_SEND:
         sqe->opcode = ZM_URING_OP_SENDMSG;

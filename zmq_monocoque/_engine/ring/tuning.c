@@ -288,3 +288,9 @@ void zm_local_endpoint(int fd, const char *fallback, char out[ZM_ENDPOINT_MAX])
         size = 0;
     endpoint_of(&address, size, fallback, out);
 }
+
+void zm_connection_lowat(int fd, size_t bytes)
+{
+    int value = (int) bytes;
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value);
+}
