@@ -445,8 +445,6 @@ struct zm_socket {
     const zm_pattern *pattern;
     bool open;    /* the application has it */
     bool closing; /* lingers, or waits for requests in flight */
-    bool dead;    /* fully destroyed (guards stale keeper events) */
-    int64_t linger_until;
     zm_list in_context; /* context->sockets */
     zm_options options;
     char last_endpoint[ZM_ENDPOINT_MAX];
@@ -494,8 +492,6 @@ struct zm_socket {
     bool more_out, more_in;
     /* the part between recv_begin and recv_end */
     zm_frame current;
-    zm_peer *current_peer;
-    zm_metadata *current_metadata;
 
     /* ROUTER, REP, STREAM */
     zm_router_table routes;
@@ -530,7 +526,6 @@ struct zm_socket {
     zm_peer *pair;
 
     zm_socket *monitor;
-    uint32_t monitor_generation;
     int monitor_events;
 
     zm_stats stats;
@@ -680,10 +675,5 @@ int64_t zm_sockets_in_flight(void); /* requests that the kernel holds */
 zm_driver_kind zm_driver_chosen(void);
 bool zm_spin_allowed(void);
 void zm_fork_install(void);
-
-static inline bool zm_type_is(const zm_socket *s, int type)
-{
-    return s->type == type;
-}
 
 #endif

@@ -67,8 +67,6 @@ void zm_peer_detach_locked(zm_peer *peer)
         s->sending_to = NULL;
         s->dropping = true;
     }
-    if (s->current_peer == peer)
-        s->current_peer = NULL;
     zm_socket_ring_locked(s);
 }
 
