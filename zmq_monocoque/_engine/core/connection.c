@@ -303,6 +303,7 @@ static void leave_peer(zm_conn *conn)
     zm_frames_drop_newest(&peer->in, peer->in_staged);
     peer->in_staged = 0;
     peer->envelope = 0;
+    peer->inside_arriving = false;
     if (conn->raw)
         zm_conn_notify_locked(peer);
     if (peer->endpoint && !peer->endpoint->options.immediate && !conn->raw && !s->closing) {

@@ -187,24 +187,28 @@ static void take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool mor
         queue_note(s, peer, -1, data, size, more);
 }
 
+/* The parts of an XPUB's message wait in the peer's queue until all are there: parts of others may
+ * come in between, and the rest may never come. A PUB keeps nothing of them. */
 static int arrived(zm_peer *peer, zm_event *event)
 {
     zm_socket *s = peer->socket;
+    if (s->type == ZM_XPUB && (event->more || peer->in_staged))
+        return 1;
     take_frame(peer, event->data, event->size, event->more);
     if (!event->more && notes_full(s))
         peer->conn->stopped = s->notes_blocked = true;
     return 0;
 }
 
-/* inproc: what is in the link takes effect at once, subscriptions always, the rest while the notes
- * have room. */
+/* A whole message of many parts is there. inproc: what is in the link takes effect at once,
+ * subscriptions always, the rest while the notes have room. */
 static void readable(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
     while (zm_peer_can_read(peer)) {
         unsigned flags = zm_frames_at(&peer->in, 0)->flags;
         bool marked = flags & (ZM_SUBSCRIBE_FRAME | ZM_CANCEL_FRAME);
-        if (!marked && !peer->reading && notes_full(s)) {
+        if (peer->inproc && !marked && !peer->reading && notes_full(s)) {
             s->notes_blocked = true;
             return;
         }

@@ -1,0 +1,83 @@
+"""Messages that never end, or end too early, in the middle of other peers' messages.
+
+Run with ZM_TEST_MODULE=zmq, the same tests hold libzmq to them.
+"""
+
+from __future__ import annotations
+
+import pytest
+from support_wire import MORE, frame, message, zmtp_connect
+
+PEER_OF = {
+    "PULL": "PUSH",
+    "ROUTER": "DEALER",
+    "DEALER": "DEALER",
+    "REP": "REQ",
+    "SUB": "PUB",
+    "XSUB": "PUB",
+    "XPUB": "SUB",
+}
+
+
+@pytest.fixture(params=PEER_OF)
+def kinds(request):
+    return request.param, PEER_OF[request.param]
+
+
+@pytest.fixture
+def under_attack(zmq, make, kinds):
+    s = make(getattr(zmq, kinds[0]))
+    if kinds[0] == "SUB":
+        s.subscribe(b"")
+    s.bind("tcp://127.0.0.1:*")
+    return s
+
+
+def shake_hands(peer, kind: str, identity: bytes) -> None:
+    peer.handshake(kind, identity if kind in ("REQ", "DEALER") else None)
+
+
+def body_of(kind: str, parts: list[bytes]) -> list[bytes]:
+    """A message without what a ROUTER puts in front."""
+    return parts[1:] if kind == "ROUTER" else parts
+
+
+def wire(kind: str, *parts: bytes) -> bytes:
+    """A message as a peer of ``kind`` sends it."""
+    return message(*([b"", *parts] if kind == "REP" else parts))
+
+
+def test_a_message_that_is_cut_off_leaves_nothing_to_the_next(under_attack, kinds):
+    """Its first parts are not read, and are not put in front of another peer's message."""
+    kind, peer_kind = kinds
+    with zmtp_connect(under_attack) as good:
+        shake_hands(good, peer_kind, b"good")
+        for _ in range(3):
+            with zmtp_connect(under_attack) as bad:
+                shake_hands(bad, peer_kind, b"bad")
+                bad.send(wire(kind, b"one", b"two")[:-5] + frame(b"two", MORE))
+                bad.round_trip()
+        good.send(wire(kind, b"whole", b"message"))
+        assert body_of(kind, under_attack.recv_multipart()) == [b"whole", b"message"]
+        if kind != "REP":
+            assert not under_attack.poll(0)
+
+
+def test_a_message_in_progress_stands_in_nobodys_way(under_attack, kinds):
+    """Parts of two peers that come by turns are two messages, in whatever order they are read."""
+    kind, peer_kind = kinds
+    with zmtp_connect(under_attack) as slow, zmtp_connect(under_attack) as quick:
+        shake_hands(slow, peer_kind, b"slow")
+        shake_hands(quick, peer_kind, b"quick")
+        first = wire(kind, b"one", b"two")
+        slow.send(first[:-5])
+        slow.round_trip()
+        quick.send(wire(kind, b"three", b"four"))
+        quick.round_trip()
+        slow.send(first[-5:])
+        slow.round_trip()
+        got = [body_of(kind, under_attack.recv_multipart())]
+        if kind == "REP":
+            under_attack.send(b"answer")
+        got.append(body_of(kind, under_attack.recv_multipart()))
+        assert sorted(got) == [[b"one", b"two"], [b"three", b"four"]]
