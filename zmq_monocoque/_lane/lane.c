@@ -365,10 +365,26 @@ out:
     return pair;
 }
 
+/* The names, the list of released holds and the bell are one a process, and what is in them belongs
+ * to one interpreter: the first that imports the lane. Cython, and with it pyzmq, does the same. */
+static int only_interpreter_check(void)
+{
+    static _Atomic int64_t owner = -1;
+    int64_t expected = -1, mine = PyInterpreterState_GetID(PyInterpreterState_Get());
+    if (mine < 0)
+        return -1;
+    if (atomic_compare_exchange_strong(&owner, &expected, mine) || expected == mine)
+        return 0;
+    PyErr_SetString(PyExc_ImportError,
+                    "zmq_monocoque can be imported by one interpreter of a process only, and "
+                    "another one has imported it before");
+    return -1;
+}
+
 static int module_exec(PyObject *module)
 {
     module_state *state = PyModule_GetState(module);
-    if (names_init() < 0)
+    if (only_interpreter_check() < 0 || names_init() < 0)
         return -1;
     state->binding_type =
         (PyTypeObject *) PyType_FromModuleAndSpec(module, &binding_spec, NULL);
@@ -399,8 +415,12 @@ static PyMethodDef module_methods[] = {
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
 #if PY_VERSION_HEX >= 0x030C0000
-    /* The list of released holds is one a process, and a hold belongs to one interpreter. */
+    /* Refuses interpreters with a GIL of their own; only_interpreter_check() does the others. */
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+    /* The GIL guards everything here: a free-threaded interpreter turns it on, and says so. */
+    {Py_mod_gil, Py_MOD_GIL_USED},
 #endif
     {0, NULL},
 };

@@ -344,6 +344,7 @@ int lane_release_init(PyObject *module)
     if (!answer)
         return -1;
     Py_DECREF(answer);
-    atomic_store(&pending_call_open, true);
+    /* Pending calls run in the main interpreter: holds of another one come back without them. */
+    atomic_store(&pending_call_open, PyInterpreterState_Get() == PyInterpreterState_Main());
     return 0;
 }
