@@ -1,0 +1,65 @@
+"""tests/sanitize/run.py must see a report even where nobody sees stderr."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support_c import own_environment
+
+RUN = Path(__file__).parent / "sanitize" / "run.py"
+
+FAULTY = """
+#include <limits.h>
+#include <stdlib.h>
+int add(int x) { return INT_MAX + x; }
+int read_freed(int x) { char *p = calloc(1, 8); free(p); return p[x]; }
+int both(int x) { int sum = add(x); return sum + read_freed(x); }
+int neither(int x) { return x; }
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("faulty")
+    source, target = directory / "faulty.c", directory / "faulty.so"
+    source.write_text(FAULTY)
+    flags = ["-g", "-shared", "-fPIC", "-fsanitize=address,undefined"]
+    done = subprocess.run(
+        ["gcc", *flags, "-o", target, source], capture_output=True, text=True, timeout=60
+    )
+    if done.returncode and re.search(r"cannot find .*lib[au]*san", done.stderr):
+        pytest.skip(f"no sanitizer library: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.mark.parametrize(
+    ("function", "reports"),
+    [
+        ("add", ["signed integer overflow"]),
+        ("read_freed", ["heap-use-after-free"]),
+        ("both", ["signed integer overflow", "heap-use-after-free"]),
+        ("neither", []),
+    ],
+)
+def test_every_report_is_printed_and_fails_the_run(library, tmp_path, function, reports):
+    call = f"import ctypes, os; os.dup2(os.open(os.devnull, os.O_WRONLY), 2); \
+ctypes.CDLL({str(library)!r}).{function}(1)"
+    done = subprocess.run(
+        [sys.executable, RUN, "address,undefined", tmp_path, "--", sys.executable, "-c", call],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=own_environment(),
+    )
+    assert (done.returncode != 0) == bool(reports), done.stdout + done.stderr
+    assert f"{len(reports)} report file(s)" in done.stdout
+    for report in reports:
+        assert report in done.stderr
