@@ -67,7 +67,8 @@ def environment(sanitizer: str, log: Path) -> dict[str, str]:
                 "allocator_may_return_null=1",
             ]
         )
-        env["UBSAN_OPTIONS"] = "print_stacktrace=1"  # log_path does nothing: see ubsan_log.c
+        # What UBSan does with this log_path is to set ASan's anew: see ubsan_log.c.
+        env["UBSAN_OPTIONS"] = f"print_stacktrace=1:log_path={log}"
     return env
 
 

@@ -1,7 +1,7 @@
 /* Loaded before the programs that run under gcc's libasan and libubsan: tells libubsan where its
  * reports go, the path in ZM_UBSAN_LOG. Both libraries export __sanitizer_set_report_path(), each
  * for a file of its own, and the dynamic linker binds libubsan's call of it, made for the log_path
- * of UBSAN_OPTIONS, to libasan's. So reports of undefined behaviour would go to stderr. */
+ * of UBSAN_OPTIONS, to libasan's: reports of undefined behaviour would go to stderr. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
