@@ -20,10 +20,10 @@ from support_c import own_environment
 HERE = Path(__file__).parent / "c"
 ENGINE = Path(__file__).parents[2] / "zmq_monocoque" / "_engine"
 SOURCES = [
-    HERE / "ring_driver.c",
     *(ENGINE / "base" / name for name in ("alloc.c", "check.c", "lock.c", "fds.c")),
-    *(ENGINE / "ring" / name for name in ("backend.c", "backend_uring.c", "backend_epoll.c")),
+    *(ENGINE / "ring" / name for name in ("backend.c", "backend_epoll.c")),
 ]
+URING = ENGINE / "ring" / "backend_uring.c"
 BUILDS = {
     "plain": ["-O2"],
     "address": ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
@@ -106,7 +106,11 @@ def program(directory):
 
     def get(build: str) -> Path:
         path = directory / f"ring_driver-{build}"
-        return path if path.exists() else compile_c(path, *BUILDS[build], *SOURCES)
+        return (
+            path
+            if path.exists()
+            else compile_c(path, *BUILDS[build], HERE / "ring_driver.c", URING, *SOURCES)
+        )
 
     return get
 
@@ -160,6 +164,21 @@ def test_no_data_race(run, world, test):
 @pytest.mark.parametrize("build", ("plain", "address"))
 def test_no_request_is_lost_when_the_kernel_refuses(run, build, test):
     check(run(build, "eventfd", test))
+
+
+def test_what_a_waiter_claimed_is_forgotten_before_the_count_of_requests_wraps(
+    directory, liburing, stubs
+):
+    program = compile_c(directory / "ring_claim", *BUILDS["plain"], HERE / "ring_claim.c", *SOURCES)
+    check(
+        subprocess.run(
+            [str(program), liburing, str(stubs)],
+            capture_output=True,
+            text=True,
+            timeout=50,
+            env=own_environment(),
+        )
+    )
 
 
 @pytest.mark.parametrize("world", ("io_uring", "epoll"))

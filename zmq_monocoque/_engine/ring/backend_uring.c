@@ -82,7 +82,8 @@ typedef struct zm_uring {
     unsigned sq_next; /* guarded by lock: where the next entry goes; *sq_tail once flushed */
 
     /* What wait_prepare() left for wait() to submit: the entries before claim_tail that are still
-     * there. Written by the waiter, under the lock; read by it without. */
+     * there. Written by the waiter, under the lock; read by it without. The next reap() ends the
+     * claim: after 2^31 more requests the old claim_tail would seem to lie ahead of the queue. */
     unsigned claim_tail;
     uint32_t claim_thread;
 
@@ -391,6 +392,7 @@ static int uring_reap(zm_driver *driver, zm_completion *out, int count)
     if (ZM_UNLIKELY(u->must_arm))
         arm_event_fd(u);
     /* Left over from a submission that failed: nobody waits now, so it is nobody else's. */
+    u->claim_tail = atomic_load_explicit(u->sq_head, memory_order_relaxed);
     unsigned published = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
     if (ZM_UNLIKELY(left_before(u, published) != 0))
         push(u, published);
