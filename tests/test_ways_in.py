@@ -353,6 +353,24 @@ def test_pyzmq_on_our_engine_and_our_package_live_in_one_process(first):
 
 
 @needs_pyzmq
+def test_pyzmq_sets_our_own_options_by_number():
+    """docs/reference/limits.md: 8-byte integers, which pyzmq would take for ints of 4."""
+    python(
+        "-c",
+        "import zmq\n"
+        "with zmq.Context() as context, context.socket(zmq.PULL) as socket:\n"
+        "    for number in range(19712, 19720):\n"
+        "        for value in (1, 2**40, -1):\n"
+        "            socket.set(number, value)\n"
+        "            assert socket.get(number) == value\n"
+        "        try:\n            socket.set(number, 0)\n"
+        "        except zmq.ZMQError as error:\n            assert error.errno == zmq.EINVAL\n"
+        "        else:\n            raise AssertionError(number)",
+        **BACKEND,
+    )
+
+
+@needs_pyzmq
 def test_the_backend_has_every_name_that_pyzmq_reads():
     python(
         "-c",

@@ -1,8 +1,9 @@
 """Every number of the ZeroMQ API, as enums and as module globals.
 
 The values are those of libzmq 4.3.5's ``zmq.h`` (drafts included, so that code which names them
-imports) and of Linux's ``errno``. Each member of an enum is also a global: under its own name, or
-with the prefix in `_GLOBAL_PREFIX` (``EVENT_``, ``NOTIFY_``, ``NORM_``, ``RECONNECT_STOP_``).
+imports) and of Linux's ``errno``; names that begin with ``MONOCOQUE_`` are our own. Each member of
+an enum is also a global: under its own name, or with the prefix in `_GLOBAL_PREFIX` (``EVENT_``,
+``NOTIFY_``, ``NORM_``, ``RECONNECT_STOP_``).
 ``tests/unit/test_sugar_constants.py`` compares all of them with pyzmq's.
 """
 
@@ -230,6 +231,15 @@ class SocketOption(IntEnum):
     NORM_NUM_PARITY = 122
     NORM_NUM_AUTOPARITY = 123
     NORM_PUSH = 124
+    # Ours (docs/reference/limits.md); libzmq's are far below.
+    MONOCOQUE_MAX_COMMAND = 19712, _OptType.int64
+    MONOCOQUE_MAX_METADATA = 19713, _OptType.int64
+    MONOCOQUE_MAX_PARTS = 19714, _OptType.int64
+    MONOCOQUE_MAX_MESSAGE = 19715, _OptType.int64
+    MONOCOQUE_MAX_HANDSHAKES = 19716, _OptType.int64
+    MONOCOQUE_MAX_SUBSCRIPTIONS = 19717, _OptType.int64
+    MONOCOQUE_MAX_TOPIC_BYTES = 19718, _OptType.int64
+    MONOCOQUE_MAX_NOTES = 19719, _OptType.int64
 
 
 class MessageOption(IntEnum):
@@ -535,6 +545,14 @@ NORM_BLOCK_SIZE = SocketOption.NORM_BLOCK_SIZE
 NORM_NUM_PARITY = SocketOption.NORM_NUM_PARITY
 NORM_NUM_AUTOPARITY = SocketOption.NORM_NUM_AUTOPARITY
 NORM_PUSH = SocketOption.NORM_PUSH
+MONOCOQUE_MAX_COMMAND = SocketOption.MONOCOQUE_MAX_COMMAND
+MONOCOQUE_MAX_METADATA = SocketOption.MONOCOQUE_MAX_METADATA
+MONOCOQUE_MAX_PARTS = SocketOption.MONOCOQUE_MAX_PARTS
+MONOCOQUE_MAX_MESSAGE = SocketOption.MONOCOQUE_MAX_MESSAGE
+MONOCOQUE_MAX_HANDSHAKES = SocketOption.MONOCOQUE_MAX_HANDSHAKES
+MONOCOQUE_MAX_SUBSCRIPTIONS = SocketOption.MONOCOQUE_MAX_SUBSCRIPTIONS
+MONOCOQUE_MAX_TOPIC_BYTES = SocketOption.MONOCOQUE_MAX_TOPIC_BYTES
+MONOCOQUE_MAX_NOTES = SocketOption.MONOCOQUE_MAX_NOTES
 
 MORE = MessageOption.MORE
 SHARED = MessageOption.SHARED
@@ -801,6 +819,14 @@ __all__ = [
     "NORM_NUM_PARITY",
     "NORM_NUM_AUTOPARITY",
     "NORM_PUSH",
+    "MONOCOQUE_MAX_COMMAND",
+    "MONOCOQUE_MAX_METADATA",
+    "MONOCOQUE_MAX_PARTS",
+    "MONOCOQUE_MAX_MESSAGE",
+    "MONOCOQUE_MAX_HANDSHAKES",
+    "MONOCOQUE_MAX_SUBSCRIPTIONS",
+    "MONOCOQUE_MAX_TOPIC_BYTES",
+    "MONOCOQUE_MAX_NOTES",
     "MessageOption",
     "MORE",
     "SHARED",

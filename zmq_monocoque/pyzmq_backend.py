@@ -19,7 +19,7 @@ from typing import Any
 from zmq_monocoque.backend import IPC_PATH_MAX_LEN, PYZMQ_DRAFT_API, public_api
 from zmq_monocoque.backend._binding import ReleaseEvent, bind
 from zmq_monocoque.backend._misc import has, strerror, zmq_errno, zmq_version_info
-from zmq_monocoque.constants import Errno
+from zmq_monocoque.constants import Errno, SocketOption
 
 __all__ = [*public_api, "monitored_queue"]
 
@@ -39,7 +39,9 @@ def _pyzmq(name: str) -> Any:
 
 @cache
 def _option_types() -> dict[int, str]:
-    return {int(option): option._opt_type.name for option in _pyzmq("zmq.constants").SocketOption}
+    # Ours, too: pyzmq does not know our own options by name, but by number they work.
+    enums = SocketOption, _pyzmq("zmq.constants").SocketOption
+    return {int(option): option._opt_type.name for enum in enums for option in enum}
 
 
 class _Pyzmq:

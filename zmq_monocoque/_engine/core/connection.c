@@ -11,7 +11,6 @@ enum {
     RECODE_BYTES = 64 * 1024,
     RAW_BYTES_MAX = 8192,         /* one STREAM message, as libzmq's receive buffer */
     HEAD_BYTES = 4096, /* after a large frame: the next one's head, little of it to be copied */
-    HANDSHAKE_BYTES_MAX = 64 * 1024, /* one unit before the peer has shown who it is */
     CONTROL_BYTES_MAX = 1 << 20, /* answers to a peer that asks and does not read */
     RECODED_KEEP = 128 * 1024,   /* of a buffer that grew with one large message, this much stays */
     FAREWELL_MS = 300 /* for a peer that was turned away to read why */
@@ -63,6 +62,8 @@ static int start_session(zm_conn *conn, const zm_options *o)
         .zap = zm_zap_wanted(o),
         .refuse_old = o->mechanism != ZM_NULL || o->zap_domain.size > 0,
         .max_msg_size = o->max_msg_size,
+        .max_command = o->limits.command,
+        .max_metadata = o->limits.metadata,
         .routing_id = o->routing_id.data,
         .routing_id_size = o->routing_id.size,
         .metadata = o->metadata.data,
@@ -75,13 +76,34 @@ static int start_session(zm_conn *conn, const zm_options *o)
         .curve_secret = o->curve_secret,
         .curve_server = o->curve_server,
     };
-    return zm_session_init(&conn->session, &config);
+    int rc = zm_session_init(&conn->session, &config);
+    conn->session.message_room = (uint64_t) o->limits.message;
+    return rc;
 }
 
 static void handshake_over(zm_conn *conn)
 {
-    conn->socket->handshakes -= conn->counted;
+    zm_socket *s = conn->socket;
+    s->handshakes -= conn->counted;
     conn->counted = false;
+    s->stranger_count -= zm_list_linked(&conn->stranger_link);
+    zm_list_remove(&conn->stranger_link);
+}
+
+/* Those whom a ZAP handler is asked about have shown something, and wait for us: they go last. */
+bool zm_conn_drop_stranger_locked(zm_socket *s)
+{
+    zm_conn *oldest = NULL;
+    ZM_LIST_EACH (node, &s->strangers) {
+        zm_conn *conn = ZM_CONTAINER(node, zm_conn, stranger_link);
+        if (!oldest || (oldest->zap && !conn->zap))
+            oldest = conn;
+        if (!oldest->zap)
+            break;
+    }
+    if (oldest)
+        broke(oldest, ENOBUFS);
+    return oldest != NULL;
 }
 
 static void ready(zm_conn *conn);
@@ -98,6 +120,9 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     conn->fd = fd;
     conn->lowat = 1;
     conn->raw = zm_endpoint_is_raw(endpoint);
+    conn->limits = endpoint->options.limits;
+    if (conn->raw)
+        conn->limits.message = -1; /* what one message is, is chance there */
     conn->recv_op = (zm_op){.kind = ZM_OP_RECV, .owner = conn};
     conn->send_op = (zm_op){.kind = ZM_OP_SEND, .owner = conn};
     conn->handshake = (zm_timer){.kind = ZM_TIMER_CONN, .owner = conn};
@@ -116,8 +141,12 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     conn->counted = true;
     s->handshakes++;
     atomic_fetch_add(&zm_live_connections, 1);
-    if (endpoint->kind == ZM_CONNECTER)
+    if (endpoint->kind == ZM_CONNECTER) {
         endpoint->conn = conn;
+    } else {
+        zm_list_append(&s->strangers, &conn->stranger_link);
+        s->stranger_count++;
+    }
     if (conn->raw) {
         ready(conn);
     } else {
@@ -291,6 +320,16 @@ static void settle_parted(zm_conn *conn, int32_t res)
         zm_conn_dirty_locked(peer->conn);
 }
 
+/* The newest frame holds the slab for all of them: they are taken in order. */
+static void hold_slab(zm_conn *conn, zm_peer *peer)
+{
+    if (!peer->in.count)
+        return;
+    zm_frame *newest = zm_frames_at(&peer->in, peer->in.count - 1);
+    if (!newest->block)
+        newest->block = zm_block_ref(conn->slab);
+}
+
 /* The peer of a connection that ended by itself. */
 static void leave_peer(zm_conn *conn)
 {
@@ -304,6 +343,7 @@ static void leave_peer(zm_conn *conn)
     peer->in_staged = 0;
     peer->envelope = 0;
     peer->inside_arriving = false;
+    hold_slab(conn, peer);
     if (conn->raw)
         zm_conn_notify_locked(peer);
     if (peer->endpoint && !peer->endpoint->options.immediate && !conn->raw && !s->closing) {
@@ -522,6 +562,20 @@ static int queue_frame(zm_peer *peer, const uint8_t *data, size_t size, bool mor
     return 0;
 }
 
+/* Counts a message frame. Is its message more than the peer may send? */
+static bool too_much(zm_conn *conn, const zm_event *event)
+{
+    uint64_t most = (uint64_t) conn->limits.message;
+    conn->parts++;
+    conn->part_bytes += event->size;
+    bool over = conn->parts > (uint64_t) conn->limits.parts || conn->part_bytes > most;
+    if (!event->more)
+        conn->parts = conn->part_bytes = 0;
+    if (!over)
+        conn->session.message_room = most - conn->part_bytes;
+    return over;
+}
+
 /* 0, or < 0: the connection is gone. `own`: a reference to the memory of the event's data, that
  * goes with the frame or away; NULL: the slab, which the caller looks after. */
 static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
@@ -536,6 +590,12 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
     case ZM_EVENT_MESSAGE:
         if (!conn->peer || conn->lingering || conn->peer->muted)
             break;
+        if (ZM_UNLIKELY(event->more || conn->parts
+                        || event->size > (uint64_t) conn->limits.message)
+            && too_much(conn, event)) {
+            rc = -EMSGSIZE;
+            break;
+        }
         rc = s->pattern->arrived ? s->pattern->arrived(conn->peer, event) : 1;
         if (rc == 1) {
             rc = queue_frame(conn->peer, event->data, event->size, event->more, own);
@@ -546,8 +606,8 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
     case ZM_EVENT_SUBSCRIBE:
     case ZM_EVENT_CANCEL:
         if (conn->peer && !conn->lingering && (s->type == ZM_PUB || s->type == ZM_XPUB))
-            zm_xpub_subscription_locked(conn->peer, event->kind == ZM_EVENT_SUBSCRIBE, event->data,
-                                        event->size);
+            rc = zm_xpub_subscription_locked(conn->peer, event->kind == ZM_EVENT_SUBSCRIBE,
+                                             event->data, event->size);
         break;
     case ZM_EVENT_PING:
         if (event->value)
@@ -591,12 +651,8 @@ static int parse_slab(zm_conn *conn)
             return rc;
         pushed |= conn->peer && conn->peer->in.count != before;
     }
-    if (pushed && conn->peer && conn->peer->in.count) {
-        /* The newest frame holds the slab for all of them: they are taken in order. */
-        zm_frame *newest = zm_frames_at(&conn->peer->in, conn->peer->in.count - 1);
-        if (!newest->block)
-            newest->block = zm_block_ref(slab);
-    }
+    if (pushed && conn->peer)
+        hold_slab(conn, conn->peer);
     if (rc < 0) {
         broke_rules(conn);
         return rc;
@@ -698,7 +754,7 @@ static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size)
     zm_block *slab = conn->slab;
     size_t left = conn->slab_used - conn->slab_at;
     size_t need = left && !conn->raw ? conn->session.need : 1;
-    if (need > FRAME_BYTES_MAX || (!conn->active && need > HANDSHAKE_BYTES_MAX))
+    if (need > FRAME_BYTES_MAX)
         return -EMSGSIZE;
     if (need > ZM_SLAB_BYTES) {
         zm_block *large = zm_block_new(need);

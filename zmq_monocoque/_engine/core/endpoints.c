@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* After "out of descriptors": asked again at once, the kernel would say the same. */
-enum { ACCEPT_PAUSE_MS = 100 };
+enum { ACCEPT_PAUSE_MS = 100, ACCEPT_SOON_MS = 1 };
 
 /* A name that is being looked up on a thread of its own. Freed by whoever comes last: the mail that
  * tells the result, or, when the endpoint went first, the thread. */
@@ -180,6 +180,10 @@ static void accepted(zm_endpoint *ep, int32_t res)
             zm_fd_close(res);
             zm_monitor_event(s, ZM_ACCEPT_FAILED, EACCES, ep->text);
         } else {
+            /* The oldest goes, not the newest: who holds connections open without a word would
+             * else keep everybody out. */
+            while (s->stranger_count >= (uint64_t) ep->options.limits.handshakes)
+                zm_conn_drop_stranger_locked(s);
             zm_monitor_event(s, ZM_ACCEPTED, (uint32_t) res, ep->text);
             int rc = zm_conn_open_locked(s, ep, ep->address.transport, res);
             if (rc < 0)
@@ -187,7 +191,9 @@ static void accepted(zm_endpoint *ep, int32_t res)
         }
     } else if (res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM) {
         zm_monitor_event(s, ZM_ACCEPT_FAILED, (uint32_t) -res, ep->text);
-        zm_timer_set(&s->timers, &ep->retry, zm_now_ns() + ACCEPT_PAUSE_MS * ZM_MS);
+        /* A stranger who keeps a descriptor gives way to one who may need it. */
+        int64_t pause = zm_conn_drop_stranger_locked(s) ? ACCEPT_SOON_MS : ACCEPT_PAUSE_MS;
+        zm_timer_set(&s->timers, &ep->retry, zm_now_ns() + pause * ZM_MS);
         return;
     }
     start_accept(ep);

@@ -130,6 +130,8 @@ struct zm_peer {
     zm_metadata *metadata;
     uint8_t *wanted_id; /* CONNECT_ROUTING_ID, owned */
     size_t wanted_id_size;
+    uint64_t subscriptions, topic_bytes; /* XPUB: what it has asked for */
+    uint64_t notes;                      /* XPUB: its own, among socket->notes */
     bool inside_arriving, user_message; /* XPUB: of the multipart message that arrives */
     uint8_t envelope; /* REQ: how far the envelope of what arrives is checked (S-69) */
 };
@@ -172,6 +174,7 @@ struct zm_conn {
     bool raw;       /* STREAM: no session */
     bool active;    /* handshake done */
     bool counted;   /* in socket->handshakes */
+    zm_list stranger_link; /* socket->strangers */
     bool closing;   /* waits for requests in flight, then is freed */
     bool lingering; /* only `out` is left to do */
     bool stopped;   /* RCVHWM: not reading */
@@ -184,6 +187,8 @@ struct zm_conn {
     bool shut_out;    /* ZAP status 300: how its handshake ended was told */
     zm_list dirty_link, hungry_link;
     zm_session session;
+    zm_limits limits;
+    uint64_t parts, part_bytes; /* of the message that is arriving */
     zm_peer *parted; /* gone, but the send in flight is of its queue */
     zm_op recv_op, send_op;
     zm_block *slab;            /* what the kernel writes to; one reference ours */
@@ -239,6 +244,8 @@ void zm_conn_failed_locked(zm_conn *conn, bool reconnect);
 /* A handshake ends with an errno (HANDSHAKE_FAILED_NO_DETAIL), or a ZMQ_PROTOCOL_ERROR_*. */
 void zm_conn_broke_locked(zm_conn *conn, int error);
 void zm_conn_refused_locked(zm_conn *conn, uint32_t protocol_error);
+/* Drops the connection that has been longest in its handshake. False: there is none. */
+bool zm_conn_drop_stranger_locked(zm_socket *s);
 /* The session's ZM_EVENT_ZAP is answered. 0, or < 0: the connection is gone. */
 int zm_conn_admit_locked(zm_conn *conn, unsigned status);
 
@@ -426,7 +433,8 @@ bool zm_never(zm_socket *s);
 bool zm_always(zm_socket *s);
 
 /* A subscription from an inproc or remote peer at an (X)PUB. */
-void zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size);
+/* 0; -EMSGSIZE: beyond what its connection may. */
+int zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size);
 
 /* --- sockets (socket.c, drive.c) ------------------------------------------------------------- */
 
@@ -484,6 +492,8 @@ struct zm_socket {
     zm_peer **peer_table;
     uint32_t peer_capacity, peer_hint;
     uint32_t connection_count;
+    zm_list strangers; /* accepted connections that are not through their handshake, oldest first */
+    uint32_t stranger_count;
     uint32_t handshakes; /* connects and connections that are not through yet */
     zm_turn readers, writers; /* fair queue, load balancer */
     zm_peer *sending_to;      /* parts of a message are out, more follow */

@@ -11,6 +11,7 @@
 #include "../base/alloc.h"
 #include "../base/check.h"
 #include "../base/z85.h"
+#include "../wire/session.h"
 
 enum option_number {
     AFFINITY = 4,
@@ -93,7 +94,18 @@ enum option_number {
     ONLY_FIRST_SUBSCRIBE = 108,
     RECONNECT_STOP = 109,
     TOPICS_COUNT = 116,
+    /* Ours: far from libzmq's. */
+    MAX_COMMAND = 19712,
+    MAX_METADATA,
+    MAX_PARTS,
+    MAX_MESSAGE,
+    MAX_HANDSHAKES,
+    MAX_SUBSCRIPTIONS,
+    MAX_TOPIC_BYTES,
+    MAX_NOTES,
 };
+
+enum { MAX_HANDSHAKES_DEFAULT = 4096 };
 
 enum mechanism { MECHANISM_NULL = 0, MECHANISM_PLAIN = 1, MECHANISM_CURVE = 2 };
 
@@ -140,6 +152,7 @@ enum row_kind {
     TRUTH,  /* int, kept as zero or one */
     BYTES,  /* zm_bytes of [low, high] bytes */
     TEXT,   /* the same, read with a NUL behind it */
+    LIMIT,  /* int64_t: from 1, or -1 for none */
 };
 
 enum row_flags {
@@ -148,7 +161,8 @@ enum row_flags {
 };
 
 typedef struct option_row {
-    uint8_t number, kind, flags;
+    uint16_t number;
+    uint8_t kind, flags;
     uint16_t types; /* that may set it; those that may read it are all of these */
     uint16_t offset;
     int low, high;
@@ -209,6 +223,14 @@ static const option_row rows[] = {
     {SOCKS_PASSWORD, TEXT, READ | NULL_CLEARS, EVERY, AT(socks_password), 0, TEXT_MAX},
     {ONLY_FIRST_SUBSCRIBE, FLAG, 0, PUBS | BIT(ZM_XSUB), AT(only_first_subscribe), 0, INT_MAX},
     {RECONNECT_STOP, NUMBER, READ, EVERY, AT(reconnect_stop), INT_MIN, INT_MAX},
+    {MAX_COMMAND, LIMIT, READ, EVERY, AT(limits.command), 0, 0},
+    {MAX_METADATA, LIMIT, READ, EVERY, AT(limits.metadata), 0, 0},
+    {MAX_PARTS, LIMIT, READ, EVERY, AT(limits.parts), 0, 0},
+    {MAX_MESSAGE, LIMIT, READ, EVERY, AT(limits.message), 0, 0},
+    {MAX_HANDSHAKES, LIMIT, READ, EVERY, AT(limits.handshakes), 0, 0},
+    {MAX_SUBSCRIPTIONS, LIMIT, READ, EVERY, AT(limits.subscriptions), 0, 0},
+    {MAX_TOPIC_BYTES, LIMIT, READ, EVERY, AT(limits.topics), 0, 0},
+    {MAX_NOTES, LIMIT, READ, EVERY, AT(limits.notes), 0, 0},
 };
 
 static const option_row *row_of(int option)
@@ -231,6 +253,18 @@ static int number_of(const void *value, size_t size, int low, int high, int *out
     return 0;
 }
 
+static int set_limit(int64_t *place, const void *value, size_t size)
+{
+    int64_t limit;
+    if (!value || size != sizeof limit)
+        return -EINVAL;
+    memcpy(&limit, value, sizeof limit);
+    if (limit < -1 || limit == 0)
+        return -EINVAL;
+    *place = limit;
+    return 0;
+}
+
 static int row_set(zm_options *options, const option_row *row, const void *value, size_t size)
 {
     void *place = (char *) options + row->offset;
@@ -243,6 +277,8 @@ static int row_set(zm_options *options, const option_row *row, const void *value
             return -EINVAL;
         return zm_bytes_set(place, value, size);
     }
+    if (row->kind == LIMIT)
+        return set_limit(place, value, size);
     int number = 0;
     int rc = number_of(value, size, row->low, row->high, &number);
     if (rc < 0)
@@ -300,6 +336,10 @@ static int row_get(const zm_options *options, const option_row *row, void *out, 
         return answer_text(out, inout_size, place);
     case FLAG:
         return answer_number(out, inout_size, *(const bool *) place);
+    case LIMIT:
+        if (*inout_size != sizeof(int64_t))
+            return -EINVAL;
+        return zm_option_answer(out, inout_size, place, sizeof(int64_t));
     default:
         return answer_number(out, inout_size, *(const int *) place);
     }
@@ -703,6 +743,17 @@ void zm_options_init(zm_options *options, int socket_type, bool blocky, bool ipv
         .linger_ms = subscriber || !blocky ? 0 : -1,
         .reconnect_ivl_ms = 100,
         .max_msg_size = -1,
+        .limits =
+            {
+                .command = ZM_MAX_COMMAND,
+                .metadata = ZM_MAX_METADATA,
+                .parts = -1,
+                .message = -1,
+                .handshakes = MAX_HANDSHAKES_DEFAULT,
+                .subscriptions = -1,
+                .topics = -1,
+                .notes = -1,
+            },
         .rcvtimeo_ms = -1,
         .sndtimeo_ms = -1,
         .handshake_ivl_ms = 30000,

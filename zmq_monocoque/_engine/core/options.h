@@ -27,6 +27,18 @@ typedef struct zm_bytes {
 int zm_bytes_set(zm_bytes *bytes, const void *borrowed, size_t size); /* 0, -ENOMEM */
 void zm_bytes_clear(zm_bytes *bytes);
 
+/* What a peer may make us keep (docs/reference/limits.md). Below zero: no limit. */
+typedef struct zm_limits {
+    int64_t command;       /* bytes of one command after the handshake */
+    int64_t metadata;      /* bytes of the properties in its READY or INITIATE */
+    int64_t parts;         /* of one message */
+    int64_t message;       /* bytes of all parts of one message */
+    int64_t handshakes;    /* accepted connections of a socket that are not through theirs */
+    int64_t subscriptions; /* of one peer */
+    int64_t topics;        /* bytes of those subscriptions' topics together */
+    int64_t notes;         /* of one peer, that an XPUB's application has not read */
+} zm_limits;
+
 typedef struct zm_options {
     int sndhwm, rcvhwm;
     uint64_t affinity;
@@ -36,6 +48,7 @@ typedef struct zm_options {
     int linger_ms;
     int reconnect_ivl_ms, reconnect_ivl_max_ms, reconnect_stop;
     int64_t max_msg_size;
+    zm_limits limits;
     int rcvtimeo_ms, sndtimeo_ms;
     bool immediate, conflate;
     int handshake_ivl_ms, connect_timeout_ms;

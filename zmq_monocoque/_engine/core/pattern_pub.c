@@ -52,33 +52,40 @@ static int remember_peer(zm_socket *s, zm_peer *peer)
     return 0;
 }
 
-/* Queues one frame for the application; `mark` (-1: none) goes in front of the data. */
-static void queue_note(zm_socket *s, zm_peer *peer, int mark, const uint8_t *data, size_t size,
+/* Queues one frame for the application; `mark` (-1: none) goes in front of the data. 0, or
+ * -EMSGSIZE: the peer has as many there as it may. */
+static int queue_note(zm_socket *s, zm_peer *peer, int mark, const uint8_t *data, size_t size,
                        bool more)
 {
     size_t marks = mark >= 0;
+    if (peer && peer->conn && peer->notes >= (uint64_t) peer->conn->limits.notes)
+        return -EMSGSIZE;
     zm_block *text = zm_block_new(size + marks);
     if (!text)
-        return;
+        return 0;
     if (marks)
         text->data[0] = (uint8_t) mark;
     memcpy(text->data + marks, data, size);
     zm_frame frame = {text->data, text->size, text, more ? ZM_MORE : 0};
     if (zm_frames_push(&s->notes, frame) < 0) {
         zm_block_unref(text);
-        return;
+        return 0;
     }
     if (remember_peer(s, peer) < 0) {
         zm_frames_drop_newest(&s->notes, 1);
-        return;
+        return 0;
     }
+    if (peer)
+        peer->notes++;
     zm_socket_ring_locked(s);
+    return 0;
 }
 
-static void note(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+static int note(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
 {
-    if (s->type == ZM_XPUB && !s->closing)
-        queue_note(s, peer, subscribe, topic, size, false);
+    if (s->type != ZM_XPUB || s->closing)
+        return 0;
+    return queue_note(s, peer, subscribe, topic, size, false);
 }
 
 /* --- subscriptions --------------------------------------------------------------------------- */
@@ -88,28 +95,47 @@ static bool manual(const zm_socket *s)
     return s->options.xpub_manual || s->options.xpub_manual_last_value;
 }
 
-void zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+/* As zm_subscriptions_add(); -EMSGSIZE: the peer has as many as it may. */
+static int add(zm_subscription_index *index, zm_peer *peer, const uint8_t *topic, size_t size)
+{
+    const zm_limits *limits = peer->conn ? &peer->conn->limits : NULL;
+    if (limits
+        && (peer->subscriptions >= (uint64_t) limits->subscriptions
+            || peer->topic_bytes + size > (uint64_t) limits->topics)
+        && !zm_subscriptions_has(index, topic, size, peer->index))
+        return -EMSGSIZE;
+    int rc = zm_subscriptions_add(index, topic, size, peer->index);
+    if (rc >= 0) {
+        peer->subscriptions++;
+        peer->topic_bytes += size;
+    }
+    return rc;
+}
+
+/* As zm_subscriptions_remove(). */
+static int take_out(zm_subscription_index *index, zm_peer *peer, const uint8_t *topic, size_t size)
+{
+    int rc = zm_subscriptions_remove(index, topic, size, peer->index);
+    /* An application that was in manual mode may have subscribed in the peer's name. */
+    if (rc >= 0 && peer->subscriptions && peer->topic_bytes >= size) {
+        peer->subscriptions--;
+        peer->topic_bytes -= size;
+    }
+    return rc;
+}
+
+int zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
 {
     zm_socket *s = peer->socket;
     const zm_options *o = &s->options;
-    if (manual(s)) {
-        /* The application decides; what the peer asked for is kept for the day it goes. */
-        if (subscribe)
-            zm_subscriptions_add(s->manual_subscriptions, topic, size, peer->index);
-        else
-            zm_subscriptions_remove(s->manual_subscriptions, topic, size, peer->index);
-        note(s, peer, subscribe, topic, size);
-        return;
-    }
-    if (subscribe) {
-        int rc = zm_subscriptions_add(s->subscriptions, topic, size, peer->index);
-        if (rc == 1 || o->xpub_verbose || o->xpub_verboser)
-            note(s, peer, true, topic, size);
-        return;
-    }
-    int rc = zm_subscriptions_remove(s->subscriptions, topic, size, peer->index);
-    if (rc == 1 || (rc == 0 && o->xpub_verboser))
-        note(s, peer, false, topic, size);
+    /* Manual: the application decides; what the peer asked for is kept for the day it goes. */
+    zm_subscription_index *index = manual(s) ? s->manual_subscriptions : s->subscriptions;
+    int rc = subscribe ? add(index, peer, topic, size) : take_out(index, peer, topic, size);
+    if (rc == -EMSGSIZE)
+        return rc;
+    bool told = manual(s) || rc == 1
+                || (subscribe ? o->xpub_verbose || o->xpub_verboser : rc == 0 && o->xpub_verboser);
+    return told ? note(s, peer, subscribe, topic, size) : 0;
 }
 
 static int set_option(zm_socket *s, int option, const void *value, size_t size)
@@ -171,7 +197,7 @@ static bool notes_full(const zm_socket *s)
 
 /* A frame from a subscriber: bytes 1 and 0 in front mean a subscription, as peers before ZMTP 3.1
  * send them (S-78); the rest is for an XPUB's application. */
-static void take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more)
+static int take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more)
 {
     zm_socket *s = peer->socket;
     bool first = !peer->inside_arriving;
@@ -179,12 +205,9 @@ static void take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool mor
     bool subscription = size && data[0] <= 1;
     if (first)
         peer->user_message = !subscription && s->options.only_first_subscribe;
-    if (subscription && !peer->user_message) {
-        zm_xpub_subscription_locked(peer, data[0], data + 1, size - 1);
-        return;
-    }
-    if (s->type == ZM_XPUB)
-        queue_note(s, peer, -1, data, size, more);
+    if (subscription && !peer->user_message)
+        return zm_xpub_subscription_locked(peer, data[0], data + 1, size - 1);
+    return s->type == ZM_XPUB ? queue_note(s, peer, -1, data, size, more) : 0;
 }
 
 /* The parts of an XPUB's message wait in the peer's queue until all are there: parts of others may
@@ -193,11 +216,11 @@ static int arrived(zm_peer *peer, zm_event *event)
 {
     zm_socket *s = peer->socket;
     if (s->type == ZM_XPUB && (event->more || peer->in_staged))
-        return 1;
-    take_frame(peer, event->data, event->size, event->more);
-    if (!event->more && notes_full(s))
+        return peer->notes + peer->in_staged < (uint64_t) peer->conn->limits.notes ? 1 : -EMSGSIZE;
+    int rc = take_frame(peer, event->data, event->size, event->more);
+    if (rc == 0 && !event->more && notes_full(s))
         peer->conn->stopped = s->notes_blocked = true;
-    return 0;
+    return rc;
 }
 
 /* A whole message of many parts is there. inproc: what is in the link takes effect at once,
@@ -213,6 +236,7 @@ static void readable(zm_peer *peer)
             return;
         }
         zm_frame frame = zm_peer_read(peer);
+        /* A subscription too many, as a part of a message, is just not taken. */
         if (marked)
             zm_xpub_subscription_locked(peer, flags & ZM_SUBSCRIBE_FRAME, frame.data, frame.size);
         else
@@ -321,6 +345,8 @@ static int xpub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
         return -EAGAIN;
     *out_frame = zm_frames_take(&s->notes);
     *out_peer = s->last_subscriber = s->note_peers[s->note_first++];
+    if (*out_peer)
+        (*out_peer)->notes--;
     if (!s->notes.count)
         s->note_first = 0;
     if (s->notes_blocked && s->notes.count <= (uint32_t) s->options.rcvhwm / 2)

@@ -45,6 +45,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_options_init(&s->options, type, context->blocky, context->ipv6);
     zm_list_init(&s->peers);
     zm_list_init(&s->conns);
+    zm_list_init(&s->strangers);
     zm_list_init(&s->endpoints);
     zm_list_init(&s->ended_peers);
     zm_list_init(&s->ended_conns);

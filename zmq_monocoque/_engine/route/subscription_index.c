@@ -560,6 +560,16 @@ int zm_subscriptions_add(zm_subscription_index *index, const uint8_t *topic, siz
     return n->subscriber_count == 1;
 }
 
+bool zm_subscriptions_has(zm_subscription_index *index, const uint8_t *topic, size_t size,
+                          uint32_t peer)
+{
+    node *n = find(index, topic, size);
+    bool found = false;
+    if (n)
+        subscriber_find(n, peer, &found);
+    return found;
+}
+
 int zm_subscriptions_remove(zm_subscription_index *index, const uint8_t *topic, size_t size,
                             uint32_t peer)
 {

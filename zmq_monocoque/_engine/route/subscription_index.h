@@ -19,6 +19,9 @@ void zm_subscriptions_free(zm_subscription_index *taken);
  * peer had it). 0: not new. -EEXIST: this peer had it already. -ENOMEM. */
 int zm_subscriptions_add(zm_subscription_index *index, const uint8_t *topic, size_t size,
                          uint32_t peer);
+/* Has this peer subscribed to this very topic? */
+bool zm_subscriptions_has(zm_subscription_index *index, const uint8_t *topic, size_t size,
+                          uint32_t peer);
 /* 1: that was the topic's last peer. 0: others keep it. -ENOENT: this peer did not have it. */
 int zm_subscriptions_remove(zm_subscription_index *index, const uint8_t *topic, size_t size,
                             uint32_t peer);

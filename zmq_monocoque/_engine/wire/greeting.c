@@ -67,8 +67,10 @@ static int refused(zm_session *session)
 static ssize_t identity_next(zm_session *session, const uint8_t *data, size_t size,
                              zm_event *event)
 {
-    zm__frame frame;
+    zm__frame frame = {0};
     ssize_t total = zm__frame_next(session, data, size, &frame);
+    if (total >= 0 && frame.size > (uint64_t) session->config.max_metadata)
+        return zm__session_break(session, -EMSGSIZE, ZM_FAULT_SILENT, 0);
     if (total <= 0)
         return total;
     session->peer_routing_id = zm_alloc(frame.size);

@@ -5,7 +5,10 @@
 
 #include "session.h"
 
-enum { ZM__MECHANISM_NAME_SIZE = 20 };
+enum {
+    ZM__MECHANISM_NAME_SIZE = 20,
+    ZM__SHORT_COMMAND_MAX = 1024, /* without properties: the longest, a HELLO, has 518 bytes */
+};
 
 typedef struct zm__mechanism {
     uint8_t name[ZM__MECHANISM_NAME_SIZE]; /* as in the greeting, padded with zeros */
@@ -15,6 +18,9 @@ typedef struct zm__mechanism {
     void (*fini)(zm_session *session);
     /* The greetings have been exchanged. 0, or a negative errno with the session broken. */
     int (*start)(zm_session *session, zm_event *event);
+    /* The size of the largest body that can come next, and the ZMQ_PROTOCOL_ERROR_* of a larger
+     * one. */
+    uint32_t (*bound)(const zm_session *session, uint64_t *out_size);
     /* One handshake command's body. Sets *event to READY when the handshake is done.
      * 0, or a negative errno with the session broken. */
     int (*command)(zm_session *session, uint8_t *body, size_t size, zm_event *event);

@@ -437,6 +437,17 @@ static int curve_start(zm_session *session, zm_event *event)
     return session->config.as_server ? 0 : send_hello(session, session->mechanism_state);
 }
 
+static uint32_t curve_bound(const zm_session *session, uint64_t *out_size)
+{
+    const curve *c = session->mechanism_state;
+    *out_size = ZM__SHORT_COMMAND_MAX;
+    if (c->step == WANTS_HELLO || c->step == WANTS_WELCOME)
+        return c->step == WANTS_HELLO ? ZM__MALFORMED_HELLO : ZM__MALFORMED_WELCOME;
+    bool as_server = session->config.as_server;
+    *out_size = zm__session_with_metadata(session, as_server ? INITIATE_SIZE_MIN : READY_TEXT_AT);
+    return as_server ? ZM__MALFORMED_INITIATE : ZM__MALFORMED_READY;
+}
+
 static int curve_command(zm_session *session, uint8_t *body, size_t size, zm_event *event)
 {
     curve *c = session->mechanism_state;
@@ -485,6 +496,7 @@ const zm__mechanism zm__mechanism_curve = {
     .init = curve_init,
     .fini = curve_fini,
     .start = curve_start,
+    .bound = curve_bound,
     .command = curve_command,
     .admitted = curve_admitted,
 };

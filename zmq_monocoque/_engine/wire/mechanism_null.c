@@ -1,6 +1,7 @@
 /* The NULL mechanism (RFC 37): both sides send READY at once; ready when one came. A side that
  * wants to know first who the peer may be keeps its READY until it does. */
 #include <errno.h>
+#include <string.h>
 
 #include "command.h"
 #include "mechanism.h"
@@ -23,6 +24,12 @@ static int null_start(zm_session *session, zm_event *event)
     return 0;
 }
 
+static uint32_t null_bound(const zm_session *session, uint64_t *out_size)
+{
+    *out_size = zm__session_with_metadata(session, strlen("READY") + 1);
+    return ZM__MALFORMED_READY;
+}
+
 static int null_command(zm_session *session, uint8_t *body, size_t size, zm_event *event)
 {
     if (zm__command_is(body, size, "READY") && !session->ready_received) {
@@ -40,6 +47,7 @@ static int null_command(zm_session *session, uint8_t *body, size_t size, zm_even
 const zm__mechanism zm__mechanism_null = {
     .name = "NULL",
     .start = null_start,
+    .bound = null_bound,
     .command = null_command,
     .admitted = null_admitted,
 };

@@ -126,6 +126,17 @@ static int client_command(zm_session *session, plain *p, const uint8_t *body, si
     return answer;
 }
 
+static uint32_t plain_bound(const zm_session *session, uint64_t *out_size)
+{
+    const plain *p = session->mechanism_state;
+    *out_size = ZM__SHORT_COMMAND_MAX;
+    if (p->step == WANTS_HELLO || p->step == WANTS_WELCOME)
+        return p->step == WANTS_HELLO ? ZM__MALFORMED_HELLO : ZM__MALFORMED_WELCOME;
+    bool as_server = session->config.as_server;
+    *out_size = zm__session_with_metadata(session, strlen(as_server ? "INITIATE" : "READY") + 1);
+    return as_server ? ZM__MALFORMED_INITIATE : ZM__MALFORMED_READY;
+}
+
 static int plain_command(zm_session *session, uint8_t *body, size_t size, zm_event *event)
 {
     plain *p = session->mechanism_state;
@@ -138,6 +149,7 @@ const zm__mechanism zm__mechanism_plain = {
     .init = plain_init,
     .fini = plain_fini,
     .start = plain_start,
+    .bound = plain_bound,
     .command = plain_command,
     .admitted = plain_admitted,
 };

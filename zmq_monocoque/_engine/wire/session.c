@@ -46,19 +46,40 @@ static int take_command(zm_session *session, const uint8_t *body, size_t size, z
     return 0;
 }
 
+static bool too_long(const zm_session *session, unsigned flags, uint64_t size)
+{
+    uint64_t most = session->message_room;
+    return size > (flags & ZM_FRAME_COMMAND ? (uint64_t) session->config.max_command : most);
+}
+
+/* What is inside is not known yet: it may be either. */
+static bool sealed_too_long(const zm_session *session, uint64_t size)
+{
+    uint64_t text = size > ZM__CURVE_HEAD ? size - ZM__CURVE_HEAD : 0;
+    return too_long(session, 0, text) && too_long(session, ZM_FRAME_COMMAND, text);
+}
+
 static ssize_t traffic_next(zm_session *session, uint8_t *data, size_t size, zm_event *event)
 {
-    zm__frame frame;
+    zm__frame frame = {0};
+    bool sealed = session->config.mechanism == ZM_CURVE;
     ssize_t total = zm__frame_next(session, data, size, &frame);
-    if (total <= 0)
+    if (total < 0)
         return total;
+    if (sealed ? sealed_too_long(session, frame.size)
+               : too_long(session, frame.flags, frame.size))
+        return zm__session_break(session, -EMSGSIZE, ZM_FAULT_SILENT, 0);
+    if (total == 0)
+        return 0;
     uint8_t *body = data + frame.header_size;
-    if (session->config.mechanism == ZM_CURVE) {
+    if (sealed) {
         int answer = zm__curve_open(session, body, frame.size, &frame.flags);
         if (answer < 0)
             return answer;
         body += ZM__CURVE_HEAD;
         frame.size -= ZM__CURVE_HEAD;
+        if (too_long(session, frame.flags, frame.size))
+            return zm__session_break(session, -EMSGSIZE, ZM_FAULT_SILENT, 0);
     }
     if (frame.flags & ZM_FRAME_COMMAND) {
         /* 2.0 has no commands. */
@@ -75,11 +96,15 @@ static ssize_t traffic_next(zm_session *session, uint8_t *data, size_t size, zm_
 /* The COMMAND flag is not asked for: libzmq takes a READY without it. */
 static ssize_t handshake_next(zm_session *session, uint8_t *data, size_t size, zm_event *event)
 {
-    zm__frame frame;
+    const zm__mechanism *mechanism = zm__mechanism_find(session->config.mechanism);
+    zm__frame frame = {0};
+    uint64_t most;
+    uint32_t fault = mechanism->bound(session, &most);
     ssize_t total = zm__frame_next(session, data, size, &frame);
+    if (total >= 0 && frame.size > most)
+        return zm__session_fault(session, fault);
     if (total <= 0)
         return total;
-    const zm__mechanism *mechanism = zm__mechanism_find(session->config.mechanism);
     uint8_t *body = data + frame.header_size;
     /* All but NULL's peers have nothing to say while they wait to be let in. */
     bool waits = session->stage != ZM__COMMANDS && session->config.mechanism != ZM_NULL;
@@ -199,6 +224,12 @@ const zm__mechanism *zm__mechanism_find(zm_mechanism mechanism)
     return NULL;
 }
 
+uint64_t zm__session_with_metadata(const zm_session *session, uint64_t size)
+{
+    uint64_t most = (uint64_t) session->config.max_metadata;
+    return most > UINT64_MAX - size ? UINT64_MAX : size + most;
+}
+
 /* --- from and to nothing -------------------------------------------------------------------- */
 
 static uint8_t *copy_of(const uint8_t *bytes, size_t size)
@@ -218,6 +249,11 @@ int zm_session_init(zm_session *session, const zm_session_config *config)
     if (!mechanism)
         return -ENOTSUP;
     session->config = *config;
+    session->message_room = UINT64_MAX;
+    if (!config->max_command)
+        session->config.max_command = ZM_MAX_COMMAND;
+    if (!config->max_metadata)
+        session->config.max_metadata = ZM_MAX_METADATA;
     session->config.username = session->config.password = NULL;
     session->config.curve_public = session->config.curve_secret = NULL;
     session->config.curve_server = NULL;

@@ -59,6 +59,8 @@ typedef struct zm_session_config {
     bool refuse_old;              /* ZAP in force: 1.0 and 2.0 peers are refused */
     bool needs_identity_message;  /* reserved for ROUTER on 1.0/2.0: identity frame is taken */
     int64_t max_msg_size;         /* bytes of one frame, commands too; < 0: no limit */
+    int64_t max_command;          /* bytes of a command after the handshake; < 0: no limit; 0: */
+    int64_t max_metadata;         /* of READY's or INITIATE's properties       the defaults below */
     const uint8_t *routing_id;    /* borrowed for init() */
     size_t routing_id_size;       /* <= 255 */
     const uint8_t *metadata;      /* extra READY properties, encoded; borrowed for init() */
@@ -70,7 +72,11 @@ typedef struct zm_session_config {
     const uint8_t *curve_public, *curve_secret, *curve_server;
 } zm_session_config;
 
-enum { ZM_SESSION_OUT_KEEP = 512 };
+enum {
+    ZM_SESSION_OUT_KEEP = 512,
+    ZM_MAX_COMMAND = 16 << 20, /* beyond any topic */
+    ZM_MAX_METADATA = 64 << 10,
+};
 
 typedef struct zm_session {
     zm_phase phase;
@@ -93,6 +99,10 @@ typedef struct zm_session {
 
     /* After next() answered 0: bytes, from `data`, that the present unit needs in all; > size. */
     size_t need;
+
+    /* Bytes that the next message frame may have, for the owner to set: more is -EMSGSIZE, as soon
+     * as a long frame announces it. Frames of less than 256 bytes are the owner's to check. */
+    uint64_t message_room;
 
     /* --- private to wire/ --- */
     zm_session_config config;     /* pointers in it are the session's own copies */

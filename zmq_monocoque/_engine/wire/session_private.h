@@ -48,6 +48,9 @@ int zm__session_break(zm_session *session, int error, zm_fault_kind fault, uint3
 /* The handshake is done. */
 void zm__session_activate(zm_session *session, zm_event *event);
 
+/* The largest body of a handshake command that has `size` bytes beside the peer's properties. */
+uint64_t zm__session_with_metadata(const zm_session *session, uint64_t size);
+
 /* Room for `size` more bytes at out + out_size, which the caller then adds to out_size.
  * NULL: memory is out, the session is broken with -ENOMEM. */
 uint8_t *zm__session_out(zm_session *session, size_t size);
