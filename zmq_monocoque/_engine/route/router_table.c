@@ -1,5 +1,5 @@
-/* Chained hash table; ids come from peers, so the hash is keyed (a peer cannot choose
- * collisions). */
+/* Chained hash table. Ids come from peers, so the hash is one that has a secret key: nobody can
+ * choose ids that collide. */
 #define _GNU_SOURCE
 #include "router_table.h"
 
@@ -26,21 +26,49 @@ static uint64_t seed_of_process(void)
     return atomic_compare_exchange_strong(&seed, &known, fresh) ? fresh : known;
 }
 
+static inline uint64_t rotated(uint64_t word, int bits)
+{
+    return word << bits | word >> (64 - bits);
+}
+
+static inline void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[2] += v[3];
+    v[1] = rotated(v[1], 13) ^ v[0];
+    v[3] = rotated(v[3], 16) ^ v[2];
+    v[0] = rotated(v[0], 32);
+    v[2] += v[1];
+    v[0] += v[3];
+    v[1] = rotated(v[1], 17) ^ v[2];
+    v[3] = rotated(v[3], 21) ^ v[0];
+    v[2] = rotated(v[2], 32);
+}
+
+/* SipHash-1-3 (Aumasson and Bernstein, 2012), words in the machine's order. */
 static uint64_t hash_of(const uint8_t *id, size_t size)
 {
-    uint64_t h = seed_of_process();
-    while (size >= 8) {
-        uint64_t word;
-        memcpy(&word, id, 8);
-        h = (h ^ word) * 0x9E3779B97F4A7C15u;
-        h ^= h >> 29;
-        id += 8;
-        size -= 8;
+    uint64_t key = seed_of_process(), other_key = rotated(key * 0x9E3779B97F4A7C15u, 32);
+    uint64_t v[4] = {key ^ 0x736f6d6570736575u, other_key ^ 0x646f72616e646f6du,
+                     key ^ 0x6c7967656e657261u, other_key ^ 0x7465646279746573u};
+    uint64_t word, last = (uint64_t) size << 56;
+    for (; size >= sizeof word; id += sizeof word, size -= sizeof word) {
+        memcpy(&word, id, sizeof word);
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
     }
-    uint64_t last = size;
-    memcpy(&last, id, size);
-    h = (h ^ last ^ (uint64_t) size << 56) * 0xBF58476D1CE4E5B9u;
-    return h ^ h >> 32;
+    word = 0;
+    memcpy(&word, id, size);
+    last ^= word;
+    v[3] ^= last;
+    sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    sip_round(v);
+    sip_round(v);
+    sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 void zm_router_table_fini(zm_router_table *table)
@@ -51,7 +79,7 @@ void zm_router_table_fini(zm_router_table *table)
 
 zm_route *zm_router_table_find(const zm_router_table *table, const uint8_t *id, size_t size)
 {
-    if (!table->count)
+    if (!table->count || !size) /* an empty id may come without an address */
         return NULL;
     uint64_t hash = hash_of(id, size);
     zm_route *route = table->buckets[hash & (table->bucket_count - 1)];
