@@ -442,9 +442,10 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
         int64_t spin = spin_time(s);
         int64_t began = zm_now_ns();
         s->waiting_since = began;
+        int64_t until = earlier(deadline_ns, zm_timers_next(&s->timers));
         zm_driver_wait_prepare(s->driver);
         zm_lock_give(&s->lock);
-        rc = zm_driver_wait(s->driver, earlier(deadline_ns, zm_timers_next(&s->timers)), spin);
+        rc = zm_driver_wait(s->driver, until, spin);
         zm_lock_take(&s->lock);
         int64_t now = zm_now_ns();
         learn_to_spin(s, rc == 0, now - began);
