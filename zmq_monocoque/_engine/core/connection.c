@@ -186,6 +186,8 @@ static void unlist(zm_conn *conn)
     zm_list_remove(&conn->dirty_link);
     zm_list_remove(&conn->hungry_link);
     conn->dirty = conn->hungry = false;
+    if (conn->socket->bulk == conn)
+        conn->socket->bulk = NULL;
 }
 
 /* Nothing of it is in flight any more: the descriptor goes now, the memory when nobody up the stack
@@ -805,23 +807,36 @@ static int resume(zm_conn *conn)
     return conn->raw || conn->large || !conn->slab ? 0 : parse_slab(conn);
 }
 
+/* Where and how much to receive next. False: not now, or the connection is gone. */
+static bool ready_to_receive(zm_conn *conn, uint8_t **out_to, size_t *out_size)
+{
+    conn->hungry = false;
+    zm_list_remove(&conn->hungry_link);
+    if (conn->recv_op.in_flight || conn->closing)
+        return false;
+    if (conn->stopped && resume(conn) < 0)
+        return false;
+    if (conn->stopped)
+        return false;
+    int rc = make_room(conn, out_to, out_size);
+    if (rc < 0) {
+        broke(conn, -rc);
+        return false;
+    }
+    zm_socket *s = conn->socket;
+    if (conn->large || conn->expects_large)
+        s->bulk = conn;
+    else if (s->bulk == conn)
+        s->bulk = NULL;
+    return true;
+}
+
 void zm_conn_arm_locked(zm_conn *conn)
 {
     uint8_t *to;
     size_t size;
-    conn->hungry = false;
-    zm_list_remove(&conn->hungry_link);
-    if (conn->recv_op.in_flight || conn->closing)
+    if (!ready_to_receive(conn, &to, &size))
         return;
-    if (conn->stopped && resume(conn) < 0)
-        return;
-    if (conn->stopped)
-        return;
-    int rc = make_room(conn, &to, &size);
-    if (rc < 0) {
-        broke(conn, -rc);
-        return;
-    }
     /* A large body comes in large pieces, each worth the wake-up. Not where silence is watched:
      * there every piece is a sign of life. */
     bool watched = conn->silence.position || conn->ttl.position || conn->heartbeat.position;
@@ -830,8 +845,22 @@ void zm_conn_arm_locked(zm_conn *conn)
         zm_connection_lowat(conn->fd, lowat);
         conn->lowat = lowat;
     }
-    conn->socket->bulk = conn->large != NULL;
     zm_driver_recv(conn->socket->driver, &conn->recv_op, conn->fd, to, size);
+}
+
+bool zm_conn_pull_locked(zm_conn *conn)
+{
+    uint8_t *to;
+    size_t size;
+    if (!ready_to_receive(conn, &to, &size))
+        return false;
+    int n = zm_connection_recv(conn->fd, to, size);
+    if (n == -EAGAIN) {
+        zm_conn_hungry_locked(conn);
+        return false;
+    }
+    zm_conn_received_locked(conn, n);
+    return true;
 }
 
 /* --- sending --------------------------------------------------------------------------------- */

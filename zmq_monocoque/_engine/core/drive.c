@@ -16,6 +16,8 @@ enum {
     LOOKS_A_YIELD = 8,
     ROUNDS_MAX = 8,
     HOMECOMING_NS = 200 * 1000, /* for the thread that armed a receive to let it go */
+    PULL_NS = 60 * 1000,        /* between two pieces of a large body */
+    PULL_MAX_NS = 2000 * 1000,  /* then signals and other threads have their turn */
     PAUSE_NS = 100 * 1000,      /* sends further apart than this are not a burst */
     FLUSH_BYTES = 64 * 1024,
     LOOK_GAP_MAX_NS = 1000 * 1000
@@ -181,15 +183,27 @@ static void flush_dirty(zm_socket *s)
         zm_conn_flush_locked(ZM_CONTAINER(work.next, zm_conn, dirty_link));
 }
 
-static void arm_hungry(zm_socket *s)
+/* All but `except` (NULL: all). */
+static void arm_hungry_except(zm_socket *s, const zm_conn *except)
 {
-    while (!zm_list_empty(&s->hungry)) {
-        zm_conn *conn = ZM_CONTAINER(s->hungry.next, zm_conn, hungry_link);
+    zm_list *node = s->hungry.next;
+    while (node != &s->hungry) {
+        zm_conn *conn = ZM_CONTAINER(node, zm_conn, hungry_link);
+        if (conn == except) {
+            node = node->next;
+            continue;
+        }
         zm_conn_arm_locked(conn);
+        node = s->hungry.next; /* arming may end connections, others too */
     }
     uint32_t me = zm_thread_id();
     if (s->arm_thread != me)
         s->arm_thread = s->arm_thread == ZM_NO_THREAD ? me : 0;
+}
+
+static void arm_hungry(zm_socket *s)
+{
+    arm_hungry_except(s, s->bulk_is_left ? s->bulk : NULL);
 }
 
 static void run_timers(zm_socket *s)
@@ -433,8 +447,49 @@ void zm_drive_leave_locked(zm_socket *s)
     zm_keeper_resume_locked(s);
 }
 
+void zm_drive_before_wait_locked(zm_socket *s)
+{
+    s->bulk_is_left = s->waits_inside && zm_spin_allowed();
+    zm_drive_once_locked(s);
+    s->bulk_is_left = false;
+}
+
+/* Fetches a large body call by call as it arrives, instead of sleeping until it has: the sender
+ * then finds nobody to wake, which costs it more than the bytes (ADR 10). The lock is held
+ * meanwhile. True: the caller looks before it waits. */
+static bool pull_body(zm_socket *s, int64_t deadline_ns)
+{
+    zm_conn *conn = s->bulk;
+    s->waits_inside = true;
+    if (!conn || !conn->hungry || !zm_spin_allowed())
+        return false;
+    arm_hungry_except(s, conn);
+    flush_dirty(s);
+    zm_driver_submit(s->driver);
+    int64_t now = zm_now_ns(), until = now + PULL_NS, end = earlier(deadline_ns, now + PULL_MAX_NS);
+    for (; now < until; now = zm_now_ns()) {
+        bool news = atomic_load_explicit(&s->attention, memory_order_acquire)
+                    || (zm_driver_ready(s->driver) && reap(s)) || s->bulk != conn || !conn->hungry;
+        if (news || now >= end)
+            return true;
+        if (zm_conn_pull_locked(conn)) {
+            if (s->pattern->can_recv(s))
+                return true;
+            until = now + PULL_NS;
+        } else {
+            sched_yield();
+        }
+    }
+    return false;
+}
+
 static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
 {
+    if (pull_body(s, deadline_ns)) {
+        atomic_store(&s->driven_ns, zm_now_ns());
+        bury(s);
+        return 0;
+    }
     zm_drive_take_locked(s);
     int rc = 0;
     /* Mail that came before `sleeping` was counted did not wake anybody. */

@@ -221,6 +221,8 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res);
 void zm_conn_flush_locked(zm_conn *conn);
 /* Parses what RCVHWM held back, and arms its receive. */
 void zm_conn_arm_locked(zm_conn *conn);
+/* As zm_conn_arm_locked(), but receives what is there at once. False: nothing, or it is gone. */
+bool zm_conn_pull_locked(zm_conn *conn);
 /* Puts the connection on the list of those that want to receive. */
 void zm_conn_hungry_locked(zm_conn *conn);
 /* Puts the connection on the list of those with something to send. */
@@ -468,7 +470,9 @@ struct zm_socket {
     bool unseen;      /* something changed since EVENTS was read */
     uint32_t watcher; /* the thread that read EVENTS last: it need not be rung by itself */
     int spin_credit;
-    bool bulk; /* a large body is on its way: it comes in fewer pieces to one who sleeps */
+    bool waits_inside; /* the application waited in a call last, not on a descriptor */
+    bool bulk_is_left; /* not armed now: the wait that follows fetches it */
+    zm_conn *bulk; /* a large body arrives there, or is expected; NULL: nowhere */
     zm_timers timers;
     zm_list dirty;  /* connections with something to send */
     zm_list hungry; /* connections whose receive is to be armed */
@@ -567,6 +571,8 @@ int zm_socket_need_driver_locked(zm_socket *s);
 /* Takes completions, mail and due timers in; arms receives; starts sends; submits. Does not
  * wait. */
 void zm_drive_once_locked(zm_socket *s);
+/* The same for one who will wait inside a call if nothing is there. */
+void zm_drive_before_wait_locked(zm_socket *s);
 void zm_drive_for_keeper_locked(zm_socket *s); /* which knows by itself when to come back */
 /* Takes in what peers have sent, if anything; flushes nothing. */
 void zm_drive_peek_locked(zm_socket *s);

@@ -28,6 +28,7 @@ static int look(zm_pollitem *item, watch *w, bool drive)
         item->revents = check_socket(s, item->events);
         if (!item->revents && drive) {
             atomic_store(&s->driven_ns, zm_now_ns());
+            s->waits_inside = false;
             zm_drive_once_locked(s);
             item->revents = check_socket(s, item->events);
         }

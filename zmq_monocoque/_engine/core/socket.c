@@ -208,11 +208,13 @@ int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part)
     zm_peer *peer = NULL;
     int rc = s->pattern->recv(s, &s->current, &peer);
     if (rc == -EAGAIN) {
-        zm_drive_once_locked(s);
+        zm_drive_before_wait_locked(s);
         rc = s->pattern->recv(s, &s->current, &peer);
     }
     if (rc < 0)
         return rc;
+    if (s->bulk) /* the keeper shall not read ahead: it would, into memory that is new and cold */
+        atomic_store(&s->driven_ns, zm_now_ns());
     out_part->data = s->current.data;
     out_part->size = s->current.size;
     out_part->block = s->current.block;
@@ -291,6 +293,7 @@ static int put_int(void *out, size_t *inout_size, int value)
 static int read_events(zm_socket *s)
 {
     s->watcher = zm_thread_id();
+    s->waits_inside = false;
     if (s->public_fd >= 0)
         zm_socket_doorbell_clear_locked(s);
     atomic_store(&s->driven_ns, zm_now_ns());

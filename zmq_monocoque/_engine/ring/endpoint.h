@@ -75,6 +75,10 @@ void zm_connection_tune(int fd, zm_transport transport, const zm_tuning *tuning)
 /* SO_RCVLOWAT: how much must have come before a waiting receive is woken. The kernel wakes it
  * earlier when the stream ends or its buffer is full. */
 void zm_connection_lowat(int fd, size_t bytes);
+
+/* Receives what is there, without waiting and past the driver, which must have no receive of this
+ * descriptor in flight. Bytes, 0 (end of stream), or -errno: -EAGAIN, nothing is there. */
+int zm_connection_recv(int fd, void *out, size_t size);
 /* "127.0.0.1", or "localhost:UID:GID:PID" for ipc (SEMANTICS 1.6). */
 void zm_peer_address(int fd, zm_transport transport, char *out, size_t size);
 /* The local address of a descriptor in endpoint form; `fallback` where there is none, as

@@ -294,3 +294,12 @@ void zm_connection_lowat(int fd, size_t bytes)
     int value = (int) bytes;
     setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value);
 }
+
+int zm_connection_recv(int fd, void *out, size_t size)
+{
+    ssize_t n;
+    do
+        n = recv(fd, out, size < INT32_MAX ? size : INT32_MAX, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : (int) n;
+}
