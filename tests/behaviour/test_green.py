@@ -5,12 +5,14 @@ Sources: PYZMQ 1.11, 4.8. Each test runs in a thread of its own, with a hub of i
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import time
 
 import pytest
-from support import TIMEOUT, Background, fresh_inproc
+from support import fresh_inproc
+from support_loops import pair, run_green
 
 gevent = pytest.importorskip("gevent")
 
@@ -21,36 +23,12 @@ def green(zmq):
 
 
 @pytest.fixture
-def run(green):
+def run(zmq):
     """run(test): runs ``test(context)`` as a greenlet, in a thread with a hub of its own."""
-
-    def in_thread(test):
-        def main():
-            context = green.Context()
-            try:
-                with gevent.Timeout(TIMEOUT):
-                    return gevent.spawn(test, context).get()
-            finally:
-                context.destroy(linger=0)
-                gevent.get_hub().destroy(destroy_loop=True)
-
-        return Background(main).result(2 * TIMEOUT)
-
-    return in_thread
+    return functools.partial(run_green, zmq)
 
 
-def pair(zmq, context, kinds="PUSH PULL", address=None, **options):
-    """Two connected sockets: the first one binds."""
-    sockets = [context.socket(getattr(zmq, kind)) for kind in kinds.split()]
-    for s in sockets:
-        for name, value in options.items():
-            setattr(s, name, value)
-    sockets[0].bind(address or fresh_inproc())
-    sockets[1].connect(sockets[0].LAST_ENDPOINT.decode())
-    return sockets
-
-
-OVER = pytest.mark.parametrize("address", [None, "tcp://127.0.0.1:*"], ids=["inproc", "tcp"])
+OVER = pytest.mark.parametrize("address", ["inproc", "tcp"])
 
 
 def test_everything_of_zmq_is_there(zmq, green):
@@ -96,7 +74,7 @@ def test_a_send_waits_for_room_and_lets_others_run(zmq, run, address):
 
 def test_requests_go_to_and_fro(zmq, run):
     def test(context):
-        req, rep = pair(zmq, context, "REQ REP", "tcp://127.0.0.1:*")
+        req, rep = pair(zmq, context, "REQ REP", "tcp")
 
         def answer():
             for _ in range(100):
@@ -115,7 +93,7 @@ def test_a_greenlet_that_waits_is_told_of_what_another_one_took_in(zmq, run):
     """Sending may take messages off the wire: the descriptor does not tell of those."""
 
     def test(context):
-        server, client = pair(zmq, context, "DEALER DEALER", "tcp://127.0.0.1:*")
+        server, client = pair(zmq, context, "DEALER DEALER", "tcp")
         total = 500
 
         def echo():
@@ -190,7 +168,7 @@ def test_a_group_reaches_the_engine_from_a_send_that_may_wait(zmq, run):
 
 def test_polling_lets_others_run(zmq, green, run):
     def test(context):
-        push, pull = pair(zmq, context, address="tcp://127.0.0.1:*")
+        push, pull = pair(zmq, context, address="tcp")
         reading, writing = os.pipe()
         poller = green.Poller()
         poller.register(pull, zmq.POLLIN)
@@ -215,7 +193,7 @@ def test_polling_lets_others_run(zmq, green, run):
 
 def test_a_poll_and_a_receive_of_the_same_socket_do_not_starve_each_other(zmq, run):
     def test(context):
-        push, pull = pair(zmq, context, address="tcp://127.0.0.1:*")
+        push, pull = pair(zmq, context, address="tcp")
 
         def poll():
             for _ in range(50):

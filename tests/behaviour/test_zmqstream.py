@@ -12,7 +12,8 @@ import logging
 import pickle
 
 import pytest
-from support import TIMEOUT, fresh_inproc
+import support_loops
+from support import TIMEOUT
 
 pytest.importorskip("tornado")
 
@@ -37,20 +38,14 @@ async def until(condition):
 
 
 @pytest.fixture
-def pair(make, zmq):
+def pair(ctx, zmq):
     """Two connected sockets, PUSH and PULL."""
-    push, pull = make(zmq.PUSH), make(zmq.PULL)
-    push.bind(fresh_inproc())
-    pull.connect(push.LAST_ENDPOINT.decode())
-    return push, pull
+    return support_loops.pair(zmq, ctx)
 
 
 @pytest.fixture
-def tcp_pair(make, zmq):
-    push, pull = make(zmq.PUSH), make(zmq.PULL)
-    push.bind("tcp://127.0.0.1:*")
-    pull.connect(push.LAST_ENDPOINT.decode())
-    return push, pull
+def tcp_pair(ctx, zmq):
+    return support_loops.pair(zmq, ctx, address="tcp")
 
 
 def test_every_message_is_called_back_once_and_in_order(tcp_pair, stream_class):
@@ -302,9 +297,7 @@ def test_an_asynchronous_socket_is_replaced_by_a_synchronous_one(zmq, stream_cla
 def test_tornado_sockets_answer_futures(zmq, tornado_zmq):
     async def test():
         with tornado_zmq.Context() as context:
-            push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
-            push.bind(fresh_inproc())
-            pull.connect(push.LAST_ENDPOINT.decode())
+            push, pull = support_loops.pair(zmq, context)
             waiting = pull.recv_json()
             await push.send_json([1])
             assert await waiting == [1]
@@ -323,9 +316,7 @@ def test_tornado_sockets_answer_futures(zmq, tornado_zmq):
 def test_a_cancelled_tornado_future_raises_an_exception_of_its_own(zmq, tornado_zmq):
     async def test():
         with tornado_zmq.Context() as context:
-            push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
-            push.bind(fresh_inproc())
-            pull.connect(push.LAST_ENDPOINT.decode())
+            push, pull = support_loops.pair(zmq, context)
             cancelled, waiting = pull.recv(), pull.recv()
             assert cancelled.cancel() and cancelled.cancelled()
             with pytest.raises(tornado_zmq.CancelledError):
