@@ -570,6 +570,24 @@ def test_flush_follows_when_the_engine_asks_for_it(s, fake):
 # --- what send returns, and whose memory it sends ----------------------------------------------
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="__release_buffer__ came with Python 3.12")
+def test_an_exporter_is_handed_back_the_view_it_gave(bound, s):
+    given_back = []
+
+    class Exporter(bytearray):
+        def __release_buffer__(self, view):
+            given_back.append((view.nbytes, view.shape, view.strides))
+            super().__release_buffer__(view)
+
+    exporter = Exporter(BIG)
+    for _ in range(3):
+        s.send(exporter, copy=False)
+        s.recv()
+        bound.Frame(exporter, copy=False)
+    gc.collect()
+    assert given_back == [(BIG, (BIG,), (1,))] * 6
+
+
 def test_send_answers_as_pyzmq_does(bound, s):
     big = bytes(BIG)
     assert s.send(b"x") is None

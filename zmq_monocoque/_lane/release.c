@@ -171,6 +171,17 @@ zm_block *lane_hold_bytes(const zm_api *api, PyObject *bytes)
     return block;
 }
 
+/* Of a view of plain bytes, shape and strides point into the view itself (PyBuffer_FillInfo()). */
+static void view_move(Py_buffer *to, Py_buffer *from)
+{
+    *to = *from;
+    if (from->shape == &from->len)
+        to->shape = &to->len;
+    if (from->strides == &from->itemsize)
+        to->strides = &to->itemsize;
+    from->obj = NULL;
+}
+
 zm_block *lane_hold_foreign(lane_binding *binding, PyObject *object, Py_buffer *view,
                             PyObject *event)
 {
@@ -189,8 +200,7 @@ zm_block *lane_hold_foreign(lane_binding *binding, PyObject *object, Py_buffer *
     hold->object = Py_NewRef(entry);
     hold->refs = Py_NewRef(refs);
     hold->event = Py_XNewRef(event);
-    hold->view = *view;
-    view->obj = NULL;
+    view_move(&hold->view, view);
 out:
     Py_XDECREF(refs);
     Py_XDECREF(entry);
