@@ -206,3 +206,41 @@ def test_sockets_come_and_go_without_an_end(zmq, ctx):
         assert pull.recv() == b"x"
         push.close()
         pull.close()
+
+
+FORBID_NEW_RINGS = """
+import ctypes, errno, struct
+from zmq_monocoque.backend import _engine
+IO_URING_SETUP, ERRNO, ALLOW = 425, 0x00050000, 0x7FFF0000
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+# Load the call's number; if it is io_uring_setup, answer EPERM.
+program = [(0x20, 0, 0, 0), (0x15, 0, 1, IO_URING_SETUP), (6, 0, 0, ERRNO | errno.EPERM),
+           (6, 0, 0, ALLOW)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+class Filter(ctypes.Structure):
+    _fields_ = [("lines", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+libc = ctypes.CDLL(None)
+if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
+        PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(
+            Filter(len(program), ctypes.addressof(code)))):
+    raise SystemExit("no seccomp")
+"""
+
+
+def test_a_program_that_locks_itself_in_after_the_import_goes_on_with_epoll(zmq, ours):
+    done = run_python(
+        module_source(zmq)
+        + FORBID_NEW_RINGS
+        + """
+with zmq.Context() as ctx, ctx.socket(zmq.PAIR) as a, ctx.socket(zmq.PAIR) as b:
+    a.bind("tcp://127.0.0.1:*")
+    b.connect(a.LAST_ENDPOINT)
+    b.send(b"good")
+    a.rcvtimeo = 10_000
+    print(a.recv().decode())
+""",
+        timeout=20,
+    )
+    if "no seccomp" in done.stderr:
+        pytest.skip("this kernel has no seccomp filters")
+    assert done.returncode == 0 and done.stdout == "good\n", done

@@ -226,7 +226,14 @@ int zm_context_driver(zm_context *context, zm_driver **out_driver)
     zm_lock_take(&context->lock);
     *out_driver = context->spare_count ? context->spares[--context->spare_count] : NULL;
     zm_lock_give(&context->lock);
-    return *out_driver ? 0 : zm_driver_open(zm_driver_chosen(), out_driver);
+    if (*out_driver)
+        return 0;
+    int rc = zm_driver_open(zm_driver_chosen(), out_driver);
+    /* There were rings when the engine started; since then the program may have locked itself in,
+     * or reached its limit of locked memory (before Linux 5.12). */
+    if (rc == -EPERM || rc == -EACCES || rc == -ENOSYS || rc == -ENOMEM)
+        rc = zm_driver_open(ZM_DRIVER_EPOLL, out_driver);
+    return rc;
 }
 
 void zm_context_driver_back(zm_context *context, zm_driver *taken)
