@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "watch.h"
 
 #include <errno.h>
@@ -103,7 +104,8 @@ static int wait_for(int watch, struct epoll_event *events, int count, int64_t un
 #ifdef SYS_epoll_pwait2
     long n = syscall(SYS_epoll_pwait2, watch, events, count, until_ns < 0 ? NULL : &left, NULL,
                      (size_t) 0);
-    if (n >= 0 || errno != ENOSYS)
+    /* Where it is not there, or a container forbids it (EPERM), the older call does it. */
+    if (n >= 0 || errno == EINTR)
         return n < 0 ? 0 : (int) n;
 #endif
     int ms = until_ns < 0 ? -1 : (int) (left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000);
