@@ -12,8 +12,10 @@ from support_wire import (
     RawListener,
     bind_over,
     drain,
+    frame,
     free_port,
     fresh_inproc,
+    message,
     monitored,
     refused,
     wait_for_event,
@@ -599,6 +601,25 @@ def test_a_bad_envelope_ends_the_connection_of_req_for_good(zmq, make, bad):
         events = [e for e, *_ in wait_for_event(m, zmq.EVENT_DISCONNECTED)]
         assert events == [zmq.EVENT_DISCONNECTED]
         assert mock.nobody_comes()
+
+
+def test_a_reply_that_came_just_before_a_bad_one_is_still_read(zmq, make):
+    """S-69: the connection is over; what it brought is whole, though its buffer was given back."""
+    reply = b"reply" * 40
+    with RawListener() as mock:
+        req = make(zmq.REQ, reconnect_ivl=1)
+        m = monitored(req)
+        req.connect(mock.endpoint)
+        peer = mock.accept()
+        peer.handshake("REP")
+        req.send(b"q")
+        assert peer.recv_message() == [b"", b"q"]
+        peer.send(message(b"", reply) + frame(b"bad"))
+        assert peer.closed_by_peer()
+        wait_for_event(m, zmq.EVENT_DISCONNECTED)
+        litter = [bytearray(b"Z" * 4032) for _ in range(1000)]  # where the buffer was
+        assert req.recv() == reply
+        del litter
 
 
 def test_rep_returns_the_envelope_as_it_came(zmq, make):

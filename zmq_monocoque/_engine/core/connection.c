@@ -328,7 +328,7 @@ static void hold_slab(zm_conn *conn, zm_peer *peer)
     if (!peer->in.count)
         return;
     zm_frame *newest = zm_frames_at(&peer->in, peer->in.count - 1);
-    if (!newest->block)
+    if (!newest->block && conn->slab) /* a notification is in no slab */
         newest->block = zm_block_ref(conn->slab);
 }
 
