@@ -645,3 +645,31 @@ def test_garbage_before_the_handshake_is_no_subscription(zmq, make):
         sub.subscribe(b"A")
         assert xpub.recv() == b"\x01A"
         assert not xpub.poll(0)
+
+
+def test_a_message_that_poll_saw_may_go_with_its_publisher(zmq, make):
+    """S-74: found, but not read yet, when its connection is taken away: gone, and never garbage."""
+    with RawListener() as mock:
+        sub = make(zmq.SUB, subscribe=b"")
+        sub.connect(mock.endpoint)
+        peer = mock.accept()
+        peer.handshake("PUB")
+        peer.send(frame(b"one" * 50) + frame(b"two"))
+        assert sub.poll(10_000)
+        sub.disconnect(mock.endpoint)
+        eventually(lambda: sub.events >= 0 and peer.closed_by_peer(0.05))
+        litter = [bytearray(b"Z" * 4032) for _ in range(1000)]  # where it lay
+        assert set(drain(sub)) <= {b"one" * 50}
+        del litter
+
+
+def test_a_message_that_poll_saw_is_read_whatever_is_unsubscribed(zmq, make):
+    """S-74: a subscriber was told of it."""
+    pub, sub = make(zmq.XPUB), make(zmq.SUB)
+    sub.connect(bind_over(pub, "inproc", ""))
+    sub.subscribe(b"A")
+    assert pub.recv() == b"\x01A"
+    pub.send(b"A1")
+    assert sub.poll(10_000)
+    sub.unsubscribe(b"A")
+    assert sub.recv() == b"A1"

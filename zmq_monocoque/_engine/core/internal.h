@@ -531,9 +531,7 @@ struct zm_socket {
     uint32_t match_count, match_capacity;
     bool publishing; /* parts of a message are out, more follow */
     /* SUB, XSUB */
-    zm_frame filtered; /* the first frame of the next message that is wanted */
-    zm_peer *filtered_peer;
-    bool has_filtered;
+    bool found; /* SUB: the next message of `receiving_from` is wanted */
     bool inside_message; /* parts of a message were read, more follow */
     bool inside_sending, sending_user_message;
     /* PAIR */

@@ -68,8 +68,6 @@ static int opened(zm_socket *s)
 
 static void closed(zm_socket *s)
 {
-    if (s->filtered.block)
-        zm_block_unref(s->filtered.block);
     zm_subscriptions_free(s->subscriptions);
 }
 
@@ -81,48 +79,43 @@ static bool matches(zm_socket *s, const zm_frame *frame)
            != s->options.invert_matching;
 }
 
-/* Finds the next message that is wanted, by its first frame (S-74), and holds that frame. */
+/* Finds the next message that is wanted, by its first frame (S-74), and drops those before it. The
+ * frame stays in its peer's queue, where its memory is safe, and `receiving_from` names the peer.
+ * Once found it stays the next one, whatever is unsubscribed meanwhile. */
 static int find_message(zm_socket *s)
 {
     zm_frame frame;
     zm_peer *peer;
-    while (!s->has_filtered) {
-        int rc = zm_fair_recv(s, &frame, &peer);
-        if (rc < 0)
-            return rc;
-        if (matches(s, &frame)) {
-            s->filtered = frame;
-            s->filtered_peer = peer;
-            s->has_filtered = true;
+    while (!s->found) {
+        if (!zm_fair_can_recv(s))
+            return -EAGAIN;
+        peer = ZM_CONTAINER(zm_turn_first(&s->readers), zm_peer, turn_in);
+        if (matches(s, zm_frames_at(&peer->in, 0))) {
+            s->receiving_from = peer;
+            s->found = true;
             return 0;
         }
-        for (;;) {
+        do {
+            if (zm_fair_recv(s, &frame, &peer) < 0)
+                break;
             if (frame.block)
                 zm_block_unref(frame.block);
-            if (!(frame.flags & ZM_MORE) || zm_fair_recv(s, &frame, &peer) < 0)
-                break;
-        }
+        } while (frame.flags & ZM_MORE);
     }
     return 0;
 }
 
 static int sub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
-    if (s->inside_message) {
-        int rc = zm_fair_recv(s, out_frame, out_peer);
-        s->inside_message = rc == 0 && out_frame->flags & ZM_MORE;
-        return rc;
+    if (!s->inside_message) {
+        int rc = find_message(s);
+        if (rc < 0)
+            return rc;
+        s->found = false;
     }
-    int rc = find_message(s);
-    if (rc < 0)
-        return rc;
-    *out_frame = s->filtered;
-    *out_peer = s->filtered_peer;
-    s->has_filtered = false;
-    s->filtered = (zm_frame){0};
-    s->filtered_peer = NULL;
-    s->inside_message = out_frame->flags & ZM_MORE;
-    return 0;
+    int rc = zm_fair_recv(s, out_frame, out_peer);
+    s->inside_message = rc == 0 && out_frame->flags & ZM_MORE;
+    return rc;
 }
 
 static bool sub_can_recv(zm_socket *s)
@@ -130,21 +123,12 @@ static bool sub_can_recv(zm_socket *s)
     return s->inside_message || find_message(s) == 0;
 }
 
+/* What was found, or the rest of a message that is being read, goes with the peer. */
 static void sub_detached(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
-    if (s->filtered_peer == peer) {
-        s->filtered_peer = NULL;
-        if (s->has_filtered && s->filtered.flags & ZM_MORE) {
-            /* The rest of that message goes with the peer. */
-            if (s->filtered.block)
-                zm_block_unref(s->filtered.block);
-            s->filtered = (zm_frame){0};
-            s->has_filtered = false;
-        }
-    }
     if (s->receiving_from == peer)
-        s->inside_message = false;
+        s->found = s->inside_message = false;
 }
 
 const zm_pattern zm_pattern_sub = {
