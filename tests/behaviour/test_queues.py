@@ -18,6 +18,7 @@ from support import (
     dead_endpoint,
     eventually,
     fresh_inproc,
+    port_of,
     receive,
     refused,
     send_until_full,
@@ -470,3 +471,76 @@ def test_a_received_frame_never_changes_afterwards(zmq, make, size):
         push.send(b"\xff" * size)
         pull.recv()
     assert [f.bytes for f in kept] == [bytes([n]) * size for n in range(100)]
+
+
+def _fill(send) -> None:
+    """Sends until it would block for as long as SNDTIMEO says; no more than a queue can hold."""
+    for _ in range(10_000):
+        send()
+    raise AssertionError("never full")
+
+
+def _no_drop(zmq, make):
+    """An XPUB that may not drop, and one slow subscriber."""
+    pub, sub = make(zmq.XPUB, sndhwm=5, xpub_nodrop=1), make(zmq.SUB, rcvhwm=5)
+    sub.connect(bind(pub, fresh_inproc()))
+    sub.subscribe(b"")
+    assert pub.recv() == b"\x01"
+    return pub, lambda: pub.send(b"x"), sub.recv
+
+
+def _mandatory(zmq, make):
+    """A ROUTER with a slow peer and one that has room."""
+    router = make(zmq.ROUTER, sndhwm=5, router_mandatory=1)
+    address = bind(router, fresh_inproc())
+    slow, other = (make(zmq.DEALER, rcvhwm=5, identity=name) for name in (b"slow", b"other"))
+    for dealer in (slow, other):
+        dealer.connect(address)
+        dealer.send(b"here")
+        assert router.recv_multipart() == [dealer.identity, b"here"]
+    return router, lambda: router.send_multipart([b"slow", b"x"]), lambda: (slow.recv(), other)
+
+
+def _stream(zmq, make):
+    """A STREAM whose peer does not read; what it is sent comes by the megabyte."""
+    stream = make(zmq.STREAM, sndhwm=5)
+    bind(stream)
+    peer = socket.create_connection(("127.0.0.1", port_of(stream)), 10)
+    name, empty = stream.recv_multipart()
+    assert empty == b""
+    return stream, lambda: stream.send_multipart([name, bytes(1 << 20)]), peer
+
+
+@pytest.fixture(params=["nodrop", "mandatory", "stream"])
+def one_full_peer(request, zmq, make):
+    """(socket, send, recv) where one peer is full and POLLOUT stands all the same."""
+    peer = None
+    if request.param == "stream":
+        s, send, peer = _stream(zmq, make)
+    else:
+        s, send, recv = {"nodrop": _no_drop, "mandatory": _mandatory}[request.param](zmq, make)
+    s.sndtimeo = 50
+    with pytest.raises(zmq.Again):
+        _fill(send)
+    assert s.events & zmq.POLLOUT
+    yield s, send, (lambda: peer.recv(1 << 22)) if peer else recv
+    if peer:
+        peer.close()
+
+
+def test_a_send_to_a_full_peer_ends_in_time_though_others_have_room(zmq, one_full_peer):
+    """S-11, S-59, S-64: SNDTIMEO holds where POLLOUT says nothing about this message."""
+    s, send, _ = one_full_peer
+    s.sndtimeo = 20
+    with pytest.raises(zmq.Again):
+        send()
+
+
+def test_a_send_to_a_full_peer_sleeps_until_that_one_reads(zmq, one_full_peer):
+    """S-11, S-59, S-64: it does not ask again and again, and needs no other sign than room."""
+    s, send, recv = one_full_peer
+    s.sndtimeo = 10_000
+    sending = Background(send).blocked()
+    while sending.still_runs(0):
+        recv()
+    sending.result()

@@ -79,6 +79,7 @@ void zm_mail_take_locked(zm_socket *s)
 void zm_socket_ring_locked(zm_socket *s)
 {
     s->unseen = true;
+    s->refused = false;
     if (ZM_UNLIKELY(atomic_load_explicit(&s->bell_wanted, memory_order_relaxed))
         && s->watcher != zm_thread_id()) {
         zm_bell_ring(atomic_load(&s->doorbell));
@@ -526,6 +527,13 @@ int zm_drive_locked(zm_socket *s, int64_t deadline_ns)
     return wait_in_driver(s, deadline_ns);
 }
 
+/* POLLOUT may stand though a send has just been refused: to one peer of several that is full
+ * (ROUTER_MANDATORY, STREAM, XPUB_NODROP). Its caller waits for a change. */
+static bool able(zm_socket *s, int event)
+{
+    return event == ZM_POLLIN ? s->pattern->can_recv(s) : !s->refused && s->pattern->can_send(s);
+}
+
 int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns)
 {
     bool waited = false;
@@ -533,16 +541,16 @@ int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns)
         int rc = zm_socket_enter_locked(s);
         if (rc < 0)
             return rc;
-        bool able = event == ZM_POLLIN ? s->pattern->can_recv(s) : s->pattern->can_send(s);
-        if (able)
+        if (able(s, event))
             return 0;
         if (deadline_ns >= 0 && zm_now_ns() >= deadline_ns) {
             zm_drive_once_locked(s);
-            able = event == ZM_POLLIN ? s->pattern->can_recv(s) : s->pattern->can_send(s);
-            return able ? 0 : -EAGAIN;
+            return able(s, event) ? 0 : -EAGAIN;
         }
-        if (waited)
+        if (waited) {
+            s->refused = false; /* tried again, whatever it was that came */
             return -EINTR; /* woken for nothing the caller can use: see ZM_SIGNAL_LOOK_NS */
+        }
         waited = true;
         int64_t look = zm_now_ns() + ZM_SIGNAL_LOOK_NS;
         zm_drive_locked(s, deadline_ns >= 0 && deadline_ns < look ? deadline_ns : look);

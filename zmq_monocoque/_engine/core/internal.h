@@ -503,7 +503,8 @@ struct zm_socket {
     zm_peer *sending_to;      /* parts of a message are out, more follow */
     zm_peer *receiving_from;
     bool dropping; /* the rest of this message goes nowhere */
-    bool more_out, more_in;
+    bool refused;  /* a send found no room, and nothing has changed since */
+    bool more_in; /* RCVMORE */
     /* the part between recv_begin and recv_end */
     zm_frame current;
 

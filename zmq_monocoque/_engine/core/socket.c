@@ -197,9 +197,8 @@ int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message)
         /* What the kernel has finished meanwhile may have made room. */
         zm_drive_once_locked(s);
         rc = s->pattern->send(s, message);
+        s->refused = rc == -EAGAIN;
     }
-    if (rc == 0)
-        s->more_out = message->more;
     return rc;
 }
 
