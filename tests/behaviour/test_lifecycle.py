@@ -512,6 +512,36 @@ def test_connecting_twice_to_one_endpoint(zmq, make, kind, connections):
             assert server.nobody_comes(within=0.1)
 
 
+def test_an_endpoint_that_only_lingers_is_connected_anew(zmq, make):
+    """S-29, S-33: what was queued before the disconnect leaves by itself; it is no connection."""
+    dealer = make(zmq.DEALER, linger=200)
+    with dead_endpoint() as nowhere:
+        dealer.connect(nowhere)
+        dealer.send(b"left over")
+        dealer.disconnect(nowhere)
+        dealer.connect(nowhere)
+        dealer.send(b"for the new one", zmq.DONTWAIT)
+    dealer.close(linger=0)
+
+
+@pytest.mark.parametrize("sender, receiver", [("PUSH", "PULL"), ("PUB", "SUB"), ("PAIR", "PAIR")])
+def test_a_sender_forgets_inproc_peers_that_are_gone(zmq, make, on_libzmq, sender, receiver):
+    """S-34: also one that never waits for anything."""
+    if on_libzmq:
+        pytest.skip("libzmq has no stats()")
+    s = make(getattr(zmq, sender))
+    address = bind(s, fresh_inproc())
+    for _ in range(20):
+        peer = make(getattr(zmq, receiver))
+        peer.connect(address)
+        if receiver == "SUB":
+            peer.subscribe(b"")
+        s.send(b"x")
+        assert peer.recv() == b"x"
+        peer.close()
+    assert s.stats()["peers"] <= 1
+
+
 def test_disconnect_ends_all_connections_to_the_endpoint(zmq, make):
     """S-30: and the second disconnect finds nothing."""
     push = make(zmq.PUSH)

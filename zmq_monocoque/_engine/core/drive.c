@@ -53,6 +53,13 @@ bool zm_socket_post(zm_socket *s, zm_mail *mail)
     return true;
 }
 
+/* What has ended since the last time is freed here, where nobody holds it any more. */
+static void bury(zm_socket *s)
+{
+    zm_peers_bury_locked(s);
+    zm_conns_bury_locked(s);
+}
+
 void zm_mail_take_locked(zm_socket *s)
 {
     atomic_store(&s->attention, 0);
@@ -72,6 +79,8 @@ void zm_mail_take_locked(zm_socket *s)
         else
             zm_endpoint_resolved_locked(mail->owner);
     }
+    /* A socket that only sends over inproc learns in no other way that a peer is gone. */
+    bury(s);
 }
 
 /* --- who watches from outside ---------------------------------------------------------------- */
@@ -162,13 +171,6 @@ static int reap(zm_socket *s)
         total++;
     }
     return total;
-}
-
-/* What has ended since the last time is freed here, where nobody holds it any more. */
-static void bury(zm_socket *s)
-{
-    zm_peers_bury_locked(s);
-    zm_conns_bury_locked(s);
 }
 
 static void flush_dirty(zm_socket *s)

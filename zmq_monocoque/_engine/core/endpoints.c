@@ -211,7 +211,7 @@ static int connect_locked(zm_socket *s, const zm_address *address)
     if (single_connect(s->type))
         ZM_LIST_EACH (node, &s->endpoints) {
             zm_endpoint *other = ZM_CONTAINER(node, zm_endpoint, link);
-            if (other->kind == ZM_CONNECTER && !other->closing
+            if (other->kind == ZM_CONNECTER && !other->closing && !other->lingering
                 && !strcmp(other->text, address->text))
                 return 0;
         }

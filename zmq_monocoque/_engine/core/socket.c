@@ -110,7 +110,9 @@ static void destroy_locked(zm_socket *s)
     zm_lock_take(&context->lock);
     zm_list_remove(&s->in_context);
     zm_lock_give(&context->lock);
-    zm_mail_take_locked(s);
+    do
+        zm_mail_take_locked(s); /* a link that is turned away may have left mail meanwhile */
+    while (atomic_load(&s->mail));
     if (s->pattern->closed)
         s->pattern->closed(s);
     if (s->current.block)
