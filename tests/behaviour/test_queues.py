@@ -364,6 +364,41 @@ def test_conflate_does_nothing_for_types_it_is_not_for(zmq, make, kind):
         assert receive(s, 2) == [[b"one"], [b"two"]]
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_conflate_leaves_requests_and_replies_whole(zmq, make, transport, ipc_address):
+    """S-12: a REQ or REP that conflates would take its own envelopes apart."""
+    rep, req = make(zmq.REP, conflate=1), make(zmq.REQ, conflate=1)
+    req.connect(bind(rep, address_for(transport, ipc_address)))
+    req.send(b"question")
+    assert rep.recv() == b"question"
+    rep.send(b"answer")
+    assert req.recv() == b"answer"
+
+
+def test_conflate_replaces_what_poll_has_seen(zmq, make):
+    """S-12: the message that is read is the last one by then, not by the time of the poll."""
+    push, pull = make(zmq.PUSH), make(zmq.PULL, conflate=1)
+    pull.connect(bind(push, fresh_inproc()))
+    push.send(b"1")
+    assert pull.poll(10_000)
+    push.send(b"2")
+    push.send(b"3")
+    assert pull.recv() == b"3"
+    assert not pull.poll(0)
+
+
+def test_conflate_keeps_all_subscriptions(zmq, make, on_libzmq):
+    """S-12: it is messages that it keeps the last of."""
+    if on_libzmq:
+        pytest.skip("libzmq conflates subscriptions too")
+    pub, sub = make(zmq.PUB), make(zmq.SUB, conflate=1)
+    sub.connect(bind(pub, fresh_inproc()))
+    sub.subscribe(b"A")
+    sub.subscribe(b"B")
+    pub.send(b"A1")
+    assert sub.recv() == b"A1"
+
+
 def _segments_in(sock: socket.socket) -> int:
     """How many TCP segments with data came in (tcp_info.tcpi_data_segs_in, Linux 4.6)."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)

@@ -505,7 +505,7 @@ static void ready(zm_conn *conn)
     peer->raw = conn->raw;
     if (fresh) {
         zm_endpoint_give_id(endpoint, peer);
-        peer->conflate = endpoint->options.conflate;
+        peer->conflate = zm_conflates(s, &endpoint->options);
         zm_peer_attach_locked(peer);
     } else if (s->pattern->connected && peer->attached) {
         s->pattern->connected(peer);

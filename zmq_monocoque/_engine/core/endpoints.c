@@ -234,7 +234,7 @@ static int connect_locked(zm_socket *s, const zm_address *address)
             return -ENOMEM;
         }
         ep->peer->endpoint = ep;
-        ep->peer->conflate = ep->options.conflate;
+        ep->peer->conflate = zm_conflates(s, &ep->options);
         ep->peer->raw = zm_endpoint_is_raw(ep);
         zm_endpoint_give_id(ep, ep->peer);
         zm_peer_attach_locked(ep->peer);

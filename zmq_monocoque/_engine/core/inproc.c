@@ -62,11 +62,12 @@ static void tell(zm_link_side *side)
         zm_driver_wake(side->socket->driver); /* the keeper looks where nobody else does */
 }
 
-static void note_facts(side_facts *facts, const zm_options *o)
+static void note_facts(side_facts *facts, const zm_socket *s)
 {
+    const zm_options *o = &s->options;
     facts->sndhwm = o->sndhwm;
     facts->rcvhwm = o->rcvhwm;
-    facts->conflate = o->conflate;
+    facts->conflate = zm_conflates(s, o);
     facts->routing_id_size = o->routing_id.size;
     if (o->routing_id.size)
         memcpy(facts->routing_id, o->routing_id.data, o->routing_id.size);
@@ -92,7 +93,6 @@ static zm_peer *peer_of(zm_socket *s, zm_link *link, int side)
         return NULL;
     peer->inproc = link;
     peer->side = (uint8_t) side;
-    peer->conflate = s->options.conflate;
     link->side[side].peer = peer;
     return peer;
 }
@@ -123,7 +123,7 @@ int zm_inproc_bind_locked(zm_socket *s, const zm_address *address)
         return -ENOMEM;
     memset(&entry->link, 0, sizeof entry->link);
     entry->socket = s;
-    note_facts(&entry->facts, &s->options);
+    note_facts(&entry->facts, s);
     memcpy(entry->name, address->name, sizeof entry->name);
     zm_lock_take(&context->lock);
     bool taken = find_name(context, address->name);
@@ -166,7 +166,7 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
     zm_endpoint *ep;
     zm_peer *peer = NULL;
     side_facts facts;
-    note_facts(&facts, &s->options);
+    note_facts(&facts, s);
     fill_side(link, 0, s, &facts);
     ep = remember(s, ZM_INPROC_CONNECT, address);
     if (ep)
@@ -266,7 +266,8 @@ static uint32_t capacity_of(const zm_link_side *writer, const zm_link_side *read
 {
     if (!reader->socket)
         return (uint32_t) writer->sndhwm;
-    return writer->sndhwm && reader->rcvhwm ? (uint32_t) (writer->sndhwm + reader->rcvhwm) : 0;
+    bool limited = writer->sndhwm && reader->rcvhwm;
+    return limited ? (uint32_t) writer->sndhwm + (uint32_t) reader->rcvhwm : 0;
 }
 
 /* Tells the writer what was read, and takes over what it has ready. True: there is something. */
@@ -283,6 +284,12 @@ static bool refill(zm_peer *peer)
             writer->blocked = false;
             tell(writer);
         }
+    }
+    if (conflates(link) && writer->out_fresh) {
+        /* What was taken over and not read is of no interest any more. */
+        writer->out_messages -= peer->in_messages;
+        peer->in_messages = 0;
+        zm_frames_clear(&peer->in);
     }
     uint32_t ready = writer->out.count - writer->out_staged;
     if (ready && !writer->out_staged && !peer->in.count) {
@@ -305,7 +312,10 @@ static bool refill(zm_peer *peer)
 
 bool zm_inproc_can_read(zm_peer *peer)
 {
-    return peer->in_messages > 0 || peer->reading || (peer->inproc && refill(peer));
+    if (!peer->inproc)
+        return peer->in_messages > 0 || peer->reading;
+    bool has = (peer->in_messages > 0 || peer->reading) && !conflates(peer->inproc);
+    return has || refill(peer);
 }
 
 zm_frame zm_inproc_read(zm_peer *peer)
@@ -399,7 +409,7 @@ int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *bloc
     }
     if (rc == 0)
         rc = make_frame(me, data, size, block, &frame);
-    if (rc == 0 && conflates(link)) {
+    if (rc == 0 && conflates(link) && !subscription) {
         frame.flags &= ~(unsigned) ZM_MORE;
         zm_frames_clear(&me->out);
         me->out_messages -= me->out_fresh;

@@ -137,6 +137,9 @@ struct zm_peer {
 };
 
 zm_peer *zm_peer_new_locked(zm_socket *s);
+/* Every type of socket takes CONFLATE; it has an effect on those that send or receive whole
+ * messages without an envelope (S-12). */
+bool zm_conflates(const zm_socket *s, const zm_options *options);
 /* Tells the pattern. */
 void zm_peer_attach_locked(zm_peer *peer);
 /* Takes the peer from the pattern: the application does not see it any more. */

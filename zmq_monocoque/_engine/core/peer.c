@@ -44,6 +44,12 @@ zm_peer *zm_peer_new_locked(zm_socket *s)
     return peer;
 }
 
+bool zm_conflates(const zm_socket *s, const zm_options *o)
+{
+    return o->conflate && (s->type == ZM_DEALER || s->type == ZM_PULL || s->type == ZM_PUSH
+                           || s->type == ZM_PUB || s->type == ZM_SUB);
+}
+
 void zm_peer_attach_locked(zm_peer *peer)
 {
     ZM_ASSERT(!peer->attached);
