@@ -1,30 +1,24 @@
-/* Runs a fuzz target without libFuzzer: over the files of a corpus, and over copies of them
- * damaged at random. Deterministic: the same arguments make the same run.
+/* Runs a fuzz target without libFuzzer: over the files of a corpus, and over copies of them damaged
+ * at random. Deterministic: the same arguments make the same run. targets.py builds it, and says
+ * which variables it wants (ZM_FUZZ_TARGET and others).
  *
- *   gcc -g -fsanitize=address,undefined -I zmq_monocoque/_engine tests/fuzz/replay.c \
- *       tests/fuzz/fuzz_session.c zmq_monocoque/_engine/wire/[a-z]*.c \
- *       zmq_monocoque/_engine/base/{alloc,check}.c -o replay
  *   ./replay ROUNDS SEED FILE...       ROUNDS damaged copies of each file; prints the inputs run
  *
- * When the target aborts, the input that did it is in ./crash.bin. */
+ * When the target fails, the input that did it is in ./crash.bin. */
+#include <sanitizer/common_interface_defs.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
+#include "harness.h"
 
-enum { INPUT_MAX = 2048 };
-
-static uint8_t input[INPUT_MAX];
-static size_t input_size;
+static uint8_t bytes[INPUT_MAX];
+static size_t bytes_size;
 
 static void save(void)
 {
     FILE *file = fopen("crash.bin", "wb");
     if (file) {
-        fwrite(input, 1, input_size, file);
+        fwrite(bytes, 1, bytes_size, file);
         fclose(file);
     }
 }
@@ -50,30 +44,30 @@ static void damage(void)
 {
     static const uint8_t telling[] = {0, 1, 2, 3, 4, 5, 6, 7, 0x7F, 0x80, 0xFE, 0xFF};
     for (size_t times = 1 + dice(4); times > 0; times--) {
-        size_t at = dice(input_size);
+        size_t at = dice(bytes_size);
         size_t length = 1 + dice(12);
         switch (dice(5)) {
         case 0:
-            input[at] ^= (uint8_t) (1 << dice(8));
+            bytes[at] ^= (uint8_t) (1 << dice(8));
             break;
         case 1:
-            input[at] = telling[dice(sizeof telling)];
+            bytes[at] = telling[dice(sizeof telling)];
             break;
         case 2: /* take out */
-            if (length < input_size - at) {
-                memmove(input + at, input + at + length, input_size - at - length);
-                input_size -= length;
+            if (length < bytes_size - at) {
+                memmove(bytes + at, bytes + at + length, bytes_size - at - length);
+                bytes_size -= length;
             }
             break;
         case 3: /* repeat */
-            if (length <= input_size - at && input_size + length <= INPUT_MAX) {
-                memmove(input + at + length, input + at, input_size - at);
-                input_size += length;
+            if (length <= bytes_size - at && bytes_size + length <= INPUT_MAX) {
+                memmove(bytes + at + length, bytes + at, bytes_size - at);
+                bytes_size += length;
             }
             break;
         default: /* end early */
             if (at > 2)
-                input_size = at;
+                bytes_size = at;
         }
     }
 }
@@ -83,6 +77,8 @@ int main(int argc, char **argv)
     if (argc < 4)
         return 2;
     signal(SIGABRT, on_abort);
+    __sanitizer_set_death_callback(save);
+    LLVMFuzzerInitialize(&argc, &argv);
     size_t rounds = strtoul(argv[1], NULL, 10);
     state = strtoull(argv[2], NULL, 10) | 1;
     size_t runs = 0;
@@ -96,11 +92,11 @@ int main(int argc, char **argv)
         size_t size = fread(original, 1, sizeof original, file);
         fclose(file);
         for (size_t round = 0; round <= rounds; round++, runs++) {
-            memcpy(input, original, size);
-            input_size = size;
+            memcpy(bytes, original, size);
+            bytes_size = size;
             if (round > 0 && size > 0)
                 damage();
-            LLVMFuzzerTestOneInput(input, input_size);
+            LLVMFuzzerTestOneInput(bytes, bytes_size);
         }
     }
     printf("%zu\n", runs);

@@ -1,0 +1,18 @@
+/* The handshake of NULL, with and without a question who the peer is, and what comes after it: frames with sizes that are
+ * right. Third byte: see add_security(). */
+#include "harness.h"
+
+void fuzz_null(const uint8_t *bytes, size_t size)
+{
+    static talk t;
+    uint8_t greeting[GREETING_SIZE];
+    input in = {bytes, bytes + size};
+    setup how = setup_of(&in);
+    add_security(&how, ZM_NULL, take(&in));
+    talk_begin(&t, &how);
+    greet(greeting, "NULL", 1);
+    talk_say(&t, greeting, sizeof greeting);
+    say_frames(&t, &in);
+    talk_end(&t);
+    check(&how, t.stream, t.size, &t.out);
+}
