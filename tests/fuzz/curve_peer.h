@@ -41,8 +41,8 @@ void curve_peer_initiate(curve_peer *peer, const uint8_t *properties, size_t siz
 void curve_peer_ready(curve_peer *peer, const uint8_t *properties, size_t size);
 void curve_peer_message(curve_peer *peer, uint8_t flags, const uint8_t *text, size_t size);
 
-/* What the session says in its handshake. It has to be right in every byte, but for an INITIATE that
- * answers something wrong. */
+/* What the session says in its handshake. It has to be right in every byte, but for an INITIATE
+ * that answers something wrong. */
 void curve_peer_take(curve_peer *peer, const uint8_t *body, size_t size);
 /* Opens a MESSAGE of the session in place; answers where its text begins. */
 uint8_t *curve_peer_open(curve_peer *peer, uint8_t *body, size_t size, uint8_t *out_flags,

@@ -1,5 +1,5 @@
-/* The handshake of NULL, with and without a question who the peer is, and what comes after it: frames with sizes that are
- * right. Third byte: see add_security(). */
+/* The handshake of NULL, with and without the question who the peer is, and what comes after it:
+ * frames with sizes that are right. Third byte: see add_security(). */
 #include "harness.h"
 
 void fuzz_null(const uint8_t *bytes, size_t size)

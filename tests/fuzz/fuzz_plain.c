@@ -1,5 +1,5 @@
-/* The handshake of PLAIN, in both roles, and what comes after it: frames with sizes that are
- * right. Third byte: see add_security(). */
+/* The handshake of PLAIN, in both roles, and what comes after it:
+ * frames with sizes that are right. Third byte: see add_security(). */
 #include "harness.h"
 
 void fuzz_plain(const uint8_t *bytes, size_t size)

@@ -33,6 +33,13 @@ static void note_event(talk *t, const zm_event *event)
     mix(&out->events, event->data, event->size);
     out->messages += event->kind == ZM_EVENT_MESSAGE;
     out->pings += event->kind == ZM_EVENT_PING;
+    /* As the owner does: what the parts of a message take is counted. */
+    if (event->kind == ZM_EVENT_MESSAGE && t->how->room) {
+        uint64_t room = session->message_room;
+        REQUIRE(event->size <= room || event->size < 256);
+        session->message_room = !event->more ? t->how->room
+                                : event->size < room ? room - event->size : 0;
+    }
     if (event->kind == ZM_EVENT_ZAP) {
         REQUIRE(!t->asked);
         t->asked = true;
@@ -41,6 +48,8 @@ static void note_event(talk *t, const zm_event *event)
     if (event->kind == ZM_EVENT_READY) {
         REQUIRE(session->phase == ZM_ACTIVE);
         t->ready = true;
+        if (t->how->room)
+            session->message_room = t->how->room;
         mix(&out->events, session->peer_socket_type, sizeof session->peer_socket_type);
         mix(&out->events, session->peer_routing_id, session->peer_routing_id_size);
         mix(&out->events, session->peer_metadata, session->peer_metadata_size);
@@ -297,11 +306,14 @@ setup setup_of(input *in)
                 .socket_type = types[choice & 15],
                 .refuse_old = (choice & 0xC0) == 0xC0,
                 .max_msg_size = choice & 0x10 ? LIMIT : -1,
+                .max_command = (choice & 0xC0) == 0x40 ? LIMIT / 5 : 0,
+                .max_metadata = (choice & 0xC0) == 0x40 ? LIMIT / 5 : 0,
                 .routing_id = routing_id,
                 .routing_id_size = choice & 0x20 ? LONG_ID : 0,
                 .metadata = metadata,
                 .metadata_size = choice & 0x20 ? sizeof metadata : 0,
             },
+        .room = (choice & 0xC0) == 0x80 ? LIMIT : 0,
         .pieces = take(in),
     };
 }

@@ -15,7 +15,7 @@ enum {
     INPUT_MIN = 3,     /* bytes; others are not run */
     INPUT_MAX = 2048,
     STREAM_MAX = 6000, /* bytes that a peer says in one run */
-    LIMIT = 500,       /* max_msg_size, bytes, where one is set */
+    LIMIT = 500,       /* max_msg_size, message_room: bytes, where they are set */
 };
 
 #define REQUIRE(x) \
@@ -67,6 +67,7 @@ typedef struct setup {
     zm_session_config config;
     unsigned zap_status; /* the answer to ZM_EVENT_ZAP */
     unsigned zap_delay;  /* units that the session takes before it comes */
+    uint64_t room;       /* bytes of a message; 0: no limit */
     uint8_t pieces;      /* chooses how the stream is cut */
 } setup;
 
@@ -101,7 +102,7 @@ typedef struct talk {
 } talk;
 
 void talk_begin(talk *t, const setup *how);
-/* More of the stream. False: there is no room for it, or the session is broken; it was not given. */
+/* More of the stream. False: it was not given; there is no room, or the session is broken. */
 bool talk_say(talk *t, const uint8_t *data, size_t size);
 /* The session's next frame (after its greeting of 64 bytes) from *cursor on, which begins as 0.
  * NULL: none. */
@@ -113,7 +114,8 @@ void talk_end(talk *t);
 void check(const setup *how, const uint8_t *stream, size_t size, const outcome *told);
 
 /* The configuration of the first two bytes (0 where there are none):
- *   byte 0   & 0F socket type, & 10 limit, & 20 long routing id and metadata, C0 refuses old peers
+ *   byte 0   & 0F socket type, & 10 limit of a frame, & 20 long routing id and metadata,
+ *            & C0: 40 limits of commands and metadata, 80 limit of a message, C0 refuses old peers
  *   byte 1   pieces */
 setup setup_of(input *in);
 /* The third byte, for targets with a handshake:

@@ -6,7 +6,7 @@ next run takes them up; what made a target fail goes to ``build/fuzz/crashes``, 
 ``build/fuzz/logs``. The exit status is 1 when anything failed or a planted defect stayed hidden, 2
 when the tools are not there.
 
-``--keep`` reduces both corpora of each target to the inputs that add coverage, into tests/fuzz.
+``--keep`` runs nothing; it adds to tests/fuzz/corpus what was found since and covers more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -90,20 +89,16 @@ def canaries(directory: Path) -> list[Outcome]:
 
 
 def keep(program: Path, target: str, grown: Path) -> None:
-    """Puts the inputs that are worth it into the tree, and takes out those that are not."""
+    """Adds to the tree the inputs that cover what those in the tree do not."""
     corpus = targets.CORPORA / target
-    with tempfile.TemporaryDirectory() as directory:
-        subprocess.run(
-            [program, "-merge=1", f"-max_len={MAX_LEN}", directory, corpus, grown],
-            check=True,
-            env=targets.environment(target),
-            stderr=subprocess.DEVNULL,
-        )
-        shutil.rmtree(corpus)
-        corpus.mkdir()
-        for path in Path(directory).iterdir():
-            shutil.copy(path, corpus / path.name[:12])
-    print(f"{target}: {len([*corpus.iterdir()])} files")
+    before = len([*corpus.iterdir()])
+    subprocess.run(
+        [program, "-set_cover_merge=1", "-use_counters=0", f"-max_len={MAX_LEN}", corpus, grown],
+        check=True,
+        env=targets.environment(target),
+        stderr=subprocess.DEVNULL,
+    )
+    print(f"{target}: {before} files, now {len([*corpus.iterdir()])}")
 
 
 def table(outcomes: list[Outcome]) -> str:
@@ -115,7 +110,7 @@ def table(outcomes: list[Outcome]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Runs the fuzz targets with libFuzzer.")
     parser.add_argument("target", nargs="*", default=targets.TARGETS)
-    parser.add_argument("--keep", action="store_true", help="write the corpora in the tree anew")
+    parser.add_argument("--keep", action="store_true", help="add what was found to the tree")
     arguments = parser.parse_args()
     unknown = set(arguments.target) - set(targets.TARGETS)
     if unknown:
