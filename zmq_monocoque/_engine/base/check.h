@@ -9,13 +9,9 @@
 #define ZM_LIKELY(x) __builtin_expect(!!(x), 1)
 #define ZM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-#ifdef ZM_NO_ASSERT
-#define ZM_ASSERT(x) ((void) 0)
-#else
 _Noreturn void zm_check_failed(const char *expression, const char *file, int line);
 #define ZM_ASSERT(x) \
     (ZM_LIKELY(x) ? (void) 0 : zm_check_failed(#x, __FILE__, __LINE__))
-#endif
 
 #define ZM_CONTAINER(pointer, type, member) \
     ((type *) (void *) ((char *) (pointer) - offsetof(type, member)))

@@ -266,7 +266,7 @@ void zm_zap_mail_locked(zm_peer *peer, bool closed);
 /* The question is of no interest any more; NULL allowed. */
 void zm_zap_free_locked(zm_zap *taken);
 
-/* --- endpoints (endpoint_set.c): listeners and connecters ------------------------------------ */
+/* --- endpoints (endpoints.c): listeners and connecters ------------------------------------ */
 
 typedef enum zm_endpoint_kind {
     ZM_LISTENER, ZM_CONNECTER, ZM_INPROC_BIND, ZM_INPROC_CONNECT

@@ -38,7 +38,7 @@ typedef struct zm_op {
     void *owner;       /* caller's */
 } zm_op;
 
-/* res: bytes (recv, send), descriptor (accept), 0 (connect), poll mask (poll), or -errno.
+/* res: bytes (recv, send), descriptor (accept), 0 (connect), or -errno.
  * recv: 0 is the end of the stream. */
 typedef struct zm_completion {
     zm_op *op;

@@ -57,7 +57,6 @@ typedef struct zm_session_config {
     bool zap;                     /* asks who the peer may be: ZM_EVENT_ZAP. A PLAIN server always
                                      does, a PLAIN or CURVE client never */
     bool refuse_old;              /* ZAP in force: 1.0 and 2.0 peers are refused */
-    bool needs_identity_message;  /* reserved for ROUTER on 1.0/2.0: identity frame is taken */
     int64_t max_msg_size;         /* bytes of one frame, commands too; < 0: no limit */
     int64_t max_command;          /* bytes of a command after the handshake; < 0: no limit; 0: */
     int64_t max_metadata;         /* of READY's or INITIATE's properties       the defaults below */
