@@ -7,7 +7,7 @@ pyzmq imports this module while it is itself hardly begun, so nothing of pyzmq i
 it is called. Source: pyzmq's ``zmq/backend/select.py`` for the names that a backend must have.
 """
 
-# ruff: noqa: F401
+# ruff: noqa: F401, F822
 from __future__ import annotations
 
 import importlib
@@ -74,15 +74,5 @@ class _Pyzmq:
         return _pyzmq("zmq.utils.garbage").gcref(obj, event)
 
 
-_bound = bind(_Pyzmq())
-
-Context = _bound.Context
-Socket = _bound.Socket
-Frame = _bound.Frame
-Message = Frame
-zmq_poll = _bound.zmq_poll
-proxy = _bound.proxy
-proxy_steerable = _bound.proxy_steerable
-monitored_queue = _bound.monitored_queue
-curve_keypair = _bound.curve_keypair
-curve_public = _bound.curve_public
+# Context, Socket, Frame, zmq_poll and all others that speak in the terms of the host.
+globals().update(bind(_Pyzmq())._asdict())

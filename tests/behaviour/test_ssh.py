@@ -42,7 +42,7 @@ if told.get("password"):
             break
         print("Permission denied, please try again.")
     else:
-        sys.exit(255)
+        sys.exit("user@host: Permission denied (publickey,password).")
 if "-L" not in args:
     sys.exit(0)
 _, port, host, remote = args[args.index("-L") + 1].split(":")

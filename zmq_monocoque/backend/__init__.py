@@ -82,15 +82,5 @@ class _Host:
         return gc.refs
 
 
-_bound = bind(_Host())
-
-Context = _bound.Context
-Socket = _bound.Socket
-Frame = _bound.Frame
-Message = Frame
-zmq_poll = _bound.zmq_poll
-proxy = _bound.proxy
-proxy_steerable = _bound.proxy_steerable
-monitored_queue = _bound.monitored_queue
-curve_keypair = _bound.curve_keypair
-curve_public = _bound.curve_public
+# Context, Socket, Frame, zmq_poll and all others that speak in the terms of the host.
+globals().update(bind(_Host())._asdict())

@@ -70,6 +70,7 @@ class Backend(NamedTuple):
     Context: type
     Socket: type
     Frame: type
+    Message: type
     zmq_poll: Callable[..., list[tuple[Any, int]]]
     proxy: Callable[..., int]
     proxy_steerable: Callable[..., int]
@@ -112,6 +113,7 @@ def bind(host: Host) -> Backend:
         Context=context,
         Socket=socket,
         Frame=lane_frame,
+        Message=lane_frame,
         zmq_poll=make_zmq_poll(socket, check),
         proxy=devices.proxy,
         proxy_steerable=devices.proxy_steerable,

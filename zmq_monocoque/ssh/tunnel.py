@@ -54,8 +54,9 @@ _ANSWER_SECONDS = 60
 #: Between two looks whether it has gone to the background, in seconds.
 _LOOK_SECONDS = 0.2
 
-#: How OpenSSH asks for a password or the passphrase of a key.
-_password_pat = re.compile(r"pass(word|phrase)", re.IGNORECASE)
+#: How OpenSSH asks for a password or the passphrase of a key. It also names the method "password"
+#: when nothing has helped: without a colon.
+_password_pat = re.compile(r"pass(word|phrase)[^\r\n]*:\s*", re.IGNORECASE)
 
 _UNKNOWN_HOST = "Host key verification failed"
 
@@ -140,19 +141,25 @@ def open_tunnel(
     return f"tcp://127.0.0.1:{local_port}", tunnel
 
 
+def _server_parts(server: str) -> tuple[str, str, int | None]:
+    """User ("" if not said), host and port (None if not said) of "user@host:port"."""
+    place, colon, port = server.rpartition(":")
+    user, _, host = (place if colon else server).rpartition("@")
+    return user, host, int(port) if colon else None
+
+
 # --- OpenSSH --------------------------------------------------------------------------------------
 
 
 def _ssh_command(server: str, keyfile: str | None, options: list[str], run: list[str]) -> list[str]:
-    host, colon, port = server.rpartition(":")
+    user, host, port = _server_parts(server)
     command = ["ssh", *options]
     if keyfile:
         command += ["-i", keyfile]
-    if colon:
-        command += ["-p", str(int(port))]
-        server = host
+    if port is not None:
+        command += ["-p", str(port)]
     # Whatever the server is called, it is no option.
-    return [*command, "--", server, *run]
+    return [*command, "--", f"{user}@{host}" if user else host, *run]
 
 
 def _run_ssh(command: list[str]) -> tuple[int, int, str]:
@@ -225,7 +232,6 @@ def _openssh_with_password(command: list[str], server: str, password: str | None
                 raise SSHException("The authenticity of the host can't be established.")
             if found != 0:
                 continue
-            ssh.expect(r":\s*", timeout=_LOOK_SECONDS)
             if rejected:
                 print("Password rejected, try again")
                 password = None
@@ -251,12 +257,21 @@ ssh_tunnel = openssh_tunnel
 
 
 def _split_server(server: str) -> tuple[str, str, int]:
-    """User, host and port of "user@host:port"."""
-    user, at, place = server.partition("@")
-    if not at:
-        user, place = getuser(), server
-    host, colon, port = place.partition(":")
-    return user, host, int(port) if colon else _SSH_PORT
+    """User, host and port; ours and SSH's where ``server`` does not say them."""
+    user, host, port = _server_parts(server)
+    return user or getuser(), host, port or _SSH_PORT
+
+
+def _connect(server: str, **credentials: Any) -> Any:
+    """A client that is connected, or the exception why it is not."""
+    user, host, port = _split_server(server)
+    client = _client()
+    try:
+        client.connect(host, port, username=user, look_for_keys=True, **credentials)
+    except BaseException:
+        client.close()
+        raise
+    return client
 
 
 def _client() -> Any:
@@ -274,14 +289,10 @@ def _client() -> Any:
 def _try_passwordless_paramiko(server: str, keyfile: str | None) -> bool:
     if paramiko is None:
         raise ImportError("Paramiko unavailable, use OpenSSH.")
-    user, host, port = _split_server(server)
-    client = _client()
     try:
-        client.connect(host, port, username=user, key_filename=keyfile, look_for_keys=True)
+        _connect(server, key_filename=keyfile).close()
     except paramiko.AuthenticationException:
         return False
-    finally:
-        client.close()
     return True
 
 
@@ -322,21 +333,13 @@ def _paramiko_tunnel(
     password: str | None = None,
 ) -> None:
     """The process of a tunnel."""
-    user, host, port = _split_server(server)
-    client = _client()
     try:
-        client.connect(
-            host,
-            port,
-            username=user,
-            key_filename=keyfile,
-            look_for_keys=True,
-            password=password,
-        )
-        forward_tunnel(lport, remoteip, rport, client.get_transport())
+        client = _connect(server, key_filename=keyfile, password=password)
+        try:
+            forward_tunnel(lport, remoteip, rport, client.get_transport())
+        finally:
+            client.close()
     except KeyboardInterrupt:
         pass
     except Exception as error:
-        sys.exit(f"tunnel to {host}:{port} failed: {error!r}")
-    finally:
-        client.close()
+        sys.exit(f"tunnel to {server} failed: {error!r}")
