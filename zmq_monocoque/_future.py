@@ -13,23 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from asyncio import _get_running_loop
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator
 from operator import methodcaller
+from threading import get_ident
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 import zmq_monocoque as zmq
-from zmq_monocoque.constants import (
-    DONTWAIT,
-    EVENTS,
-    POLLIN,
-    POLLOUT,
-    RCVMORE,
-    RCVTIMEO,
-    SNDTIMEO,
-    Errno,
-)
+from zmq_monocoque.constants import Errno, Flag, PollEvent, SocketOption
 
 if TYPE_CHECKING:
     from zmq_monocoque._typing import Buffer, Self, TypeAlias
@@ -38,7 +32,25 @@ __all__: list[str] = []
 
 Future = asyncio.Future
 
-#: Tries what somebody waits for, on what stands for the socket; Again: not yet.
+# As plain numbers: the operators of an enum take a microsecond.
+DONTWAIT = int(Flag.DONTWAIT)
+POLLIN = int(PollEvent.POLLIN)
+POLLOUT = int(PollEvent.POLLOUT)
+EVENTS = int(SocketOption.EVENTS)
+RCVMORE = int(SocketOption.RCVMORE)
+RCVTIMEO = int(SocketOption.RCVTIMEO)
+SNDTIMEO = int(SocketOption.SNDTIMEO)
+
+#: A flag of the lane's calls: DONTWAIT, and NotImplemented instead of Again.
+_QUIET = 1 << 30
+
+#: The calls that know it.
+_QUIET_CALLS = ("recv", "recv_multipart", "recv_into", "send", "send_multipart")
+
+#: How long messages that come while their task spins may keep it from its loop, in seconds.
+_AWAY_MAX = 250e-6
+
+#: Tries what somebody waits for, on what stands for the socket; NotImplemented: not yet.
 _Attempt: TypeAlias = "Callable[[Any], Any]"
 #: Ends a watch that `_Async._watch` began.
 _Unwatch: TypeAlias = "Callable[[], object]"
@@ -56,7 +68,7 @@ class _GivesBack:
     _taken: Any = None
 
     def __await__(self: Any) -> Generator[Any, None, Any]:
-        if not self.done():
+        if not self.done() and not self._waits.spin():
             self._asyncio_future_blocking = True
             try:
                 yield self
@@ -67,6 +79,12 @@ class _GivesBack:
         return self.result()
 
     __iter__ = __await__
+
+    def cancel(self: Any, msg: Any = None) -> bool:
+        cancelled: bool = super().cancel(msg)  # type: ignore[misc]
+        if cancelled and self._waits is not None:
+            self._waits.forget(self)
+        return cancelled
 
     def _return_taken(self) -> None:
         taken, self._taken = self._taken, None
@@ -91,10 +109,75 @@ class _Async:
         """Has ``callback`` called whenever ``fd`` (a descriptor or a Socket) is ready."""
         raise NotImplementedError("override in subclass")
 
-    def _failed(self, loop: asyncio.AbstractEventLoop, error: Exception) -> Future[Any]:
-        future = self._Future(loop=loop)
+    #: The loop that ran last time.
+    _home: Any = None
+
+    def _current_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that runs, or else `_default_loop`."""
+        # asyncio's own answer takes a system call before Python 3.12.
+        home = self._home
+        if home is not None and home._thread_id == get_ident():
+            return home
+        loop = _get_running_loop() or self._default_loop()
+        if isinstance(loop, asyncio.BaseEventLoop):
+            self._home = loop
+        return loop
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> _Turn | None:
+        """What those who spin in ``loop`` share; None: they had better not."""
+        return None
+
+    def _done(self, result: Any) -> Future[Any]:
+        """A future of the running loop that has its result."""
+        future = self._Future(loop=self._current_loop())
+        future.set_result(result)
+        return future
+
+    def _failed(self, error: Exception) -> Future[Any]:
+        future = self._Future(loop=self._current_loop())
         future.set_exception(error)
         return future
+
+
+class _Turn:
+    """Sees to it that those who spin in a loop leave it alone when it has anything to do.
+
+    A task whose messages come while it spins never waits for its loop. So the first time, a visit
+    is planned there; others have their turn before it, and it must take place in time.
+    """
+
+    __slots__ = ("_began", "_planned", "_ready", "_waits")
+
+    def __init__(self, ready: deque[Any]):
+        #: What the loop calls next.
+        self._ready = ready
+        self._planned = 0
+        self._began = 0.0
+        self._waits: _Waits | None = None
+
+    def spin(self, waits: _Waits) -> bool:
+        """Looks for a message for a moment. True: there is one, or an error."""
+        planned = self._planned
+        if len(self._ready) > planned:
+            return False
+        if planned:
+            if monotonic() - self._began > _AWAY_MAX:
+                self._waits = waits
+                return False
+            return waits.sync._spin()
+        if not waits.sync._spin():
+            return False
+        self._planned = 1
+        self._began = monotonic()
+        waits.loop.call_soon(self._visit)
+        return True
+
+    def _visit(self) -> None:
+        """The loop has looked at everything; whose time was up goes on to spin."""
+        self._planned = 0
+        waits, self._waits = self._waits, None
+        if waits is not None:
+            waits.spin()
 
 
 class _Waiting:
@@ -119,21 +202,24 @@ class _Waits:
         "_forget",
         "_idle",
         "_look_due",
-        "_loop",
-        "_sync",
+        "_turn",
         "_unwatch",
+        "loop",
         "recv",
         "send",
         "source",
+        "sync",
     )
 
     def __init__(self, sync: zmq.Socket[Any]):
         self.recv: _Queue = OrderedDict()
         self.send: _Queue = OrderedDict()
+        #: Whose calls know `_QUIET`.
+        self.sync = sync if _is_plain(type(sync)) else _Adapter(sync)
         #: What to receive from: the socket, or what was given back to it.
-        self.source: zmq.Socket[Any] | _GivenBack = sync
-        self._sync = sync
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.source: Any = self.sync
+        self.loop: Any = None
+        self._turn: _Turn | None = None
         self._unwatch: _Unwatch | None = None
         self._idle = False
         self._look_due = False
@@ -157,7 +243,8 @@ class _Waits:
         for queue in queues:
             queue[future] = waiting
         self._idle = False
-        future.add_done_callback(self._forget)
+        if not isinstance(future, _GivesBack):  # which tells of its end itself
+            future.add_done_callback(self._forget)
         # The try before this took in all that there was; what comes from here on makes the
         # descriptor readable. Only who waits for the other direction must be told.
         if self.recv and self.send:
@@ -172,7 +259,8 @@ class _Waits:
 
     def settle(self, future: Future[Any]) -> None:
         """Before ``future`` is done by us: it need not call `forget` then."""
-        future.remove_done_callback(self._forget)
+        if not isinstance(future, _GivesBack):
+            future.remove_done_callback(self._forget)
         self.forget(future)
 
     def time_out(self, future: Future[Any], answer: Callable[[Future[Any]], None]) -> None:
@@ -184,23 +272,30 @@ class _Waits:
     def give_back(self, taken: Any) -> None:
         """Has ``taken`` received next, since nobody saw it."""
         if not isinstance(self.source, _GivenBack):
-            self.source = _GivenBack(self, self._sync)
+            self.source = _GivenBack(self, self.sync)
         self.source.add(taken)
         if self.recv:
             self.look_soon()
 
     def exhausted(self) -> None:
         """All that was given back is received."""
-        self.source = self._sync
+        self.source = self.sync
 
     # --- serving them -----------------------------------------------------------------------------
 
+    def spin(self) -> bool:
+        """Before the first who waits to receive goes to sleep: has a message come by now?"""
+        turn = self._turn
+        if turn is None or len(self.recv) != 1 or not turn.spin(self):
+            return False
+        return self._drain(self.recv) > 0
+
     def look_soon(self) -> None:
         """Serves in the next tick: a call may have taken in what somebody waits for."""
-        if self._look_due or self._loop is None or self._loop.is_closed():
+        if self._look_due or self.loop is None or self.loop.is_closed():
             return
         self._look_due = True
-        self._loop.call_soon(self._look)
+        self.loop.call_soon(self._look)
 
     def _look(self) -> None:
         self._look_due = False
@@ -213,7 +308,7 @@ class _Waits:
         # Nobody waits. Once that is somebody who does other things between two messages; twice,
         # and messages that nobody asks for need not wake the loop any more.
         try:
-            self.source.get(EVENTS)
+            self.sync._get_int(EVENTS)
         except zmq.ZMQError:
             self._idle = True
         if self._idle:
@@ -223,7 +318,7 @@ class _Waits:
     def _serve(self) -> None:
         while self.recv or self.send:
             try:
-                events = self.source.get(EVENTS)
+                events = self.source._get_int(EVENTS)
             except zmq.ZMQError:
                 # The context ended, or another object closed the socket: each hears of it.
                 self._drain(self.recv)
@@ -247,13 +342,13 @@ class _Waits:
                 self.forget(future)
                 continue
             try:
-                result = waiting.attempt(self.source)
-            except zmq.Again:
-                break
+                result = waiting.attempt(self.source if queue is self.recv else self.sync)
             except Exception as error:
                 self.settle(future)
                 future.set_exception(error)
             else:
+                if result is NotImplemented:
+                    break
                 self.settle(future)
                 if isinstance(future, _GivesBack):
                     future._taken = result
@@ -265,24 +360,25 @@ class _Waits:
 
     def watch(self, loop: asyncio.AbstractEventLoop, owner: _AsyncSocket) -> None:
         """Has ``loop`` watch the descriptor."""
-        if self._loop is not loop:
-            self._change_loop(loop)
+        if self.loop is not loop:
+            self._change_loop(loop, owner)
         if self._unwatch is None:
             self._unwatch = owner._watch(loop, owner, POLLIN, self._on_readable)
 
-    def _change_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _change_loop(self, loop: asyncio.AbstractEventLoop, owner: _AsyncSocket) -> None:
         self.unwatch()
         for queue in (self.recv, self.send):
             for future in [*queue]:
                 if future.get_loop().is_closed():
                     del queue[future]  # nobody can wait for it any more
-        self._loop = loop
+        self.loop = loop
+        self._turn = owner._turn(loop)
         self._look_due = False
 
     def unwatch(self) -> None:
         """Lets go of the descriptor."""
         unwatch, self._unwatch = self._unwatch, None
-        if unwatch is not None and self._loop is not None and not self._loop.is_closed():
+        if unwatch is not None and self.loop is not None and not self.loop.is_closed():
             unwatch()
 
     def close(self) -> None:
@@ -332,13 +428,52 @@ def _set_no_events(future: Future[Any]) -> None:
     future.set_result(0)
 
 
+def _is_plain(kind: Any) -> bool:
+    """Are the calls of this class of sockets the lane's own, which know `_QUIET`?"""
+    return kind is zmq.Socket or all(
+        getattr(kind, name) is getattr(zmq.Socket, name) for name in _QUIET_CALLS
+    )
+
+
+class _Adapter:
+    """Stands for a socket whose class has calls of its own: they raise Again."""
+
+    def __init__(self, sync: zmq.Socket[Any]):
+        self._sync = sync
+        self._get_int = sync._get_int
+        self._spin = sync._spin
+
+    def recv(self, flags: int, *args: Any) -> Any:
+        return self._try(self._sync.recv, flags & ~_QUIET | DONTWAIT, *args)
+
+    def recv_multipart(self, flags: int, *args: Any) -> Any:
+        return self._try(self._sync.recv_multipart, flags & ~_QUIET | DONTWAIT, *args)
+
+    def recv_into(self, buf: Buffer, /, *, nbytes: int, flags: int) -> Any:
+        flags = flags & ~_QUIET | DONTWAIT
+        return self._try(self._sync.recv_into, buf, nbytes=nbytes, flags=flags)
+
+    def send(self, data: Any, flags: int, *args: Any, **kwargs: Any) -> Any:
+        return self._try(self._sync.send, data, flags & ~_QUIET | DONTWAIT, *args, **kwargs)
+
+    def send_multipart(self, parts: Any, flags: int, *args: Any, **kwargs: Any) -> Any:
+        flags = flags & ~_QUIET | DONTWAIT
+        return self._try(self._sync.send_multipart, parts, flags, *args, **kwargs)
+
+    def _try(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except zmq.Again:
+            return NotImplemented
+
+
 class _GivenBack:
     """Stands for a socket while there are messages that were given back to it.
 
     Receives as the socket does, except that it never has to wait.
     """
 
-    def __init__(self, waits: _Waits, sync: zmq.Socket[Any]):
+    def __init__(self, waits: _Waits, sync: Any):
         self._waits = waits
         self._sync = sync
         #: Messages, or what is left of them; and whether the socket has more parts of them.
@@ -347,7 +482,8 @@ class _GivenBack:
 
     def add(self, taken: Any) -> None:
         parts = [*taken] if isinstance(taken, list) else [taken]
-        self._messages.append((parts, not isinstance(taken, list) and self._sync.get(RCVMORE)))
+        more = not isinstance(taken, list) and bool(self._sync._get_int(RCVMORE))
+        self._messages.append((parts, more))
 
     def _next(self) -> Any:
         parts, rest = self._messages[0]
@@ -385,11 +521,11 @@ class _GivenBack:
         view[:room] = body[:room]
         return len(body)
 
-    def get(self, option: int) -> Any:
-        value = self._sync.get(option)
-        if option == EVENTS:
-            return value | POLLIN
-        return int(self._more) if option == RCVMORE else value
+    def _get_int(self, option: int) -> int:
+        if option == RCVMORE:
+            return int(self._more)
+        value: int = self._sync._get_int(option)
+        return value | POLLIN if option == EVENTS else value
 
 
 class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
@@ -454,7 +590,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
 
     def _get_loop(self) -> asyncio.AbstractEventLoop:
         """The current loop, which watches the socket from now on. Not needed to use it."""
-        loop = self._default_loop()
+        loop = self._current_loop()
         waits: Any = self._waits
         waits.watch(loop, self)
         return loop
@@ -469,10 +605,13 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         """As the synchronous one."""
         if self._waits is None:
             return super().get(option)
-        value = self._waits.source.get(option)
-        if option == EVENTS:
-            self._look()
-        return value
+        if option == RCVMORE:
+            return self._waits.source._get_int(RCVMORE)
+        if option != EVENTS:
+            return self._shadow_sock.get(option)
+        events = self._waits.source._get_int(EVENTS)
+        self._look()
+        return events
 
     getsockopt = get
 
@@ -505,26 +644,39 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
 
         Those who wait are served in their order. Cancelling the future takes no message away.
         """
-        attempt = methodcaller("recv", flags | DONTWAIT, copy, track)
-        return self._receive(attempt, flags)
+        waits: Any = self._waits
+        if not waits.recv:
+            future = self._try(flags, waits.source.recv, flags | _QUIET, copy, track)
+            if future is not None:
+                return future
+        attempt = methodcaller("recv", flags | _QUIET, copy, track)
+        return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Receipt)
 
     def recv_multipart(  # type: ignore[override]
         self, flags: int = 0, copy: bool = True, track: bool = False
     ) -> Future[Any]:
         """A future of the list of all parts of the next message; else as `recv`."""
-        attempt = methodcaller("recv_multipart", flags | DONTWAIT, copy, track)
-        return self._receive(attempt, flags)
+        waits: Any = self._waits
+        if not waits.recv:
+            future = self._try(flags, waits.source.recv_multipart, flags | _QUIET, copy, track)
+            if future is not None:
+                return future
+        attempt = methodcaller("recv_multipart", flags | _QUIET, copy, track)
+        return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Receipt)
 
     def recv_into(  # type: ignore[override]
         self, buf: Buffer, /, *, nbytes: int = 0, flags: int = 0
     ) -> Future[int]:
         """A future of the size of the next part, which is written into ``buf`` then."""
-        attempt = methodcaller("recv_into", buf, nbytes=nbytes, flags=flags | DONTWAIT)
+        waits: Any = self._waits
+        quiet = flags | _QUIET
+        if not waits.recv:
+            future = self._try(flags, waits.source.recv_into, buf, nbytes=nbytes, flags=quiet)
+            if future is not None:
+                return future
+        attempt = methodcaller("recv_into", buf, nbytes=nbytes, flags=quiet)
         # Not one that gives back: the buffer has what was received, in part perhaps.
         return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Future)
-
-    def _receive(self, attempt: _Attempt, flags: int) -> Future[Any]:
-        return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Receipt)
 
     def _deserialize(self, recvd: Any, load: Callable[[Any], Any]) -> Any:
         waiting = self._recv_futures.get(recvd)
@@ -570,8 +722,14 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
 
         Messages leave in the order of the calls.
         """
-        attempt = methodcaller("send", data, flags | DONTWAIT, copy, track, **kwargs)
-        return self._send(attempt, flags)
+        waits: Any = self._waits
+        if not waits.send:
+            call = waits.sync.send
+            future = self._try(flags, call, data, flags | _QUIET, copy, track, **kwargs)
+            if future is not None:
+                return future
+        attempt = methodcaller("send", data, flags | _QUIET, copy, track, **kwargs)
+        return self._begin(self._send_futures, attempt, flags, SNDTIMEO, self._Future)
 
     def send_multipart(  # type: ignore[override]
         self,
@@ -582,12 +740,14 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         **kwargs: Any,
     ) -> Future[Any]:
         """`send` of a message of several parts: all of it, or nothing."""
-        attempt = methodcaller("send_multipart", msg_parts, flags | DONTWAIT, copy, track, **kwargs)
-        return self._send(attempt, flags)
-
-    def _send(self, call: _Attempt, flags: int) -> Future[Any]:
-        sync = self._shadow_sock
-        return self._begin(self._send_futures, lambda _: call(sync), flags, SNDTIMEO, self._Future)
+        waits: Any = self._waits
+        if not waits.send:
+            call = waits.sync.send_multipart
+            future = self._try(flags, call, msg_parts, flags | _QUIET, copy, track, **kwargs)
+            if future is not None:
+                return future
+        attempt = methodcaller("send_multipart", msg_parts, flags | _QUIET, copy, track, **kwargs)
+        return self._begin(self._send_futures, attempt, flags, SNDTIMEO, self._Future)
 
     if TYPE_CHECKING:
         # These are the synchronous class's, over the calls above: what they return is, too.
@@ -634,6 +794,21 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
 
     # --- both -------------------------------------------------------------------------------------
 
+    def _try(
+        self, flags: int, call: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Future[Any] | None:
+        """Makes a call. A future of what came of it; None: it has to wait, and may."""
+        try:
+            result = call(*args, **kwargs)
+        except Exception as error:
+            return self._failed(error)
+        if result is NotImplemented:
+            return self._failed(zmq.Again()) if flags & DONTWAIT else None
+        waits: Any = self._waits
+        if waits.recv or waits.send:
+            waits.look_soon()
+        return self._done(result)
+
     def _begin(
         self,
         queue: _Queue,
@@ -642,26 +817,17 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         timeout_option: int,
         kind: type[Future[Any]],
     ) -> Future[Any]:
-        """Tries; if it was too early, a future of ``kind`` waits in ``queue``."""
-        loop = self._default_loop()
+        """A future of ``kind`` that waits in ``queue``; if nobody did, it was tried already."""
         waits: Any = self._waits
-        if flags & DONTWAIT or not waits.is_busy(queue):
-            try:
-                result = attempt(waits.source)
-            except zmq.Again as again:
-                if flags & DONTWAIT:
-                    return self._failed(loop, again)
-            except Exception as error:
-                return self._failed(loop, error)
-            else:
-                if waits.recv or waits.send:
-                    waits.look_soon()
-                future = self._Future(loop=loop)
-                future.set_result(result)
-                return future
-        timeout = self._shadow_sock.get(timeout_option)
+        if queue and (flags & DONTWAIT or not waits.is_busy(queue)):
+            source = waits.source if queue is waits.recv else waits.sync
+            done = self._try(flags, attempt, source)
+            if done is not None:
+                return done
+        timeout = waits.sync._get_int(timeout_option)
         if timeout == 0:
-            return self._failed(loop, zmq.Again())
+            return self._failed(zmq.Again())
+        loop = self._current_loop()
         future = kind(loop=loop)
         if isinstance(future, _GivesBack):
             future._waits = waits
@@ -693,7 +859,6 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         """
         if self.closed:
             raise zmq.ZMQError(Errno.ENOTSUP)
-        loop = self._default_loop()
         queues = tuple(
             queue
             for queue, event in ((self._recv_futures, POLLIN), (self._send_futures, POLLOUT))
@@ -702,18 +867,16 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         try:
             events = self.get(EVENTS) & flags
         except Exception as error:
-            return self._failed(loop, error)
-        future = self._Future(loop=loop)
+            return self._failed(error)
         if events or timeout == 0 or not queues:
-            future.set_result(events)
-            return future
+            return self._done(events)
 
-        def attempt(_: Any) -> int:
+        def attempt(_: Any) -> Any:
             waits: Any = self._waits
-            events: int = waits.source.get(EVENTS) & flags
-            if not events:
-                raise zmq.Again
-            return events
+            return waits.source._get_int(EVENTS) & flags or NotImplemented
+
+        loop = self._current_loop()
+        future = self._Future(loop=loop)
 
         self._add(loop, future, queues, attempt, -1 if timeout is None else timeout, _set_no_events)
         return future
@@ -730,15 +893,14 @@ class _AsyncPoller(_Async, zmq.Poller):
 
         Else as the synchronous one.
         """
-        loop = self._default_loop()
         try:
             ready = self._ready()
         except Exception as error:
-            return self._failed(loop, error)
-        future = self._Future(loop=loop)
+            return self._failed(error)
         if ready or timeout == 0 or not self.sockets:
-            future.set_result(ready)
-            return future
+            return self._done(ready)
+        loop = self._current_loop()
+        future = self._Future(loop=loop)
         self._wait(loop, future, -1 if timeout is None else timeout)
         return future
 

@@ -18,9 +18,11 @@ from __future__ import annotations
 import asyncio
 import selectors
 from asyncio import Future, SelectorEventLoop
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 from warnings import warn
+from weakref import WeakKeyDictionary
 
 import zmq_monocoque as _zmq
 from zmq_monocoque import _future
@@ -31,6 +33,10 @@ __all__ = ["Context", "Socket", "Poller", "ZMQEventLoop", "install"]
 
 class ProactorSelectorThreadWarning(RuntimeWarning):
     """Of Windows, where sockets need a selector beside the proactor; never issued here."""
+
+
+#: What the sockets of a loop share.
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _future._Turn] = WeakKeyDictionary()
 
 
 class _Receipt(_future._GivesBack, Future[Any]):
@@ -53,6 +59,16 @@ class _AsyncIO(_future._Async):
                 stacklevel=4,
             )
         return asyncio.get_event_loop()
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> _future._Turn | None:
+        # Only of the loops that tell what they call next.
+        ready = getattr(loop, "_ready", None)
+        if not isinstance(loop, asyncio.BaseEventLoop) or not isinstance(ready, deque):
+            return None
+        turn = _turns.get(loop)
+        if turn is None:
+            turn = _turns[loop] = _future._Turn(ready)
+        return turn
 
     def _watch(
         self, loop: asyncio.AbstractEventLoop, fd: Any, mask: int, callback: Callable[[], object]

@@ -418,6 +418,65 @@ def test_unread_messages_cost_no_time(zmq, run, address):
     run(test)
 
 
+def always_spins(pull, push):
+    """Has a message come while a task spins for it, each time. Returns the list of the spins."""
+    spins = []
+
+    def spin():
+        spins.append(push._shadow_sock.send(b"x"))
+        return True
+
+    pull._waits.sync._spin = spin
+    return spins
+
+
+def test_a_task_whose_messages_come_while_it_spins_leaves_the_loop_to_others(zmq, run):
+    async def test(context):
+        push, pull = pair(zmq, context)
+        spins = always_spins(pull, push)
+        others = []
+
+        def on_time():
+            others.append("a timer")
+            push._shadow_sock.send(b"x")  # nobody spins on while there is more to do
+
+        asyncio.get_running_loop().call_later(0.001, on_time)
+        for _ in range(1_000_000):
+            assert await pull.recv() == b"x"
+            if others:
+                break
+        assert others and spins
+
+    run(test)
+
+
+def test_nobody_spins_while_the_loop_has_something_to_do(zmq, run):
+    async def test(context):
+        push, pull = pair(zmq, context)
+        spins = always_spins(pull, push)
+        asyncio.get_running_loop().call_soon(push._shadow_sock.send, b"y")
+        assert await pull.recv() == b"y"
+        assert not spins
+        assert await pull.recv() == b"x"
+        assert len(spins) == 1
+
+    run(test)
+
+
+def test_nobody_spins_while_others_wait_for_the_same_socket(zmq, run):
+    async def test(context):
+        push, pull = pair(zmq, context)
+        spins = always_spins(pull, push)
+        first, second = pull.recv(), pull.recv()
+        await ticks(3)
+        asyncio.get_running_loop().call_later(0.01, push._shadow_sock.send, b"1")
+        asyncio.get_running_loop().call_later(0.02, push._shadow_sock.send, b"2")
+        assert [await second, await first] == [b"2", b"1"]
+        assert not spins
+
+    run(test)
+
+
 # --- lifetimes -----------------------------------------------------------------------------------
 
 
@@ -545,6 +604,34 @@ def test_a_synchronous_socket_gets_an_asynchronous_face(zmq, zaio, run):
         assert not sync.closed
         push.close(0)
         sync.close(0)
+
+    run(test)
+
+
+def test_the_calls_of_a_synchronous_subclass_are_what_its_asynchronous_face_calls(zmq, zaio, run):
+    class Loud(zmq.Socket):
+        def send(self, data, flags=0, copy=True, track=False):
+            return super().send(data.upper(), flags, copy, track)
+
+        def recv(self, flags=0, copy=True, track=False):
+            return super().recv(flags, copy, track) + b"!"
+
+    async def test(context):
+        sync_context = zmq.Context(context)
+        with Loud(sync_context, zmq.PAIR) as a, sync_context.socket(zmq.PAIR) as b:
+            b.bind(fresh_inproc())
+            a.connect(b.LAST_ENDPOINT.decode())
+            pair = zaio.Socket.from_socket(a)
+            waiting = [pair.recv(), pair.recv_multipart(), pair.recv_into(bytearray(2))]
+            assert not any(future.done() for future in waiting)
+            for _ in waiting:
+                b.send(b"x")
+            assert [await future for future in waiting] == [b"x!", [b"x!"], 1]
+            await pair.send(b"y")
+            await pair.send_multipart([b"y", b"z"])
+            assert [b.recv() for _ in range(3)] == [b"Y", b"Y", b"Z"]
+            with pytest.raises(zmq.Again):
+                await pair.recv(zmq.DONTWAIT)
 
     run(test)
 

@@ -261,7 +261,7 @@ def refs_of(obj) -> int:
 
 def test_a_table_of_another_size_or_version_is_refused(lane, fake):
     size = fake.api_size()
-    for wrong in ((size + 8, 1), (size, 2)):
+    for wrong in ((size + 8, 2), (size, 3)):
         with pytest.raises(ImportError, match="build both again"):
             lane.bind(fake.api_wrong(*wrong), Hooks())
     with pytest.raises(ImportError):
@@ -443,6 +443,55 @@ def test_more_is_passed_on_and_other_flags_are_not(s):
 
 
 # --- waiting ---------------------------------------------------------------------------------
+
+
+QUIET = 1 << 30  # LANE_QUIET: the event loops' own flag
+
+
+def test_a_quiet_call_answers_notimplemented_where_it_would_block(s, fake):
+    for call in (
+        lambda: s.recv(QUIET),
+        lambda: s.recv(QUIET, copy=False),
+        lambda: s.recv_multipart(QUIET),
+        lambda: s.recv_multipart(QUIET, copy=False),
+        lambda: s.recv_into(bytearray(4), flags=QUIET),
+    ):
+        assert call() is NotImplemented
+    fake.set(s.h, "h", 2)  # room for two
+    assert s.send(b"1", QUIET) is None
+    assert s.send_multipart([b"2"], QUIET) is None
+    for call in (
+        lambda: s.send(b"3", QUIET),
+        lambda: s.send(bytearray(b"3"), QUIET),
+        lambda: s.send(b"x" * COPIED_MAX, QUIET),
+        lambda: s.send_multipart([b"3", b"4"], QUIET),
+    ):
+        assert call() is NotImplemented
+    assert [s.recv(QUIET), s.recv(QUIET)] == [b"1", b"2"]
+    assert fake.count(s.h, "w") == 0
+    fake.script(s.h, "r", -EINVAL)
+    with raises_errno(EINVAL):
+        s.recv(QUIET)
+
+
+def test_number_options_come_straight_from_the_table(s, fake):
+    assert s._get_int(21) == 42
+    with raises_errno(EINVAL):
+        s._get_int(-1)
+    with pytest.raises(TypeError):
+        s._get_int("21")
+    s._attach(0)
+    with raises_errno(ENOTSOCK):
+        s._get_int(21)
+
+
+def test_a_spin_tells_whether_a_call_is_worth_while(s, fake):
+    assert s._spin() is False
+    fake.deliver(s.h, b"x")
+    assert s._spin() is True
+    s.recv()
+    s._attach(0)
+    assert s._spin() is True  # the call finds out what is wrong
 
 
 def test_dontwait_raises_again_without_a_wait(s, fake):

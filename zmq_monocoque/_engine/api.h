@@ -14,7 +14,7 @@
 
 #include "base/block.h"
 
-#define ZM_API_VERSION 1u
+#define ZM_API_VERSION 2u
 
 typedef struct zm_socket zm_socket;
 typedef struct zm_metadata zm_metadata; /* of a connection; reference counted, immutable */
@@ -54,6 +54,9 @@ typedef struct zm_api {
      * at once and calls recv_end(), having done nothing but copy. Else nothing is locked. */
     int (*recv_begin)(zm_socket *socket, uint32_t generation, zm_part *out_part);
     void (*recv_end)(zm_socket *socket, zm_part *part);
+    /* As recv_end(), and the next part, if it has arrived: 1, and it is as after recv_begin(). 0:
+     * nothing is locked; why there is none, recv_begin() can tell. */
+    int (*recv_next)(zm_socket *socket, zm_part *part);
     /* Between begin and end: a block that holds the part's bytes and outlives recv_end(): a new
      * reference where the part has a large block of its own, else a copy. NULL: memory is out. */
     zm_block *(*part_own)(const zm_part *part);
@@ -62,6 +65,8 @@ typedef struct zm_api {
     /* The absolute deadline of a blocking call made now: RCVTIMEO (ZM_POLLIN) or SNDTIMEO
      * (ZM_POLLOUT) from now; -1 without limit; 0: do not block (the timeout is 0). */
     int64_t (*deadline)(zm_socket *socket, uint32_t generation, int direction);
+    /* An option that is an int, as zm_socket_get() gives it. 0, or -errno. */
+    int (*get_int)(zm_socket *socket, uint32_t generation, int option, int *out_value);
 
     /* --- without the GIL --------------------------------------------------------------------- */
 
@@ -71,6 +76,10 @@ typedef struct zm_api {
      * 0: try again. -EAGAIN: the deadline came. -EINTR: a signal: run Python's handlers and call
      * again with the same deadline. -ETERM, -ENOTSOCK: it ended meanwhile. */
     int (*wait)(zm_socket *socket, uint32_t generation, int event, int64_t deadline_ns);
+    /* For one who is about to wait for a message elsewhere, in an event loop: looks for it without
+     * sleeping, for some microseconds, if that would have paid lately. 1: there is one; 0: wait;
+     * -ETERM, -ENOTSOCK. */
+    int (*spin)(zm_socket *socket, uint32_t generation);
 
     /* --- either way -------------------------------------------------------------------------- */
 

@@ -48,6 +48,11 @@ typedef struct lane_names {
 } lane_names;
 extern lane_names lane_name;
 
+/* A flag of send(), recv() and their relatives, beside those of zmq.h: DONTWAIT, and "nothing could
+ * be done" is the answer LANE_NOTHING instead of an exception, which takes microseconds to make. */
+#define LANE_QUIET (1 << 30)
+#define LANE_NOTHING Py_NotImplemented
+
 /* The binding a type made by lane_*_type_new(), or a subclass of one, belongs to: a new reference,
  * or NULL with an exception. */
 lane_binding *lane_binding_of(PyTypeObject *type);

@@ -17,13 +17,13 @@ static int incoming_try(lane_socket *self, zm_part *out_part)
 }
 
 /* Begins to receive a part, waiting if it may. 0: the part is there and *the socket is locked*; -1
- * with an exception. */
+ * with an exception; -2: as lane_refuse(). */
 static int incoming_begin(lane_socket *self, int flags, zm_part *out_part)
 {
     int status = incoming_try(self, out_part);
     if (status == 0)
         return 0;
-    if (status == -EAGAIN && !(flags & ZM_DONTWAIT)) {
+    if (status == -EAGAIN && !(flags & (ZM_DONTWAIT | LANE_QUIET))) {
         int64_t deadline =
             self->binding->api->deadline(self->socket, self->generation, ZM_POLLIN);
         while (status == -EAGAIN && deadline != 0) {
@@ -32,7 +32,7 @@ static int incoming_begin(lane_socket *self, int flags, zm_part *out_part)
             status = incoming_try(self, out_part);
         }
     }
-    return status < 0 ? lane_raise_status(self, status) : 0;
+    return status < 0 ? lane_refuse(self, status, flags) : 0;
 }
 
 /* A part whose body outlives recv_end(). */
@@ -138,8 +138,9 @@ PyObject *lane_recv(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             lane_bool(values[2], &track) < 0)
             return NULL;
     }
-    if (incoming_begin(self, flags, &part) < 0)
-        return NULL;
+    int refused = incoming_begin(self, flags, &part);
+    if (refused < 0)
+        return lane_refused(refused);
     return copy ? incoming_bytes(self->binding->api, self->socket, &part)
                 : incoming_frame(self, &part, track);
 }
@@ -155,11 +156,13 @@ static PyObject *parts_recv_bytes(lane_socket *self, int flags)
     bool more = true;
     while (list && more) {
         zm_part part;
-        if (incoming_begin(self, flags, &part) < 0) {
-            Py_CLEAR(list);
-            break;
+        int refused = incoming_begin(self, flags, &part);
+        if (refused < 0) {
+            Py_DECREF(list);
+            return lane_refused(refused);
         }
         more = part.more;
+        flags &= ~LANE_QUIET;
         PyObject *bytes = incoming_bytes(self->binding->api, self->socket, &part);
         if (!bytes || PyList_Append(list, bytes) < 0)
             Py_CLEAR(list);
@@ -169,12 +172,13 @@ static PyObject *parts_recv_bytes(lane_socket *self, int flags)
 }
 
 /* All parts of a message. The number of them, `out_parts` to be freed with PyMem_Free(); or -1 with
- * an exception. */
+ * an exception, or -2 as lane_refuse(). */
 static Py_ssize_t parts_take(lane_socket *self, int flags, incoming **out_parts)
 {
     incoming *parts = NULL;
     Py_ssize_t count = 0, room = 0;
     bool more = true;
+    int refused = 0;
     while (more) {
         zm_part part;
         if (count == room) {
@@ -182,14 +186,18 @@ static Py_ssize_t parts_take(lane_socket *self, int flags, incoming **out_parts)
             incoming *wider = PyMem_Realloc(parts, (size_t) room * sizeof *parts);
             if (!wider) {
                 PyErr_NoMemory();
+                refused = -1;
                 goto fail;
             }
             parts = wider;
         }
-        if (incoming_begin(self, flags, &part) < 0 ||
-            incoming_take(self->binding->api, self->socket, &part, &parts[count]) < 0)
+        refused = incoming_begin(self, flags, &part);
+        if (refused == 0)
+            refused = incoming_take(self->binding->api, self->socket, &part, &parts[count]);
+        if (refused < 0)
             goto fail;
         more = parts[count++].more;
+        flags &= ~LANE_QUIET;
     }
     *out_parts = parts;
     return count;
@@ -197,15 +205,15 @@ fail:
     while (count)
         incoming_clear(self->binding->api, &parts[--count]);
     PyMem_Free(parts);
-    return -1;
+    return refused;
 }
 
 static PyObject *parts_recv_frames(lane_socket *self, int flags, bool track)
 {
-    incoming *parts;
+    incoming *parts = NULL;
     Py_ssize_t count = parts_take(self, flags, &parts);
     if (count < 0)
-        return NULL;
+        return lane_refused((int) count);
     PyObject *list = PyList_New(count);
     for (Py_ssize_t i = 0; i < count; i++) {
         incoming *in = &parts[i];
@@ -319,8 +327,11 @@ PyObject *lane_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     size_t room = (size_t) (limit ? limit : view.len);
     zm_part part;
-    if (incoming_begin(self, flags, &part) < 0)
+    int refused = incoming_begin(self, flags, &part);
+    if (refused < 0) {
+        result = lane_refused(refused);
         goto out;
+    }
     size_t size = part.size, copied = size < room ? size : room;
     const zm_api *api = self->binding->api;
     if (copied < LANE_UNLOCK_MIN_BYTES) {

@@ -123,12 +123,13 @@ static int outgoing_offer(outgoing *out, lane_socket *self, int flags)
     return status;
 }
 
-/* Sends one part, waiting if it may. 0 or ZM_SEND_FLUSH, or -1 with an exception. */
+/* Sends one part, waiting if it may. 0 or ZM_SEND_FLUSH, or -1 with an exception, or -2 as
+ * lane_refuse(). */
 static int outgoing_send(outgoing *out, lane_socket *self, int flags)
 {
     int engine_flags = flags & ZM_SNDMORE;
     int status = outgoing_offer(out, self, engine_flags);
-    if (status == -EAGAIN && !(flags & ZM_DONTWAIT)) {
+    if (status == -EAGAIN && !(flags & (ZM_DONTWAIT | LANE_QUIET))) {
         int64_t deadline =
             self->binding->api->deadline(self->socket, self->generation, ZM_POLLOUT);
         while (status == -EAGAIN && deadline != 0) {
@@ -137,7 +138,7 @@ static int outgoing_send(outgoing *out, lane_socket *self, int flags)
             status = outgoing_offer(out, self, engine_flags);
         }
     }
-    return status < 0 ? lane_raise_status(self, status) : status;
+    return status < 0 ? lane_refuse(self, status, flags) : status;
 }
 
 static const lane_signature send_signature = {
@@ -159,8 +160,7 @@ static PyObject *send_general(lane_socket *self, PyObject *data, int flags, bool
         int status = outgoing_send(&out, self, flags);
         if (status == ZM_SEND_FLUSH)
             flush(self);
-        if (status >= 0)
-            result = Py_NewRef(out.result);
+        result = status < 0 ? lane_refused(status) : Py_NewRef(out.result);
     }
     outgoing_clear(&out, self->binding->api);
     lane_drain_if_due();
@@ -301,8 +301,11 @@ static PyObject *parts_send(lane_socket *self, PyObject *list, int flags, bool c
     int flush_due = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         int status = outgoing_send(&parts[i], self, i + 1 < count ? flags | ZM_SNDMORE : flags);
-        if (status < 0)
+        if (status < 0) {
+            result = lane_refused(status);
             goto out;
+        }
+        flags &= ~LANE_QUIET;
         flush_due |= status;
     }
     if (flush_due)

@@ -29,6 +29,11 @@ int lane_raise_status(lane_socket *self, int status)
     return -1;
 }
 
+int lane_refuse(lane_socket *self, int status, int flags)
+{
+    return status == -EAGAIN && flags & LANE_QUIET ? -2 : lane_raise_status(self, status);
+}
+
 int lane_wait_ready(lane_socket *self, int event, int64_t deadline)
 {
     int status;
@@ -144,6 +149,43 @@ static int socket_set_copy_threshold(PyObject *op, PyObject *value, void *unused
     return 0;
 }
 
+PyDoc_STRVAR(get_int_doc,
+"_get_int(option) -> int\n\n"
+"An option whose value is an int (zmq_getsockopt(3)).");
+
+static PyObject *socket_get_int(PyObject *op, PyObject *option)
+{
+    lane_socket *self = (lane_socket *) op;
+    int number = 0, value = 0;
+    if (lane_int(option, &number) < 0)
+        return NULL;
+    int status = self->socket ? self->binding->api->get_int(self->socket, self->generation, number,
+                                                            &value)
+                              : -ENOTSOCK;
+    return status < 0 ? lane_raise(self->binding, -status) : PyLong_FromLong(value);
+}
+
+PyDoc_STRVAR(spin_doc,
+"_spin() -> bool\n\n"
+"Before a wait for a message in an event loop: looks for it for some microseconds, if that would\n"
+"have paid lately. True when there is one.");
+
+static PyObject *socket_spin(PyObject *op, PyObject *unused)
+{
+    (void) unused;
+    lane_socket *self = (lane_socket *) op;
+    zm_socket *socket = self->socket;
+    uint32_t generation = self->generation;
+    int status = -ENOTSOCK;
+    if (socket) {
+        Py_BEGIN_ALLOW_THREADS
+        status = self->binding->api->spin(socket, generation);
+        Py_END_ALLOW_THREADS
+    }
+    /* What is wrong, the call that is waited with finds out. */
+    return PyBool_FromLong(status != 0);
+}
+
 PyDoc_STRVAR(send_doc,
 "send(data, flags=0, copy=True, track=False, routing_id=None, group=None)\n\n"
 "Sends one message part: a contiguous buffer of any item size, or a Frame (zmq_msg_send(3)).\n\n"
@@ -188,6 +230,8 @@ static PyMethodDef socket_methods[] = {
     FAST_METHOD(recv_multipart),
     FAST_METHOD(recv_into),
     {"_attach", socket_attach, METH_O, attach_doc},
+    {"_get_int", socket_get_int, METH_O, get_int_doc},
+    {"_spin", socket_spin, METH_NOARGS, spin_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -19,6 +19,14 @@ typedef struct lane_socket {
 PyObject *lane_failed(lane_socket *self);
 /* Raises what a negative answer of the engine means. Always -1. */
 int lane_raise_status(lane_socket *self, int status);
+/* As lane_raise_status(); but when `flags` have LANE_QUIET, and the answer is that it would block,
+ * nothing is raised and -2 returned. */
+int lane_refuse(lane_socket *self, int status, int flags);
+/* What a call returns after lane_refuse() gave `refused`: NULL, or LANE_NOTHING. */
+static inline PyObject *lane_refused(int refused)
+{
+    return refused == -2 ? Py_NewRef(LANE_NOTHING) : NULL;
+}
 /* Waits without the GIL until the call may be tried again. 0, or -1 with an exception. */
 int lane_wait_ready(lane_socket *self, int event, int64_t deadline);
 /* Is the method `name` of this socket's class the one given, not a subclass's? 1, 0, or -1 with an

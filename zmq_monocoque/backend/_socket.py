@@ -58,6 +58,7 @@ class SocketMixin:
     underlying: int
 
     _attach: Callable[[int], None]
+    _get_int: Callable[[int], int]
 
     _check: Callable[[int], int]
     _retry: Callable[..., int]
@@ -153,6 +154,8 @@ class SocketMixin:
         kind = self._option_type(option)
         if kind == "bytes":
             return self._get_bytes(option)
+        if kind != "int64":
+            return self._get_int(option)
         c_type, room = _NUMBERS[kind]
         value = ffi.new(c_type)
         size = ffi.new(_SIZE, room)

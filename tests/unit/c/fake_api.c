@@ -173,6 +173,12 @@ static void recv_end(zm_socket *s, zm_part *part)
         eventfd_write(s->peer->wake_fd, 1); /* room again */
 }
 
+static int recv_next(zm_socket *s, zm_part *part)
+{
+    recv_end(s, part);
+    return recv_begin(s, s->generation, part) == 0;
+}
+
 static zm_block *part_own(const zm_part *part)
 {
     violations += !any_locked;
@@ -196,6 +202,14 @@ static int64_t deadline(zm_socket *s, uint32_t generation, int direction)
         return -1;
     s->deadlines++;
     return s->timeout_ms <= 0 ? s->timeout_ms : now_ns() + s->timeout_ms * 1000000LL;
+}
+
+static int get_int(zm_socket *s, uint32_t generation, int option, int *out_value)
+{
+    if (gone(s, generation))
+        return -ENOTSOCK;
+    *out_value = 2 * option;
+    return option < 0 ? -EINVAL : 0;
 }
 
 static int flush(zm_socket *s, uint32_t generation)
@@ -230,6 +244,11 @@ static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t end)
         if (fd.revents)
             eventfd_read(s->wake_fd, &value);
     }
+}
+
+static int spin(zm_socket *s, uint32_t generation)
+{
+    return stale(s, generation) ? -ENOTSOCK : s->head != s->tail;
 }
 
 static zm_block *block_foreign(const void *data, size_t size, void (*release)(zm_block *),
@@ -301,11 +320,14 @@ static zm_api api = {
     .send_block = api_send_block,
     .recv_begin = recv_begin,
     .recv_end = recv_end,
+    .recv_next = recv_next,
     .part_own = part_own,
     .rcvmore = rcvmore,
     .deadline = deadline,
+    .get_int = get_int,
     .flush = flush,
     .wait = api_wait,
+    .spin = spin,
     .block_foreign = block_foreign,
     .block_foreign_free = block_foreign_free,
     .block_ref = block_ref,

@@ -62,6 +62,15 @@ static void api_recv_end(zm_socket *s, zm_part *part)
     zm_lock_give(&s->lock);
 }
 
+static int api_recv_next(zm_socket *s, zm_part *part)
+{
+    zm_socket_recv_done_locked(s);
+    if (zm_socket_recv_part_queued_locked(s, part) == 0)
+        return 1;
+    zm_lock_give(&s->lock);
+    return 0;
+}
+
 static zm_block *api_part_own(const zm_part *part)
 {
     zm_block *block = part->block;
@@ -92,10 +101,20 @@ static int64_t api_deadline(zm_socket *s, uint32_t generation, int direction)
     return deadline;
 }
 
+static int api_get_int(zm_socket *s, uint32_t generation, int option, int *out_value)
+{
+    if (!zm_socket_lock_generation(s, generation))
+        return -ENOTSOCK;
+    size_t size = sizeof *out_value;
+    int rc = zm_socket_get_locked(s, option, out_value, &size);
+    zm_lock_give(&s->lock);
+    return rc;
+}
+
 static int api_flush(zm_socket *s, uint32_t generation)
 {
     if (zm_socket_lock_generation(s, generation)) {
-        zm_socket_flush_locked(s);
+        zm_socket_flush_and_arm_locked(s);
         zm_lock_give(&s->lock);
     }
     return 0;
@@ -106,6 +125,15 @@ static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t deadli
     if (!zm_socket_lock_generation(s, generation))
         return -ENOTSOCK;
     int rc = zm_socket_wait_locked(s, event, deadline_ns);
+    zm_socket_leave(s);
+    return rc;
+}
+
+static int api_spin(zm_socket *s, uint32_t generation)
+{
+    if (!zm_socket_lock_generation(s, generation))
+        return -ENOTSOCK;
+    int rc = zm_socket_spin_locked(s);
     zm_socket_leave(s);
     return rc;
 }
@@ -171,11 +199,14 @@ static const zm_api api = {
     .send_block = api_send_block,
     .recv_begin = api_recv_begin,
     .recv_end = api_recv_end,
+    .recv_next = api_recv_next,
     .part_own = api_part_own,
     .rcvmore = api_rcvmore,
     .deadline = api_deadline,
+    .get_int = api_get_int,
     .flush = api_flush,
     .wait = api_wait,
+    .spin = api_spin,
     .block_foreign = api_block_foreign,
     .block_foreign_free = api_block_foreign_free,
     .block_ref = api_block_ref,

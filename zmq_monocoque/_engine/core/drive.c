@@ -12,7 +12,9 @@ enum {
     COMPLETIONS_MAX = 512, /* taken in at once, before others get a turn */
     SPIN_NS = 60 * 1000,        /* a little more than one loopback round trip's work */
     SPIN_PAYS_NS = 150 * 1000,  /* a wait that ended within this would have been worth a spin */
+    LOOP_PAYS_NS = 250 * 1000,  /* the same of a wait in an event loop, which is slower to wake */
     SPIN_CREDIT_MAX = 16,
+    SPIN_DEBT = 8, /* waits in an event loop before a spin that failed is tried again */
     LOOKS_A_YIELD = 8,
     ROUNDS_MAX = 8,
     HOMECOMING_NS = 200 * 1000, /* for the thread that armed a receive to let it go */
@@ -24,6 +26,13 @@ enum {
 };
 
 /* --- mail ------------------------------------------------------------------------------------ */
+
+/* The bell first: it may be heard once more than there was a reason to, but never for ever. */
+static void ring_doorbell(zm_socket *s)
+{
+    zm_bell_ring(atomic_load(&s->doorbell));
+    atomic_store(&s->rung, true);
+}
 
 void zm_socket_poke(zm_socket *s)
 {
@@ -37,7 +46,7 @@ void zm_socket_poke(zm_socket *s)
             zm_driver_wake(driver);
     }
     if (atomic_load(&s->bell_wanted)) {
-        zm_bell_ring(atomic_load(&s->doorbell));
+        ring_doorbell(s);
     }
 }
 
@@ -91,7 +100,7 @@ void zm_socket_ring_locked(zm_socket *s)
     s->refused = false;
     if (ZM_UNLIKELY(atomic_load_explicit(&s->bell_wanted, memory_order_relaxed))
         && s->watcher != zm_thread_id()) {
-        zm_bell_ring(atomic_load(&s->doorbell));
+        ring_doorbell(s);
     }
 }
 
@@ -110,9 +119,8 @@ int zm_socket_doorbell_locked(zm_socket *s)
 
 void zm_socket_doorbell_clear_locked(zm_socket *s)
 {
-    int fd = atomic_load(&s->doorbell);
-    if (fd >= 0)
-        zm_bell_clear(fd);
+    if (atomic_exchange(&s->rung, false))
+        zm_bell_clear(atomic_load(&s->doorbell));
 }
 
 int zm_socket_fd_locked(zm_socket *s)
@@ -134,7 +142,7 @@ int zm_socket_fd_locked(zm_socket *s)
     }
     s->public_fd = fd;
     if (s->unseen || atomic_load(&s->attention))
-        zm_bell_ring(bell); /* for what came before there was anybody to ring for */
+        ring_doorbell(s); /* for what came before there was anybody to ring for */
     return fd;
 }
 
@@ -356,6 +364,13 @@ void zm_socket_flush_locked(zm_socket *s)
     s->flushed_ns = zm_now_ns();
 }
 
+void zm_socket_flush_and_arm_locked(zm_socket *s)
+{
+    if (s->driver && !zm_list_empty(&s->hungry) && !s->bulk)
+        arm_hungry(s);
+    zm_socket_flush_locked(s);
+}
+
 /* Did a wait of this length pay, or would a spin have? Learned, because nobody can tell before. */
 static void learn_to_spin(zm_socket *s, bool woken, int64_t waited_ns)
 {
@@ -368,6 +383,42 @@ static void learn_to_spin(zm_socket *s, bool woken, int64_t waited_ns)
 static int64_t spin_time(const zm_socket *s)
 {
     return s->spin_credit > 0 && !s->bulk && zm_spin_allowed() ? SPIN_NS : 0;
+}
+
+void zm_socket_waited_locked(zm_socket *s)
+{
+    int64_t waited_ns = zm_now_ns() - s->loop_wait_ns;
+    s->loop_wait_ns = 0;
+    if (waited_ns < (s->loop_spun ? SPIN_PAYS_NS : LOOP_PAYS_NS))
+        s->spin_credit += s->spin_credit < SPIN_CREDIT_MAX;
+    else if (s->spin_credit > 4)
+        s->spin_credit -= 4;
+    else if (s->loop_spun)
+        s->spin_credit = -SPIN_DEBT;
+}
+
+int zm_socket_spin_locked(zm_socket *s)
+{
+    int64_t now = zm_now_ns(), spin = spin_time(s), until = now + spin;
+    s->watcher = zm_thread_id();
+    s->loop_wait_ns = now;
+    s->loop_spun = spin > 0;
+    for (;;) {
+        int rc = zm_socket_enter_locked(s);
+        if (rc < 0)
+            return rc;
+        if (s->pattern->can_recv(s)) {
+            zm_socket_waited_locked(s);
+            return 1;
+        }
+        if (now >= until)
+            return 0;
+        int credit = s->spin_credit;
+        zm_drive_locked(s, until);
+        s->waits_inside = false;
+        s->spin_credit = credit; /* whether it paid, the end of the whole wait tells */
+        now = zm_now_ns();
+    }
 }
 
 /* Looks for attention without sleeping. Yields between looks: the thread that is waited for may
@@ -409,7 +460,7 @@ static int follow(zm_socket *s, int64_t deadline_ns)
 void zm_drive_wake_followers_locked(zm_socket *s)
 {
     if (s->pollers) {
-        zm_bell_ring(atomic_load(&s->doorbell));
+        ring_doorbell(s);
     }
     if (!s->followers)
         return;

@@ -473,6 +473,8 @@ struct zm_socket {
     bool unseen;      /* something changed since EVENTS was read */
     uint32_t watcher; /* the thread that read EVENTS last: it need not be rung by itself */
     int spin_credit;
+    int64_t loop_wait_ns; /* when the wait in an event loop began; 0: there is none */
+    bool loop_spun;       /* it began with a spin */
     bool waits_inside; /* the application waited in a call last, not on a descriptor */
     bool bulk_is_left; /* not armed now: the wait that follows fetches it */
     zm_conn *bulk; /* a large body arrives there, or is expected; NULL: nowhere */
@@ -483,6 +485,7 @@ struct zm_socket {
     int64_t flushed_ns;
     _Atomic int doorbell;     /* eventfd, -1: not made */
     _Atomic bool bell_wanted; /* somebody watches it */
+    _Atomic bool rung;        /* and has heard it since it was cleared */
     int public_fd;            /* ZMQ_FD, -1: not made */
 
     /* keeper's */
@@ -557,8 +560,11 @@ int zm_socket_enter_locked(zm_socket *s);
 
 int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message);
 int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part);
+/* As above, of what has arrived already. */
+int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part);
 void zm_socket_recv_done_locked(zm_socket *s);
 int zm_socket_events_locked(zm_socket *s);
+int zm_socket_get_locked(zm_socket *s, int option, void *out_value, size_t *inout_size);
 int64_t zm_socket_deadline(zm_socket *s, int direction);
 int zm_socket_make(zm_context *context, int type, zm_socket **out_socket);
 /* The application's part of closing; frees at once what can be freed. Gives up the lock. */
@@ -586,8 +592,14 @@ int zm_drive_locked(zm_socket *s, int64_t deadline_ns);
 #define ZM_SIGNAL_LOOK_NS (500 * ZM_MS)
 /* Waits for POLLIN or POLLOUT. 0, -EAGAIN, -EINTR, -ETERM. */
 int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns);
+/* Before a wait for a message in an event loop. 1: one is there; 0: wait; -ETERM, -ENOTSOCK. */
+int zm_socket_spin_locked(zm_socket *s);
+/* The message that the loop waited for is there. */
+void zm_socket_waited_locked(zm_socket *s);
 /* Pushes what waits to the kernel. */
 void zm_socket_flush_locked(zm_socket *s);
+/* By the application: arms receives, too, which need no submission of their own then. */
+void zm_socket_flush_and_arm_locked(zm_socket *s);
 /* After a part was written to a remote peer: 0 or ZM_SEND_FLUSH. */
 int zm_socket_sent_locked(zm_socket *s);
 /* For zmq_poll: from take to leave the caller sleeps on the driver's descriptor, without the lock,

@@ -204,14 +204,10 @@ int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message)
     return rc;
 }
 
-int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part)
+int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part)
 {
     zm_peer *peer = NULL;
     int rc = s->pattern->recv(s, &s->current, &peer);
-    if (rc == -EAGAIN) {
-        zm_drive_before_wait_locked(s);
-        rc = s->pattern->recv(s, &s->current, &peer);
-    }
     if (rc < 0)
         return rc;
     if (s->bulk) /* the keeper shall not read ahead: it would, into memory that is new and cold */
@@ -222,6 +218,16 @@ int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part)
     out_part->metadata = peer ? peer->metadata : NULL;
     out_part->more = s->more_in = (s->current.flags & ZM_MORE) != 0;
     return 0;
+}
+
+int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part)
+{
+    int rc = zm_socket_recv_part_queued_locked(s, out_part);
+    if (ZM_UNLIKELY(rc == -EAGAIN)) {
+        zm_drive_before_wait_locked(s);
+        rc = zm_socket_recv_part_queued_locked(s, out_part);
+    }
+    return rc;
 }
 
 void zm_socket_recv_done_locked(zm_socket *s)
@@ -300,7 +306,10 @@ static int read_events(zm_socket *s)
     atomic_store(&s->driven_ns, zm_now_ns());
     zm_drive_once_locked(s);
     s->unseen = false;
-    return zm_socket_events_locked(s);
+    int events = zm_socket_events_locked(s);
+    if (s->loop_wait_ns && events & ZM_POLLIN)
+        zm_socket_waited_locked(s);
+    return events;
 }
 
 static int get_locked(zm_socket *s, int option, void *out, size_t *inout_size)
@@ -336,14 +345,18 @@ static int get_locked(zm_socket *s, int option, void *out, size_t *inout_size)
     }
 }
 
+int zm_socket_get_locked(zm_socket *s, int option, void *out_value, size_t *inout_size)
+{
+    int rc = zm_socket_enter_locked(s);
+    return rc < 0 ? rc : get_locked(s, option, out_value, inout_size);
+}
+
 int zm_socket_get(int64_t handle, int option, void *out_value, size_t *inout_size)
 {
     zm_socket *s = zm_socket_lock(handle);
     if (!s)
         return -ENOTSOCK;
-    int rc = zm_socket_enter_locked(s);
-    if (rc == 0)
-        rc = get_locked(s, option, out_value, inout_size);
+    int rc = zm_socket_get_locked(s, option, out_value, inout_size);
     zm_lock_give(&s->lock);
     return rc;
 }
