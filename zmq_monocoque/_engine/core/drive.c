@@ -22,7 +22,8 @@ enum {
     PULL_MAX_NS = 2000 * 1000,  /* then signals and other threads have their turn */
     PAUSE_NS = 100 * 1000,      /* sends further apart than this are not a burst */
     FLUSH_BYTES = 64 * 1024,
-    LOOK_GAP_MAX_NS = 1000 * 1000
+    LOOK_GAP_MAX_NS = 1000 * 1000,
+    QUIET_MAX_NS = 20 * 1000 * 1000
 };
 
 /* --- mail ------------------------------------------------------------------------------------ */
@@ -340,6 +341,17 @@ static void flush_elsewhere(const zm_socket *s)
     zm_lock_give(&other->lock);
 }
 
+void zm_socket_driven_locked(zm_socket *s, int64_t now)
+{
+    int64_t gap = now - s->driven_ns;
+    s->driven_ns = now;
+    /* Who comes back every few milliseconds, to many sockets in turn, is not away meanwhile. */
+    if (gap < QUIET_MAX_NS / 2 && 2 * gap > s->quiet_ns)
+        s->quiet_ns = 2 * gap;
+    else if (s->quiet_ns > ZM_QUIET_NS)
+        s->quiet_ns -= s->quiet_ns / 64;
+}
+
 void zm_drive_once_locked(zm_socket *s)
 {
     flush_elsewhere(s);
@@ -353,6 +365,9 @@ void zm_socket_flush_locked(zm_socket *s)
 {
     if (!s->driver)
         return;
+    /* Along with what leaves, in one call: what the answer is received into. */
+    if (s->arm_thread == zm_thread_id() && !s->bulk)
+        arm_hungry(s);
     flush_dirty(s);
     zm_driver_submit(s->driver);
     if (!s->driven && zm_driver_ready(s->driver) && reap(s)) {
@@ -540,7 +555,7 @@ static bool pull_body(zm_socket *s, int64_t deadline_ns)
 static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
 {
     if (pull_body(s, deadline_ns)) {
-        atomic_store(&s->driven_ns, zm_now_ns());
+        zm_socket_driven_locked(s, zm_now_ns());
         bury(s);
         return 0;
     }
@@ -558,7 +573,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
         zm_lock_take(&s->lock);
         int64_t now = zm_now_ns();
         learn_to_spin(s, rc == 0, now - began);
-        atomic_store(&s->driven_ns, now);
+        zm_socket_driven_locked(s, now);
         if (rc == -ETIMEDOUT)
             rc = deadline_ns >= 0 && now >= deadline_ns ? -EAGAIN : 0;
     } else {

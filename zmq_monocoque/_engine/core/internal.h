@@ -492,7 +492,8 @@ struct zm_socket {
     zm_keeper *keeper;
     zm_list in_keeper;
     _Atomic int64_t look_at;   /* when the keeper looks next; ZM_FOREVER: when the ring calls */
-    _Atomic int64_t driven_ns; /* when an application thread drove last */
+    int64_t driven_ns; /* when an application thread drove last */
+    int64_t quiet_ns;  /* for how long after that the keeper leaves the socket alone */
     bool parked;      /* a thread waits in it: the keeper waits to be told */
     int64_t look_gap; /* how long after the start of a burst the keeper looks */
     int64_t waiting_since; /* of the thread that drives */
@@ -579,6 +580,8 @@ int zm_socket_need_driver_locked(zm_socket *s);
 /* Takes completions, mail and due timers in; arms receives; starts sends; submits. Does not
  * wait. */
 void zm_drive_once_locked(zm_socket *s);
+/* An application thread has looked after the socket itself; the keeper need not. */
+void zm_socket_driven_locked(zm_socket *s, int64_t now);
 /* The same for one who will wait inside a call if nothing is there. */
 void zm_drive_before_wait_locked(zm_socket *s);
 void zm_drive_for_keeper_locked(zm_socket *s); /* which knows by itself when to come back */
@@ -641,6 +644,7 @@ enum {
     ZM_KEEPERS_MAX = 64,
     ZM_CPUS_MAX = 1024,
     ZM_SPARE_DRIVERS = 4,
+    ZM_QUIET_NS = 1000 * 1000, /* the least time that the keeper gives the application */
     ZM_LOOK_GAP_FIRST_NS = 50 * 1000
 };
 #define ZM_NO_THREAD UINT32_MAX

@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 enum {
-    QUIET_NS = 1000 * 1000,      /* the application drove within this: leave it alone */
+    AWAY_NS = 1000 * 1000,       /* before a socket that was left alone is looked at again */
     PARK_NS = 5 * 1000 * 1000,   /* a thread sleeps in the socket for this long: until told */
     RETRY_NS = 50 * 1000,        /* the lock was taken */
     EAGER_NS = 60 * 1000,        /* after a step of a handshake: the next one comes soon */
@@ -67,7 +67,7 @@ void zm_keeper_resume_locked(zm_socket *s)
         return;
     if (s->parked || !zm_list_empty(&s->hungry) || !zm_list_empty(&s->dirty)) {
         s->parked = false;
-        zm_keeper_look(s, zm_now_ns() + QUIET_NS);
+        zm_keeper_look(s, zm_now_ns() + AWAY_NS);
     }
     int64_t timer = zm_timers_next(&s->timers);
     if (timer >= 0)
@@ -87,17 +87,17 @@ static void serve(zm_keeper *k, zm_socket *s)
     int64_t now = zm_now_ns();
     if (s->driven) {
         s->parked = now - s->waiting_since > PARK_NS;
-        atomic_store(&s->look_at, s->parked ? ZM_FOREVER : now + QUIET_NS);
+        atomic_store(&s->look_at, s->parked ? ZM_FOREVER : now + AWAY_NS);
         zm_lock_give(&s->lock);
         return;
     }
-    int64_t touched = atomic_load(&s->driven_ns);
+    int64_t touched = s->driven_ns;
     if (touched < s->flushed_ns)
         touched = s->flushed_ns;
     /* Who waits for a handshake is not busy, however short ago it called. */
-    if (s->open && now - touched < QUIET_NS && !s->handshakes) {
+    if (s->open && now - touched < s->quiet_ns && !s->handshakes) {
         int64_t look = sooner(zm_drive_burst_locked(s, now), zm_timers_next(&s->timers));
-        atomic_store(&s->look_at, sooner(look, touched + QUIET_NS));
+        atomic_store(&s->look_at, sooner(look, touched + s->quiet_ns));
         zm_lock_give(&s->lock);
         return;
     }

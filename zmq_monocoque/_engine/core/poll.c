@@ -27,7 +27,7 @@ static int look(zm_pollitem *item, watch *w, bool drive)
     if (rc == 0) {
         item->revents = check_socket(s, item->events);
         if (!item->revents && drive) {
-            atomic_store(&s->driven_ns, zm_now_ns());
+            zm_socket_driven_locked(s, zm_now_ns());
             s->waits_inside = false;
             zm_drive_once_locked(s);
             item->revents = check_socket(s, item->events);
@@ -101,7 +101,7 @@ static void finish(watch *w)
         if (!s->pollers && s->public_fd < 0)
             atomic_store(&s->bell_wanted, false);
     }
-    atomic_store(&s->driven_ns, zm_now_ns());
+    zm_socket_driven_locked(s, zm_now_ns());
     w->driving = w->counted = false;
     zm_socket_leave(s);
 }

@@ -51,6 +51,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_list_init(&s->ended_conns);
     zm_list_init(&s->dirty);
     zm_list_init(&s->hungry);
+    s->quiet_ns = ZM_QUIET_NS;
     zm_turn_init(&s->readers);
     zm_turn_init(&s->writers);
     s->arm_thread = ZM_NO_THREAD;
@@ -211,7 +212,7 @@ int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part)
     if (rc < 0)
         return rc;
     if (s->bulk) /* the keeper shall not read ahead: it would, into memory that is new and cold */
-        atomic_store(&s->driven_ns, zm_now_ns());
+        zm_socket_driven_locked(s, zm_now_ns());
     out_part->data = s->current.data;
     out_part->size = s->current.size;
     out_part->block = s->current.block;
@@ -303,7 +304,7 @@ static int read_events(zm_socket *s)
     s->waits_inside = false;
     if (s->public_fd >= 0)
         zm_socket_doorbell_clear_locked(s);
-    atomic_store(&s->driven_ns, zm_now_ns());
+    zm_socket_driven_locked(s, zm_now_ns());
     zm_drive_once_locked(s);
     s->unseen = false;
     int events = zm_socket_events_locked(s);
