@@ -12,7 +12,7 @@ import warnings
 import pytest
 
 #: pyzmq's own backends cannot be here, and `_deprecated` cannot be imported there either.
-NOT_HERE = ("backend.cython", "backend.cffi", "backend.select", "eventloop._deprecated")
+NOT_HERE = ("backend.cython", "backend.cffi", "eventloop._deprecated")
 
 
 def modules_of(package) -> list[str]:
@@ -65,8 +65,38 @@ def test_a_module_has_every_name_of_pyzmqs(zmq, pyzmq, module):
 
 
 def test_all_names_are_pyzmqs(zmq, pyzmq):
-    assert set(zmq.__all__) == set(pyzmq.__all__)
+    ours = {name for name in zmq.__all__ if name.startswith("MONOCOQUE_")}
+    assert set(zmq.__all__) - ours == set(pyzmq.__all__)
     assert all(hasattr(zmq, name) for name in zmq.__all__)
+
+
+def test_modules_that_cannot_be_here_are_import_errors(zmq, on_libzmq):
+    if on_libzmq:
+        pytest.skip("of ours")
+    for name in NOT_HERE:
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(f"{zmq.__name__}.{name}")
+
+
+def test_a_backend_is_looked_up_by_its_name(zmq, tmp_path, monkeypatch):
+    """PYZMQ 2.1."""
+    backend = importlib.import_module(f"{zmq.__name__}.backend")
+    select = importlib.import_module(f"{zmq.__name__}.backend.select")
+    assert backend.select_backend is select.select_backend
+    assert backend.public_api == select.public_api
+    found = select.select_backend(backend.__name__)
+    assert set(found) == {*backend.public_api, "monitored_queue"}
+    assert all(found[name] is getattr(backend, name) for name in found if name != "monitored_queue")
+    (tmp_path / "breaks_down.py").write_text("raise ValueError('on purpose')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, error, text in (
+        ("no_such_backend", ModuleNotFoundError, "no_such_backend"),
+        ("", ImportError, "Importing  failed with Empty module name"),
+        ("json", AttributeError, "json"),
+        ("breaks_down", ImportError, "Importing breaks_down failed with on purpose"),
+    ):
+        with pytest.raises(error, match=text):
+            select.select_backend(name)
 
 
 def test_directories_for_compilers_and_linkers_exist(zmq):

@@ -14,28 +14,10 @@ from zmq_monocoque.backend._binding import ReleaseEvent, bind
 from zmq_monocoque.backend._engine import driver_name, driver_reason
 from zmq_monocoque.backend._misc import has, strerror, zmq_errno, zmq_version_info
 from zmq_monocoque.backend._socket import IPC_PATH_MAX_LEN
+from zmq_monocoque.backend.select import public_api, select_backend
 from zmq_monocoque.constants import SocketOption
 from zmq_monocoque.error import _error_for
 from zmq_monocoque.utils.garbage import gc, gcref
-
-#: The names that pyzmq reads of a backend, `monitored_queue` apart.
-public_api = [
-    "Context",
-    "Socket",
-    "Frame",
-    "Message",
-    "proxy",
-    "proxy_steerable",
-    "zmq_poll",
-    "strerror",
-    "zmq_errno",
-    "has",
-    "curve_keypair",
-    "curve_public",
-    "zmq_version_info",
-    "IPC_PATH_MAX_LEN",
-    "PYZMQ_DRAFT_API",
-]
 
 __all__ = public_api
 

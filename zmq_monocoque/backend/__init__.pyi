@@ -6,6 +6,8 @@ from typing import Any, Literal, overload
 
 from typing_extensions import Buffer
 
+from zmq_monocoque.backend.select import public_api as public_api
+from zmq_monocoque.backend.select import select_backend as select_backend
 from zmq_monocoque.sugar.context import Context as _SugarContext
 from zmq_monocoque.sugar.frame import Frame as _SugarFrame
 from zmq_monocoque.sugar.tracker import MessageTracker
@@ -28,7 +30,6 @@ __all__ = [
     "PYZMQ_DRAFT_API",
 ]
 
-public_api: list[str]
 backend: str
 IPC_PATH_MAX_LEN: int
 PYZMQ_DRAFT_API: bool
