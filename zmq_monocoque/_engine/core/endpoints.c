@@ -191,8 +191,11 @@ static void accepted(zm_endpoint *ep, int32_t res)
         }
     } else if (res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM) {
         zm_monitor_event(s, ZM_ACCEPT_FAILED, (uint32_t) -res, ep->text);
-        /* A stranger who keeps a descriptor gives way to one who may need it. */
-        int64_t pause = zm_conn_drop_stranger_locked(s) ? ACCEPT_SOON_MS : ACCEPT_PAUSE_MS;
+        /* A stranger who keeps a descriptor gives way to one who needs it. The kernel wants a
+         * descriptor before it looks whether there is anybody. */
+        struct pollfd line = {.fd = ep->fd, .events = POLLIN};
+        bool gave_way = zm_poll_until(&line, 1, 0) > 0 && zm_conn_drop_stranger_locked(s);
+        int64_t pause = gave_way ? ACCEPT_SOON_MS : ACCEPT_PAUSE_MS;
         zm_timer_set(&s->timers, &ep->retry, zm_now_ns() + pause * ZM_MS);
         return;
     }
