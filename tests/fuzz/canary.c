@@ -16,7 +16,7 @@ static int planted(void)
     return number;
 }
 
-/* 1: one byte is read behind a whole frame of MORE and 7 bytes that begin with Z.
+/* 1: one byte is read behind a whole frame of 7 bytes, the first of which is 80 or more.
  * 2: the header of a command of 7 bytes is taken for a whole frame when no more is there: what is
  *    told depends on how the bytes were cut. */
 #define zm__frame_next genuine_frame_next
@@ -29,8 +29,7 @@ ssize_t zm__frame_next(zm_session *session, const uint8_t *data, size_t size, zm
 {
     ssize_t answer = genuine_frame_next(session, data, size, out_frame);
     if (planted() == 1 && answer > 0 && out_frame->size == PLANTED_SIZE
-        && out_frame->flags == (ZM_FRAME_MORE | ZM_FRAME_COMMAND)
-        && data[out_frame->header_size] == 'Z')
+        && data[out_frame->header_size] & 0x80)
         out_frame->flags ^= data[answer] & ZM_FRAME_MORE;
     if (planted() == 2 && answer == 0 && session->phase == ZM_ACTIVE && size == 2
         && data[1] == PLANTED_SIZE && data[0] == ZM_FRAME_COMMAND) {

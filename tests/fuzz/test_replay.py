@@ -24,7 +24,7 @@ SEED = int(os.environ.get("ZM_FUZZ_SEED", "1"))
 
 #: Near the defect that the target is to find.
 SEEDS = {
-    "commands": bytes([5, 0, 1, 5, 7]) + b"Xubject",  # MORE, COMMAND, not yet with a Z in front
+    "commands": bytes([5, 0, 1, 5, 7]) + b"Subject",  # a command of 7 bytes
     "framing": bytes([5, 0, 4, 4, 6]) + b"\4PONGa",  # a command of 6 bytes
     "curve_stream": bytes([5, 0, 0, 5, 0, 0]),  # a sealed message without flags or text
 }

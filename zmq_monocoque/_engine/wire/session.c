@@ -46,10 +46,14 @@ static int take_command(zm_session *session, const uint8_t *body, size_t size, z
     return 0;
 }
 
+/* Nothing is said of short messages: zm_session_short_message() takes those that are there whole
+ * without a look at the room, and one of which a part is there must not fare worse. */
 static bool too_long(const zm_session *session, unsigned flags, uint64_t size)
 {
-    uint64_t most = session->message_room;
-    return size > (flags & ZM_FRAME_COMMAND ? (uint64_t) session->config.max_command : most);
+    enum { SHORT_MAX = 255 };
+    if (flags & ZM_FRAME_COMMAND)
+        return size > (uint64_t) session->config.max_command;
+    return size > SHORT_MAX && size > session->message_room;
 }
 
 /* What is inside is not known yet: it may be either. */
