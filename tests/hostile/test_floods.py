@@ -79,7 +79,7 @@ def test_one_byte_over_maxmsgsize_is_refused_by_its_header(target, honest):
         peers[-1].recv_exactly(64)
         peers[-1].recv_frame()
         peers[-1].round_trip()
-    assert eventually(lambda: target.state()["strange"]) == len(over) + 1
+    eventually(lambda: target.state()["strange"] == len(over) + 1)
     target.left_with(1)
 
 
