@@ -127,6 +127,8 @@ class Target:
         self.endpoint = ""
 
     def open(self, kind: str = "ROUTER", zap: int = 0, **options) -> None:
+        """``zap``: the status that a handler gives everybody; 0: no handler; -1: one that is stuck,
+        until ``answer`` is called."""
         options = {"backlog": 1000, **options}
         self.remote.call("open", kind, options, zap)
         self.endpoint = self.remote.call("bind")

@@ -29,9 +29,11 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 class Service:
     def __init__(self, kind: str, options: dict, zap: int):
         self.context = zmq.Context()
-        self.handler = (
-            Handler(zmq, self.context, reply(b"%d" % zap) if zap else OK) if zap else None
-        )
+        self.zap = zap
+        self.answering = threading.Event()
+        if zap > 0:
+            self.answering.set()
+        self.handler = Handler(zmq, self.context, self._answer) if zap else None
         self.socket = self.context.socket(getattr(zmq, kind))
         self.socket.linger = 0
         for name, value in options.items():
@@ -46,6 +48,10 @@ class Service:
         self._stop = False
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
+
+    def _answer(self, _question):
+        self.answering.wait()
+        return reply(b"%d" % self.zap) if self.zap > 0 else OK
 
     def on_thread(self, call):
         """Runs ``call`` where the socket is used, and returns what it returned."""
@@ -110,6 +116,7 @@ class Service:
         self.socket.disable_monitor()
         self.monitor.close()
         self.socket.close()
+        self.answering.set()
         if self.handler:
             self.handler.close()
         self.context.term()
@@ -142,6 +149,10 @@ class Calls:
     def pause(self, on):
         """Stops reading (and starts again)."""
         self.service.pause = on
+
+    def answer(self):
+        """Wakes a handler that was opened as stuck (zap=-1)."""
+        self.service.answering.set()
 
     def limit_descriptors(self, more):
         """Leaves room for so many more; None: as many as allowed."""

@@ -317,3 +317,30 @@ def test_more_handshakes_than_allowed_cost_the_oldest_their_place(target, honest
             late.handshake("DEALER", b"")
             late.round_trip()
     target.left_with(1)
+
+
+def test_questions_to_a_stuck_handler_have_an_end(target, honest):
+    """Who asks to come in and leaves again and again: his questions wait at the ZAP handler.
+
+    Beyond 8192 nobody else is asked about, until the handler goes on.
+    """
+    target.open(zap=-1, **secured("PLAIN", as_server=True))
+    before = target.state()
+    asking = greeting(mechanism=b"PLAIN") + command(b"HELLO", b"\x04user\x02pw")
+    asked = 0
+    while not target.count(NO_DETAIL, errno.ENOBUFS):
+        assert asked < 20_000
+        with target.attackers(200) as peers:
+            for peer in peers:
+                peer.send(asking)
+            for peer in peers:
+                peer.sock.recv(64)
+                reset(peer)
+        asked += 200
+    assert asked >= 8000
+    target.left_with(0)
+    target.stays_small(before, 100, blocks=3 * 8192 + 500)
+    target.remote.call("answer")
+    honest.open(target.endpoint, **secured("PLAIN", as_server=False))
+    with honest.at_work():
+        target.stays_small(before, 100)

@@ -8,7 +8,8 @@
 enum {
     ARENA_BYTES = 16 * 1024 - 64,
     SMALL_BYTES = 4096,
-    REPORT_MESSAGES = 256 /* read before the writer is told, at most */
+    REPORT_MESSAGES = 256, /* read before the writer is told, at most */
+    QUESTIONS_MAX = 8192    /* at a handler; those of whoever is gone wait to be read, too */
 };
 
 /* What a link needs to know of one of its sockets, as it was at bind() or connect(). */
@@ -213,8 +214,11 @@ int zm_inproc_ask_locked(zm_peer *asker, const char *name)
     link->side[0].peer = asker;
     zm_lock_take(&context->lock);
     zm_inproc_name *entry = find_name(context, name);
-    bool there = entry && (entry->socket->type == ZM_REP || entry->socket->type == ZM_ROUTER);
-    if (there) {
+    int rc = -ECONNREFUSED;
+    if (entry && (entry->socket->type == ZM_REP || entry->socket->type == ZM_ROUTER))
+        rc = atomic_load(&entry->socket->questions) < QUESTIONS_MAX ? 0 : -ENOBUFS;
+    if (rc == 0) {
+        atomic_fetch_add(&entry->socket->questions, 1);
         atomic_fetch_add(&link->refs, 1);
         zm_lock_take(&link->lock);
         fill_side(link, 1, entry->socket, &entry->facts);
@@ -222,9 +226,9 @@ int zm_inproc_ask_locked(zm_peer *asker, const char *name)
         zm_lock_give(&link->lock);
     }
     zm_lock_give(&context->lock);
-    if (!there) {
+    if (rc < 0) {
         link_unref(link);
-        return -ECONNREFUSED;
+        return rc;
     }
     asker->inproc = link;
     asker->side = 0;
@@ -473,6 +477,8 @@ static zm_peer *join(zm_socket *s, zm_link *link, int side)
     }
     zm_lock_take(&link->lock);
     link->side[side].closed = true;
+    if (link->side[!side].asks)
+        atomic_fetch_sub(&s->questions, 1);
     tell(&link->side[!side]);
     zm_lock_give(&link->lock);
     link_unref(link);
@@ -560,6 +566,8 @@ void zm_inproc_close_locked(zm_peer *peer)
     zm_lock_take(&link->lock);
     me->closed = true;
     me->peer = NULL;
+    if (other(peer)->asks)
+        atomic_fetch_sub(&me->socket->questions, 1);
     tell(other(peer));
     zm_lock_give(&link->lock);
     peer->inproc = NULL;

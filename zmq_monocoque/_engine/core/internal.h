@@ -505,6 +505,7 @@ struct zm_socket {
     uint32_t connection_count;
     zm_list strangers; /* accepted connections that are not through their handshake, oldest first */
     uint32_t stranger_count;
+    _Atomic uint32_t questions; /* ZAP handler: asked, and not let go of */
     uint32_t handshakes; /* connects and connections that are not through yet */
     zm_turn readers, writers; /* fair queue, load balancer */
     zm_peer *sending_to;      /* parts of a message are out, more follow */

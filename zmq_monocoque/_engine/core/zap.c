@@ -123,7 +123,10 @@ int zm_zap_ask_locked(zm_conn *conn, const zm_event *event)
     int rc = zm_inproc_ask_locked(&zap->asker, HANDLER);
     if (rc < 0) {
         zm_free(zap);
-        return rc == -ECONNREFUSED ? decide_alone(conn) : rc;
+        if (rc == -ECONNREFUSED)
+            return decide_alone(conn);
+        zm_conn_broke_locked(conn, -rc);
+        return -ECONNABORTED;
     }
     conn->zap = zap;
     if (put_question(zap, event) == 0)
