@@ -1,7 +1,7 @@
-"""Documents about security are true: the how-to's programs run and print what stands below them,
-and the tests that the page on threats names are there.
+"""Documents are true: the programs of how-tos run and print what stands below them, and the tests
+that the page on threats names are there.
 
-In docs/howto/security.md a ``python`` block is a file whose name is in its first line. A ``sh``
+In the how-tos below a ``python`` block is a file whose name is in its first line. A ``sh``
 block is run where the files are; the ``text`` block that may follow is all that it prints.
 """
 
@@ -18,7 +18,7 @@ import pytest
 from support_wire import free_port
 
 TESTS = Path(__file__).resolve().parent
-HOWTO = TESTS.parent / "docs" / "howto" / "security.md"
+HOWTO = TESTS.parent / "docs" / "howto"
 THREATS = TESTS.parent / "docs" / "internals" / "threats.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PORT = "5555"
@@ -48,9 +48,15 @@ def run(script: str, where: Path, environment: dict[str, str]) -> str:
     return out
 
 
-def test_the_howto_of_security_is_true(zmq, on_libzmq, tmp_path):
+@pytest.mark.parametrize(
+    ("howto", "programs", "outputs", "needed"),
+    [("security", 6, 5, ()), ("event-loops", 3, 3, ("tornado", "gevent"))],
+)
+def test_a_howto_is_true(zmq, on_libzmq, tmp_path, howto, programs, outputs, needed):
     if on_libzmq:
         pytest.skip("about our package")
+    for name in needed:
+        pytest.importorskip(name)
     commands = tmp_path / "bin"
     commands.mkdir()
     (commands / "python").symlink_to(sys.executable)
@@ -62,9 +68,9 @@ def test_the_howto_of_security_is_true(zmq, on_libzmq, tmp_path):
     }
     where = tmp_path / "work"
     where.mkdir()
-    blocks = BLOCK.findall(HOWTO.read_text())
+    blocks = BLOCK.findall((HOWTO / f"{howto}.md").read_text())
     kinds = [kind for kind, _ in blocks]
-    assert kinds.count("python") == 6 and kinds.count("text") == 5
+    assert kinds.count("python") == programs and kinds.count("text") == outputs
     port = free_port()
     printed = ""
     for kind, text in blocks:
