@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import site
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -220,6 +223,52 @@ def test_with_compat_installed_what_requires_pyzmq_is_content(environment):
     assert "already satisfied: pyzmq" in dry and "Would install" not in dry
     found = python(*pip, "check")
     assert "pyzmq" not in found and "client" not in found
+
+
+def wheel_of_pyzmq(directory: Path) -> Path:
+    """The pyzmq that is installed here, as a wheel again: there may be no package index."""
+    installed = importlib.metadata.distribution("pyzmq")
+    (tag,) = re.findall(r"^Tag: (.*)$", str(installed.read_text("WHEEL")), re.MULTILINE)[:1]
+    wheel = directory / f"pyzmq-{installed.version}-{tag}.whl"
+    record = []
+    with zipfile.ZipFile(wheel, "w") as packed:
+        for file in installed.files or ():
+            if not {"..", "__pycache__", "RECORD", "INSTALLER"} & set(file.parts):
+                packed.write(str(file.locate()), str(file))
+                record.append(f"{file},,\n")
+            elif file.name == "RECORD":
+                place = str(file)
+        packed.writestr(place, "".join([*record, f"{place},,\n"]))
+    return wheel
+
+
+@needs_pyzmq
+def test_compat_and_pyzmq_replace_each_other(environment, tmp_path):
+    pip = ("-m", "pip", "--python", environment)
+    install = (*pip, "install", "-q", "--no-index", "--no-deps")
+    (compat,) = (environment.parents[2] / "wheels").iterdir()
+    code = (
+        "import sys, zmq; from importlib.metadata import version\n"
+        "print(version('pyzmq'), zmq.__name__, zmq.__file__.startswith(sys.prefix))"
+    )
+    ours = "27.3.0+monocoque zmq_monocoque False\n"
+    assert inside(environment, "-c", code) == ours
+    pyzmq = wheel_of_pyzmq(tmp_path)
+    try:
+        python(*install, "--force-reinstall", pyzmq)
+        theirs = f"{importlib.metadata.version('pyzmq')} zmq True\n"
+        assert inside(environment, "-c", code) == theirs
+        inside(environment, "-m", "zmq.utils.z85")
+    finally:
+        python(*install, compat)
+    assert inside(environment, "-c", code) == ours
+    (package,) = (environment.parents[1]).glob("lib/python*/site-packages/zmq")
+    assert not [*package.rglob("*.so")], "nothing of pyzmq is left"
+    try:
+        python(*pip, "uninstall", "-q", "-y", "pyzmq")
+        assert not package.exists()
+    finally:
+        python(*install, compat)
 
 
 def test_with_compat_installed_a_type_checker_sees_one_class_under_both_names(
