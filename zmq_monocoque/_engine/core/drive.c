@@ -365,8 +365,9 @@ void zm_socket_flush_locked(zm_socket *s)
 {
     if (!s->driver)
         return;
-    /* Along with what leaves, in one call: what the answer is received into. */
-    if (s->arm_thread == zm_thread_id() && !s->bulk)
+    /* Along with what leaves, in one call: what the answer is received into. Not while there is
+     * something to read: nobody who is behind reads ahead. */
+    if (s->arm_thread == zm_thread_id() && !s->bulk && !s->pattern->can_recv(s))
         arm_hungry(s);
     flush_dirty(s);
     zm_driver_submit(s->driver);
