@@ -137,7 +137,7 @@ def test_a_limit_holds_for_endpoints_that_come_after_it(server, make, zmq):
 
 
 @pytest.mark.parametrize(
-    "kind, peer_kind", [("PULL", "PUSH"), ("REP", "REQ"), ("ROUTER", "DEALER")]
+    "kind, peer_kind", [("PULL", "PUSH"), ("REP", "REQ"), ("ROUTER", "DEALER"), ("XPUB", "SUB")]
 )
 def test_a_message_has_at_most_so_many_parts(server, kind, peer_kind):
     s, monitor = server(kind, monocoque_max_parts=3)
@@ -148,7 +148,7 @@ def test_a_message_has_at_most_so_many_parts(server, kind, peer_kind):
         bad.send(frame(b"", MORE) + frame(b"2", MORE) + frame(b"3", MORE) + frame(b"4", MORE))
         is_dropped(bad, monitor)
         good.send_message(b"", b"2", b"3")
-        skipped = {"PULL": 0, "REP": -1, "ROUTER": 1}[kind]
+        skipped = {"PULL": 0, "XPUB": 0, "REP": -1, "ROUTER": 1}[kind]
         assert s.recv_multipart()[max(skipped, 0) :] == [b"", b"2", b"3"][max(-skipped, 0) :]
 
 
@@ -531,3 +531,21 @@ def test_an_unread_xpub_keeps_at_most_so_many_notes_of_a_peer(server):
         good.round_trip()
         notes = sorted(pub.recv() for _ in range(6))
         assert notes == [b"\0t"] * 3 + [b"\1t"] * 2 + [b"\1u"]
+
+
+def test_an_unread_xpub_keeps_at_most_so_many_parts_of_a_peer(server):
+    """Never a piece of a message: it comes whole, or not at all."""
+    pub, monitor = server("XPUB", monocoque_max_notes=3)
+    with zmtp_connect(pub) as peer:
+        peer.handshake("SUB")
+        wait_for_event(monitor, SUCCEEDED)
+        peer.send_message(b"a", b"b")
+        peer.send_message(b"c")
+        assert pub.recv_multipart() == [b"a", b"b"]
+        peer.send_message(b"d", b"e")
+        peer.round_trip()
+        peer.send_message(b"f", b"g")
+        is_dropped(peer, monitor)
+        assert pub.recv_multipart() == [b"c"]
+        assert pub.recv_multipart() == [b"d", b"e"]
+        assert not pub.poll(0)
