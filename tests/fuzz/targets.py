@@ -36,7 +36,8 @@ def _sources(with_canary: bool) -> list[Path]:
     if with_canary:
         own.append(HERE / "canary.c")
         wire = [path for path in wire if path.name not in _SPOILT]
-    base = [ENGINE / "base" / name for name in ("alloc.c", "check.c")]
+    names = ("alloc.c", "check.c", "lock.c", "secret.c")
+    base = [ENGINE / "base" / name for name in names]
     return sorted([*own, *wire, *base])
 
 

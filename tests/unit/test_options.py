@@ -21,6 +21,8 @@ SOURCES = (
     "core/options.c",
     "ring/endpoint.c",
     "base/alloc.c",
+    "base/lock.c",
+    "base/secret.c",
     "base/check.c",
     "base/fds.c",
     "base/z85.c",

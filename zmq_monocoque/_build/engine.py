@@ -25,6 +25,7 @@ SOURCES = [
     "base/block.c",
     "base/errors.c",
     "base/lock.c",
+    "base/secret.c",
     "base/fds.c",
     "base/z85.c",
     "base/crypto.c",

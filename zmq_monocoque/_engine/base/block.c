@@ -2,6 +2,8 @@
  * which for a megabyte takes longer than to fill it. */
 #include "block.h"
 
+#include <string.h>
+
 #include "alloc.h"
 #include "check.h"
 #include "lock.h"
@@ -70,6 +72,20 @@ zm_block *zm_block_new(size_t size)
     block->data = (uint8_t *) (block + 1);
     block->release = NULL;
     block->hint = NULL;
+    return block;
+}
+
+static void wipe(zm_block *taken)
+{
+    explicit_bzero(taken->data, taken->size);
+    zm_free(taken);
+}
+
+zm_block *zm_block_new_secret(size_t size)
+{
+    zm_block *block = zm_block_new(size);
+    if (block)
+        block->release = wipe;
     return block;
 }
 

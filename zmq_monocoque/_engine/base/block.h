@@ -21,6 +21,8 @@ struct zm_block {
 
 /* A block of `size` bytes, one reference; NULL when memory is out. */
 zm_block *zm_block_new(size_t size);
+/* The same, wiped when the last reference goes. */
+zm_block *zm_block_new_secret(size_t size);
 void zm_block_free(zm_block *taken);
 /* In a forked child: another thread may have held the store. */
 void zm_block_store_after_fork(void);

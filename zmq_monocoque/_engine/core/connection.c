@@ -3,6 +3,8 @@
  * they lie. */
 #include "internal.h"
 
+#include "../base/crypto.h"
+
 #include <string.h>
 
 enum {
@@ -47,9 +49,30 @@ static int take_session_output(zm_conn *conn)
         broke(conn, ENOBUFS);
         return -ECONNABORTED;
     }
-    if (zm_conn_control_locked(conn, session->out, session->out_size) == 0)
+    if (zm_conn_control_locked(conn, session->out, session->out_size) == 0) {
+        if (!conn->active)
+            explicit_bzero(session->out, session->out_size); /* PLAIN: the password */
         session->out_size = 0;
+    }
     return 0;
+}
+
+/* Frees bytes that went to the peer, or did not. */
+static void free_control(const zm_conn *conn, uint8_t *taken, size_t size)
+{
+    if (taken && conn->session.config.mechanism == ZM_PLAIN)
+        explicit_bzero(taken, size);
+    zm_free(taken);
+}
+
+/* The keys that this socket's cookies are sealed with, as a server of CURVE. NULL: no memory. */
+static const zm_cookie_keys *cookies(zm_socket *s)
+{
+    if (!s->cookies)
+        s->cookies = zm_secret_new();
+    if (s->cookies)
+        zm_cookie_keys_turn(s->cookies, zm_now_ns());
+    return s->cookies;
 }
 
 static int start_session(zm_conn *conn, const zm_options *o)
@@ -76,6 +99,11 @@ static int start_session(zm_conn *conn, const zm_options *o)
         .curve_secret = o->curve_secret,
         .curve_server = o->curve_server,
     };
+    if (o->mechanism == ZM_CURVE && o->as_server && zm_crypto_get()) {
+        config.cookies = cookies(s);
+        if (!config.cookies)
+            return -ENOMEM;
+    }
     int rc = zm_session_init(&conn->session, &config);
     conn->session.message_room = (uint64_t) o->limits.message;
     return rc;
@@ -88,6 +116,8 @@ static void handshake_over(zm_conn *conn)
     conn->counted = false;
     s->stranger_count -= zm_list_linked(&conn->stranger_link);
     zm_list_remove(&conn->stranger_link);
+    if (s->cookies && !s->handshakes)
+        explicit_bzero(s->cookies, sizeof *s->cookies); /* no cookie is out */
 }
 
 /* Those whom a ZAP handler is asked about have shown something, and wait for us: they go last. */
@@ -205,20 +235,22 @@ static void end_if_done(zm_conn *conn)
 static void conn_free(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
-    if (!conn->raw)
-        zm_session_fini(&conn->session);
     if (conn->peer) {
         /* Only a lingering peer stays with its connection to the end. */
         conn->peer->conn = NULL;
         zm_peer_free_locked(conn->peer);
     }
+    if (conn->slab && !conn->active && !conn->raw && conn->session.config.mechanism == ZM_PLAIN)
+        explicit_bzero(conn->slab->data, conn->slab_used); /* a HELLO that was not understood */
     if (conn->slab)
         zm_block_unref(conn->slab);
     if (conn->large)
         zm_block_unref(conn->large);
     zm_bytes_clear(&conn->zap_properties);
-    zm_free(conn->control);
-    zm_free(conn->flying);
+    free_control(conn, conn->control, conn->control_size);
+    free_control(conn, conn->flying, conn->flying_size);
+    if (!conn->raw)
+        zm_session_fini(&conn->session);
     zm_free(conn->recoded);
     zm_free(conn->text);
     zm_list_remove(&conn->link);
@@ -619,6 +651,8 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
         break;
     case ZM_EVENT_ZAP:
         rc = zm_zap_ask_locked(conn, event);
+        if (conn->session.config.mechanism == ZM_PLAIN)
+            explicit_bzero((uint8_t *) (uintptr_t) event->data, event->size); /* the password */
         break;
     case ZM_EVENT_PONG:
     case ZM_EVENT_NONE:
@@ -722,6 +756,8 @@ void zm_conn_received_locked(zm_conn *conn, int32_t res)
         return;
     }
     s->stats.bytes_received += (uint64_t) res;
+    if (ZM_UNLIKELY(!conn->active && conn->session.config.cookies))
+        cookies(s);
     if (ZM_UNLIKELY(conn->turned_away)) {
         hungry_again(conn); /* nothing it says matters any more */
         return;
@@ -877,9 +913,12 @@ int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size)
 {
     if (conn->control_capacity - conn->control_size < size) {
         size_t capacity = (conn->control_size + size) * 2 + 64;
-        uint8_t *control = zm_realloc(conn->control, capacity);
+        uint8_t *control = zm_alloc(capacity);
         if (!control)
             return -ENOMEM;
+        if (conn->control_size)
+            memcpy(control, conn->control, conn->control_size);
+        free_control(conn, conn->control, conn->control_size);
         conn->control = control;
         conn->control_capacity = capacity;
     }
@@ -960,7 +999,7 @@ static int gather(zm_conn *conn)
     bool boundary = !q || (q->sent_of_first == 0 && conn->recoded_sent == conn->recoded_size);
     conn->sending_control = conn->sending_queue = 0;
     if (conn->flying_sent == conn->flying_size && conn->control_size && boundary) {
-        zm_free(conn->flying);
+        free_control(conn, conn->flying, conn->flying_size);
         conn->flying = conn->control;
         conn->flying_size = conn->control_size;
         conn->flying_sent = 0;
@@ -1050,7 +1089,7 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res)
     size_t control = sent < conn->sending_control ? sent : conn->sending_control;
     conn->flying_sent += control;
     if (conn->flying_sent == conn->flying_size && conn->flying) {
-        zm_free(conn->flying);
+        free_control(conn, conn->flying, conn->flying_size);
         conn->flying = NULL;
         conn->flying_size = conn->flying_sent = 0;
     }

@@ -24,6 +24,7 @@
 #include "../base/fds.h"
 #include "../base/list.h"
 #include "../base/lock.h"
+#include "../base/secret.h"
 #include "../engine.h"
 #include "../ring/backend.h"
 #include "../ring/endpoint.h"
@@ -503,6 +504,7 @@ struct zm_socket {
     zm_peer **peer_table;
     uint32_t peer_capacity, peer_hint;
     uint32_t connection_count;
+    zm_cookie_keys *cookies; /* CURVE server: NULL until the first peer comes */
     zm_list strangers; /* accepted connections that are not through their handshake, oldest first */
     uint32_t stranger_count;
     _Atomic uint32_t questions; /* ZAP handler: asked, and not let go of */

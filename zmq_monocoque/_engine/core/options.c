@@ -10,6 +10,7 @@
 
 #include "../base/alloc.h"
 #include "../base/check.h"
+#include "../base/secret.h"
 #include "../base/z85.h"
 #include "../wire/session.h"
 
@@ -376,19 +377,43 @@ static int set_plain(zm_options *options, zm_bytes *place, const void *value, si
 }
 
 /* 32 bytes, or 40 characters of Z85 with or without the NUL. */
-static int set_key(zm_options *options, uint8_t place[KEY_BYTES], const void *value, size_t size)
+static int read_key(uint8_t key[KEY_BYTES], const void *value, size_t size)
 {
     const char *text = value;
-    uint8_t key[KEY_BYTES];
     if (!value)
         return -EINVAL;
-    if (size == KEY_BYTES)
-        memcpy(key, value, sizeof key);
-    else if (size != KEY_CHARS && !(size == KEY_CHARS + 1 && text[KEY_CHARS] == '\0'))
+    if (size == KEY_BYTES) {
+        memcpy(key, value, KEY_BYTES);
+        return 0;
+    }
+    if (size != KEY_CHARS && !(size == KEY_CHARS + 1 && text[KEY_CHARS] == '\0'))
         return -EINVAL;
-    else if (zm_z85_decode(key, text, KEY_CHARS) < 0)
-        return -EINVAL;
+    return zm_z85_decode(key, text, KEY_CHARS) < 0 ? -EINVAL : 0;
+}
+
+static int set_key(zm_options *options, uint8_t place[KEY_BYTES], const void *value, size_t size)
+{
+    uint8_t key[KEY_BYTES];
+    int rc = read_key(key, value, size);
+    if (rc < 0)
+        return rc;
     memcpy(place, key, sizeof key);
+    options->mechanism = MECHANISM_CURVE;
+    return 0;
+}
+
+static int set_secret(zm_options *options, const void *value, size_t size)
+{
+    uint8_t *key = zm_secret_new();
+    if (!key)
+        return -ENOMEM;
+    int rc = read_key(key, value, size);
+    if (rc < 0) {
+        zm_secret_free(key);
+        return rc;
+    }
+    zm_secret_free(options->curve_secret);
+    options->curve_secret = key;
     options->mechanism = MECHANISM_CURVE;
     return 0;
 }
@@ -401,8 +426,10 @@ static int get_key(const uint8_t key[KEY_BYTES], void *out, size_t *inout_size)
         return zm_option_answer(out, inout_size, key, KEY_BYTES);
     char text[KEY_CHARS + 1];
     zm_z85_encode(text, key, KEY_BYTES);
-    return zm_option_answer(out, inout_size, text,
-                            *inout_size > KEY_CHARS ? sizeof text : KEY_CHARS);
+    int rc = zm_option_answer(out, inout_size, text,
+                              *inout_size > KEY_CHARS ? sizeof text : KEY_CHARS);
+    explicit_bzero(text, sizeof text);
+    return rc;
 }
 
 /* --- metadata, filters, the rest -------------------------------------------------------------- */
@@ -627,7 +654,7 @@ int zm_options_set(zm_options *options, int socket_type, int option, const void 
     case CURVE_PUBLICKEY:
         return set_key(options, options->curve_public, value, size);
     case CURVE_SECRETKEY:
-        return set_key(options, options->curve_secret, value, size);
+        return set_secret(options, value, size);
     case CURVE_SERVERKEY: {
         int rc = set_key(options, options->curve_server, value, size);
         if (rc == 0)
@@ -697,8 +724,10 @@ int zm_options_get(const zm_options *options, int socket_type, int option, void 
                              options->as_server && options->mechanism == MECHANISM_CURVE);
     case CURVE_PUBLICKEY:
         return get_key(options->curve_public, out, inout_size);
-    case CURVE_SECRETKEY:
-        return get_key(options->curve_secret, out, inout_size);
+    case CURVE_SECRETKEY: {
+        static const uint8_t zeros[KEY_BYTES];
+        return get_key(options->curve_secret ? options->curve_secret : zeros, out, inout_size);
+    }
     case CURVE_SERVERKEY:
         return get_key(options->curve_server, out, inout_size);
     case HEARTBEAT_TTL:
@@ -789,11 +818,19 @@ int zm_options_copy(zm_options *out, const zm_options *from)
         *(zm_bytes *) ((char *) out + owned_bytes[i]) = (zm_bytes) {0};
     out->tcp_filters = NULL;
     out->ipc_uids = out->ipc_gids = out->ipc_pids = NULL;
+    out->curve_secret = NULL;
 
     int rc = 0;
     for (size_t i = 0; i < ZM_COUNT(owned_bytes) && rc == 0; i++) {
         const zm_bytes *bytes = (const zm_bytes *) ((const char *) from + owned_bytes[i]);
         rc = zm_bytes_set((zm_bytes *) ((char *) out + owned_bytes[i]), bytes->data, bytes->size);
+    }
+    if (rc == 0 && from->curve_secret) {
+        out->curve_secret = zm_secret_new();
+        if (out->curve_secret)
+            memcpy(out->curve_secret, from->curve_secret, KEY_BYTES);
+        else
+            rc = -ENOMEM;
     }
     void *copies[4] = {NULL, NULL, NULL, NULL};
     if (rc == 0)
@@ -821,6 +858,6 @@ void zm_options_fini(zm_options *options)
     zm_free(options->ipc_uids);
     zm_free(options->ipc_gids);
     zm_free(options->ipc_pids);
-    /* A second call finds nothing, and no secret key stays in freed memory. */
-    explicit_bzero(options, sizeof *options);
+    zm_secret_free(options->curve_secret);
+    memset(options, 0, sizeof *options); /* a second call finds nothing */
 }

@@ -72,7 +72,8 @@ typedef struct zm_options {
     zm_bytes plain_username, plain_password;
     zm_bytes zap_domain;
     bool zap_enforce_domain;
-    uint8_t curve_public[32], curve_secret[32], curve_server[32];
+    uint8_t curve_public[32], curve_server[32];
+    uint8_t *curve_secret; /* 32 bytes of a zm_secret; NULL: not set, which is all zeros */
     int loopback_fastpath;
     /* accept filters */
     zm_cidr *tcp_filters;

@@ -130,6 +130,7 @@ static void destroy_locked(zm_socket *s)
     zm_router_table_fini(&s->routes);
     zm_free(s->peer_table);
     zm_timers_fini(&s->timers);
+    zm_secret_free(s->cookies);
     zm_options_fini(&s->options);
     s->closing = false;
     atomic_fetch_sub(&zm_live_sockets, 1);

@@ -53,6 +53,17 @@ static int put(zm_zap *zap, const void *data, size_t size, bool more)
     return zm_inproc_write(&zap->asker, data, size, NULL, more ? ZM_MORE : 0);
 }
 
+static int put_password(zm_zap *zap, const uint8_t *password, size_t size)
+{
+    zm_block *block = zm_block_new_secret(size);
+    if (!block)
+        return -ENOMEM;
+    memcpy(block->data, password, size);
+    int rc = zm_inproc_write(&zap->asker, block->data, size, block, 0);
+    zm_block_unref(block);
+    return rc;
+}
+
 static int put_text(zm_zap *zap, const char *text, bool more)
 {
     return put(zap, text, strlen(text), more);
@@ -64,7 +75,7 @@ static int put_credentials(zm_zap *zap, const zm_event *event)
     case ZM_PLAIN: {
         const uint8_t *name = event->data, *password = name + 1 + name[0];
         int rc = put(zap, name + 1, name[0], true);
-        return rc < 0 ? rc : put(zap, password + 1, password[0], false);
+        return rc < 0 ? rc : put_password(zap, password + 1, password[0]);
     }
     case ZM_CURVE:
         return put(zap, event->data, event->size, false);

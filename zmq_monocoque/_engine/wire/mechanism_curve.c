@@ -4,20 +4,23 @@
  *
  *     client   HELLO C' Box[zeros](C'->S)
  *     server   WELCOME Box[S' cookie](S->C')       cookie: C', s', sealed with a key that lasts
- *     client   INITIATE cookie                     as long as this handshake
+ *     client   INITIATE cookie                     a minute or two
  *                Box[C vouch properties](C'->S')   vouch: Box[C' S](C->S')
  *     server   READY Box[properties](S'->C')
  *     both     MESSAGE Box[flags text]
  *
  * A nonce is 16 or 8 bytes that name its use, and 8 or 16 that are a counter or random. The server
- * makes keys, and works with them, only for a client that knows S; it remembers who the client is
- * only once the client has proved that it has c. Keys are wiped when they have done their work. */
+ * makes keys, and works with them, only for a client that knows S. Between WELCOME and INITIATE it
+ * keeps none: they are in the cookie. It does keep the cookie's nonce, 16 bytes, so that what was
+ * recorded from one connection opens nothing on another. Secrets live in locked memory, pass over
+ * the stack, and are wiped when they have done their work. */
 #include <errno.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/crypto.h"
+#include "base/secret.h"
 #include "command.h"
 #include "mechanism.h"
 #include "session_private.h"
@@ -81,20 +84,39 @@ typedef enum curve_step {
     WANTS_HELLO, WANTS_INITIATE, WANTS_WELCOME, WANTS_READY, DONE
 } curve_step;
 
-/* Of the handshake only. */
-typedef struct curve_keys {
-    uint8_t own_public[KEY], own_secret[KEY]; /* long-term */
-    uint8_t server[KEY];                      /* client: S */
-    uint8_t short_public[KEY], short_secret[KEY];
-    uint8_t peer_short[KEY]; /* server: C' */
-    uint8_t cookie_key[KEY];
-} curve_keys;
+/* Of a client, during the handshake. */
+typedef struct curve_names {
+    uint8_t own[KEY];    /* C */
+    uint8_t server[KEY]; /* S */
+    uint8_t own_short[KEY];
+} curve_names;
+
+typedef union curve_secrets {
+    struct {
+        uint8_t own[KEY]; /* long-term */
+        union {
+            uint8_t cookie[COOKIE_TEXT];
+            struct {
+                uint8_t peer_short[KEY]; /* server: C', no secret */
+                uint8_t own_short[KEY];
+            };
+        };
+        uint8_t shared[KEY];
+    };
+    struct {
+        uint8_t send[KEY], receive[KEY];
+    }; /* when the handshake is over */
+} curve_secrets;
+
+_Static_assert(sizeof(curve_secrets) <= ZM_SECRET_BYTES && sizeof(zm_cookie_keys) <= ZM_SECRET_BYTES,
+               "they fit");
 
 typedef struct curve {
     curve_step step;
-    curve_keys *keys; /* NULL: the handshake is over */
-    uint8_t shared[KEY]; /* handshake */
-    uint8_t send_key[KEY], receive_key[KEY];
+    uint8_t cookie_nonce[RANDOM]; /* server: of the cookie that is out */
+    curve_secrets *secrets;       /* NULL: all are in the cookie */
+    curve_names *names;           /* client; NULL: the handshake is over */
+    zm_cookie_keys *own_cookies;  /* server; NULL: the configuration's */
     uint64_t counter;      /* of what was sent last */
     uint64_t peer_counter; /* of what came last, and was genuine */
 } curve;
@@ -136,43 +158,65 @@ static void random_nonce(uint8_t nonce[ZM_NONCE_SIZE], const char *prefix, uint8
     make_nonce(nonce, prefix, out);
 }
 
+/* --- cookie keys ----------------------------------------------------------------------------- */
+
+static const int64_t cookie_age_ns = INT64_C(60) * 1000 * 1000 * 1000;
+
+void zm_cookie_keys_turn(zm_cookie_keys *keys, int64_t now_ns)
+{
+    if (!keys->made || now_ns - keys->made >= cookie_age_ns) {
+        memcpy(keys->before, keys->now, KEY);
+        keys->before_until = keys->made ? keys->made + 2 * cookie_age_ns : 0;
+        keys->made = now_ns;
+        zm_crypto_get()->randombytes_buf(keys->now, KEY);
+    }
+    if (keys->before_until && now_ns >= keys->before_until) {
+        explicit_bzero(keys->before, KEY);
+        keys->before_until = 0;
+    }
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
-static void wipe_keys(curve *c)
+static void forget_secrets(curve *c)
 {
-    if (!c->keys)
-        return;
-    explicit_bzero(c->keys, sizeof *c->keys);
-    zm_free(c->keys);
-    c->keys = NULL;
+    zm_secret_free(c->secrets);
+    c->secrets = NULL;
 }
 
 static void curve_fini(zm_session *session)
 {
     curve *c = session->mechanism_state;
-    wipe_keys(c);
-    explicit_bzero(c, sizeof *c);
+    forget_secrets(c);
+    zm_secret_free(c->own_cookies);
+    zm_free(c->names);
     zm_free(c);
     session->mechanism_state = NULL;
 }
 
 static int curve_init(zm_session *session, const zm_session_config *config)
 {
-    curve *c = zm_calloc(sizeof *c);
-    curve_keys *keys = zm_calloc(sizeof *keys);
-    if (!c || !keys) {
-        zm_free(c);
-        zm_free(keys);
+    curve *c = session->mechanism_state = zm_calloc(sizeof *c);
+    if (!c)
         return -ENOMEM;
-    }
-    memcpy(keys->own_secret, config->curve_secret, KEY);
-    if (!config->as_server) {
-        memcpy(keys->own_public, config->curve_public, KEY);
-        memcpy(keys->server, config->curve_server, KEY);
-    }
     c->step = config->as_server ? WANTS_HELLO : WANTS_WELCOME;
-    c->keys = keys;
-    session->mechanism_state = c;
+    c->secrets = zm_secret_new();
+    if (!c->secrets)
+        return -ENOMEM;
+    if (config->curve_secret)
+        memcpy(c->secrets->own, config->curve_secret, KEY);
+    if (config->as_server && !config->cookies) {
+        c->own_cookies = zm_secret_new();
+        if (!c->own_cookies)
+            return -ENOMEM;
+        zm_cookie_keys_turn(c->own_cookies, 1);
+    } else if (!config->as_server) {
+        c->names = zm_alloc(sizeof *c->names);
+        if (!c->names)
+            return -ENOMEM;
+        memcpy(c->names->own, config->curve_public, KEY);
+        memcpy(c->names->server, config->curve_server, KEY);
+    }
     return 0;
 }
 
@@ -197,10 +241,13 @@ static void done(zm_session *session, zm_event *event)
 {
     curve *c = session->mechanism_state;
     bool as_server = session->config.as_server;
-    zm_box_key(c->send_key, c->shared, message_prefix(as_server));
-    zm_box_key(c->receive_key, c->shared, message_prefix(!as_server));
-    explicit_bzero(c->shared, sizeof c->shared);
-    wipe_keys(c);
+    curve_secrets *secrets = c->secrets;
+    zm_box_key(secrets->send, secrets->shared, message_prefix(as_server));
+    zm_box_key(secrets->receive, secrets->shared, message_prefix(!as_server));
+    explicit_bzero(secrets->own_short, sizeof secrets->own_short);
+    explicit_bzero(secrets->shared, sizeof secrets->shared);
+    zm_free(c->names);
+    c->names = NULL;
     c->step = DONE;
     zm__session_activate(session, event);
 }
@@ -211,7 +258,7 @@ static int send_hello(zm_session *session, curve *c)
 {
     static const uint8_t zeros[HELLO_TEXT];
     const zm_crypto *crypto = zm_crypto_get();
-    curve_keys *keys = c->keys;
+    curve_names *names = c->names;
     uint8_t nonce[ZM_NONCE_SIZE];
     size_t before = session->out_size;
     uint8_t *body = zm__command_send(session, "HELLO", HELLO_SIZE - HELLO_VERSION_AT);
@@ -220,12 +267,12 @@ static int send_hello(zm_session *session, curve *c)
     body -= HELLO_VERSION_AT;
     memset(body + HELLO_VERSION_AT, 0, HELLO_KEY_AT - HELLO_VERSION_AT);
     body[HELLO_VERSION_AT] = 1;
-    if (crypto->box_keypair(keys->short_public, keys->short_secret) < 0)
+    if (crypto->box_keypair(names->own_short, c->secrets->own_short) < 0)
         return withdraw(session, before);
-    memcpy(body + HELLO_KEY_AT, keys->short_public, KEY);
+    memcpy(body + HELLO_KEY_AT, names->own_short, KEY);
     count_nonce(c, nonce, "CurveZMQHELLO---", body + HELLO_COUNTER_AT);
-    if (crypto->box_easy(body + HELLO_BOX_AT, zeros, HELLO_TEXT, nonce, keys->server,
-                         keys->short_secret) < 0)
+    if (crypto->box_easy(body + HELLO_BOX_AT, zeros, HELLO_TEXT, nonce, names->server,
+                         c->secrets->own_short) < 0)
         return withdraw(session, before); /* no key: the zeros of an option that was not set */
     return 0;
 }
@@ -234,7 +281,7 @@ static int send_initiate(zm_session *session, curve *c, const uint8_t *server_sh
                          const uint8_t *cookie)
 {
     const zm_crypto *crypto = zm_crypto_get();
-    curve_keys *keys = c->keys;
+    const curve_names *names = c->names;
     uint8_t nonce[ZM_NONCE_SIZE], vouch[VOUCH_TEXT];
     size_t properties_size = zm__command_properties_size(session), before = session->out_size;
     size_t text_size = INITIATE_TEXT_MIN + properties_size;
@@ -246,17 +293,18 @@ static int send_initiate(zm_session *session, curve *c, const uint8_t *server_sh
     memcpy(body + INITIATE_COOKIE_AT, cookie, COOKIE_SIZE);
 
     uint8_t *text = body + INITIATE_TEXT_AT;
-    memcpy(text, keys->own_public, KEY);
+    memcpy(text, names->own, KEY);
     random_nonce(nonce, "VOUCH---", text + KEY);
-    memcpy(vouch, keys->short_public, KEY);
-    memcpy(vouch + KEY, keys->server, KEY);
+    memcpy(vouch, names->own_short, KEY);
+    memcpy(vouch + KEY, names->server, KEY);
     if (crypto->box_easy(text + KEY + RANDOM, vouch, VOUCH_TEXT, nonce, server_short,
-                         keys->own_secret) < 0)
+                         c->secrets->own) < 0)
         return withdraw(session, before);
     zm__command_put_properties(session, text + INITIATE_TEXT_MIN);
 
     count_nonce(c, nonce, "CurveZMQINITIATE", body + INITIATE_COUNTER_AT);
-    crypto->box_detached_afternm(text, body + INITIATE_MAC_AT, text, text_size, nonce, c->shared);
+    crypto->box_detached_afternm(text, body + INITIATE_MAC_AT, text, text_size, nonce,
+                                 c->secrets->shared);
     return 0;
 }
 
@@ -269,8 +317,8 @@ static int take_welcome(zm_session *session, curve *c, const uint8_t *body, size
         return forged(session);
     make_nonce(nonce, "WELCOME-", body + WELCOME_RANDOM_AT);
     if (crypto->box_open_easy(text, body + WELCOME_BOX_AT, MAC + WELCOME_TEXT, nonce,
-                              c->keys->server, c->keys->short_secret) < 0
-        || crypto->box_beforenm(c->shared, text, c->keys->short_secret) < 0)
+                              c->names->server, c->secrets->own_short) < 0
+        || crypto->box_beforenm(c->secrets->shared, text, c->secrets->own_short) < 0)
         return forged(session);
     c->step = WANTS_READY;
     return send_initiate(session, c, text, text + KEY);
@@ -285,7 +333,7 @@ static int take_ready(zm_session *session, curve *c, uint8_t *body, size_t size,
     size_t text_size = size - READY_TEXT_AT;
     make_nonce(nonce, "CurveZMQREADY---", body + READY_COUNTER_AT);
     if (zm_crypto_get()->box_open_detached_afternm(text, text, body + READY_MAC_AT, text_size,
-                                                   nonce, c->shared) < 0)
+                                                   nonce, c->secrets->shared) < 0)
         return forged(session);
     c->peer_counter = load_u64(body + READY_COUNTER_AT);
     int answer = zm__command_take_ready(session, text, text_size);
@@ -308,87 +356,97 @@ static int client_command(zm_session *session, curve *c, uint8_t *body, size_t s
 
 /* --- the server ------------------------------------------------------------------------------ */
 
-static int send_welcome(zm_session *session, curve *c)
+static const zm_cookie_keys *cookie_keys(const zm_session *session)
+{
+    const curve *c = session->mechanism_state;
+    return c->own_cookies ? c->own_cookies : session->config.cookies;
+}
+
+/* S' and s' are in secrets->cookie and `own_short` only until this is done. */
+static int send_welcome(zm_session *session, curve *c, const uint8_t *own_short)
 {
     const zm_crypto *crypto = zm_crypto_get();
-    curve_keys *keys = c->keys;
-    uint8_t nonce[ZM_NONCE_SIZE], text[WELCOME_TEXT], cookie[COOKIE_TEXT];
+    curve_secrets *secrets = c->secrets;
+    uint8_t nonce[ZM_NONCE_SIZE], text[WELCOME_TEXT];
     size_t before = session->out_size;
     uint8_t *body = zm__command_send(session, "WELCOME", WELCOME_SIZE - WELCOME_RANDOM_AT);
     if (!body)
         return -ENOMEM;
     body -= WELCOME_RANDOM_AT;
-    crypto->randombytes_buf(keys->cookie_key, KEY);
-    memcpy(text, keys->short_public, KEY);
-    memcpy(cookie, keys->peer_short, KEY);
-    memcpy(cookie + KEY, keys->short_secret, KEY);
+    memcpy(text, own_short, KEY);
     random_nonce(nonce, "COOKIE--", text + KEY);
-    crypto->secretbox_easy(text + KEY + RANDOM, cookie, COOKIE_TEXT, nonce, keys->cookie_key);
-    explicit_bzero(cookie, sizeof cookie);
+    memcpy(c->cookie_nonce, text + KEY, RANDOM);
+    crypto->secretbox_easy(text + KEY + RANDOM, secrets->cookie, COOKIE_TEXT, nonce,
+                           cookie_keys(session)->now);
 
     random_nonce(nonce, "WELCOME-", body + WELCOME_RANDOM_AT);
-    if (crypto->box_easy(body + WELCOME_BOX_AT, text, WELCOME_TEXT, nonce, keys->peer_short,
-                         keys->own_secret) < 0)
+    if (crypto->box_easy(body + WELCOME_BOX_AT, text, WELCOME_TEXT, nonce, secrets->peer_short,
+                         secrets->own) < 0)
         return withdraw(session, before);
+    forget_secrets(c);
     return 0;
 }
 
 static int take_hello(zm_session *session, curve *c, const uint8_t *body, size_t size)
 {
     const zm_crypto *crypto = zm_crypto_get();
-    curve_keys *keys = c->keys;
-    uint8_t nonce[ZM_NONCE_SIZE], text[HELLO_TEXT];
+    curve_secrets *secrets = c->secrets;
+    uint8_t nonce[ZM_NONCE_SIZE], text[HELLO_TEXT], own_short[KEY];
     if (size != HELLO_SIZE || body[HELLO_VERSION_AT] != 1 || body[HELLO_VERSION_AT + 1] != 0)
         return zm__session_fault(session, ZM__MALFORMED_HELLO);
     make_nonce(nonce, "CurveZMQHELLO---", body + HELLO_COUNTER_AT);
-    memcpy(keys->peer_short, body + HELLO_KEY_AT, KEY);
-    if (crypto->box_open_easy(text, body + HELLO_BOX_AT, MAC + HELLO_TEXT, nonce, keys->peer_short,
-                              keys->own_secret) < 0
-        || crypto->box_keypair(keys->short_public, keys->short_secret) < 0)
+    memcpy(secrets->peer_short, body + HELLO_KEY_AT, KEY);
+    if (crypto->box_open_easy(text, body + HELLO_BOX_AT, MAC + HELLO_TEXT, nonce,
+                              secrets->peer_short, secrets->own) < 0
+        || crypto->box_keypair(own_short, secrets->own_short) < 0)
         return forged(session);
     c->step = WANTS_INITIATE;
-    return send_welcome(session, c);
+    return send_welcome(session, c, own_short);
 }
 
-/* Is the cookie the one that was sent? */
-static bool cookie_is_ours(const curve_keys *keys, const uint8_t *cookie)
+static bool unseal(curve *c, const uint8_t *cookie, const uint8_t *nonce, const uint8_t *key)
 {
-    const zm_crypto *crypto = zm_crypto_get();
-    uint8_t nonce[ZM_NONCE_SIZE], text[COOKIE_TEXT];
+    return zm_crypto_get()->secretbox_open_easy(c->secrets->cookie, cookie + RANDOM,
+                                                MAC + COOKIE_TEXT, nonce, key) == 0;
+}
+
+/* Takes C' and s' from the cookie, which must be the one that was sent on this connection. */
+static bool open_cookie(const zm_session *session, curve *c, const uint8_t *cookie)
+{
+    const zm_cookie_keys *keys = cookie_keys(session);
+    uint8_t nonce[ZM_NONCE_SIZE];
     make_nonce(nonce, "COOKIE--", cookie);
-    bool ours = crypto->secretbox_open_easy(text, cookie + RANDOM, MAC + COOKIE_TEXT, nonce,
-                                            keys->cookie_key) == 0
-                && crypto->memcmp(text, keys->peer_short, KEY) == 0
-                && crypto->memcmp(text + KEY, keys->short_secret, KEY) == 0;
-    explicit_bzero(text, sizeof text);
-    return ours;
+    return zm_crypto_get()->memcmp(cookie, c->cookie_nonce, RANDOM) == 0
+           && (unseal(c, cookie, nonce, keys->now)
+               || (keys->before_until && unseal(c, cookie, nonce, keys->before)));
 }
 
 static int take_initiate(zm_session *session, curve *c, uint8_t *body, size_t size,
                          zm_event *event)
 {
     const zm_crypto *crypto = zm_crypto_get();
-    curve_keys *keys = c->keys;
     uint8_t nonce[ZM_NONCE_SIZE], vouch[VOUCH_TEXT];
     if (size < INITIATE_SIZE_MIN)
         return zm__session_fault(session, ZM__MALFORMED_INITIATE);
-    bool ours = cookie_is_ours(keys, body + INITIATE_COOKIE_AT);
-    explicit_bzero(keys->cookie_key, KEY);
-    if (!ours || crypto->box_beforenm(c->shared, keys->peer_short, keys->short_secret) < 0)
+    curve_secrets *secrets = c->secrets = zm_secret_new();
+    if (!secrets)
+        return zm__session_break(session, -ENOMEM, ZM_FAULT_NONE, 0);
+    if (!open_cookie(session, c, body + INITIATE_COOKIE_AT)
+        || crypto->box_beforenm(secrets->shared, secrets->peer_short, secrets->own_short) < 0)
         return forged(session);
 
     uint8_t *text = body + INITIATE_TEXT_AT;
     size_t text_size = size - INITIATE_TEXT_AT;
     make_nonce(nonce, "CurveZMQINITIATE", body + INITIATE_COUNTER_AT);
     if (crypto->box_open_detached_afternm(text, text, body + INITIATE_MAC_AT, text_size, nonce,
-                                          c->shared) < 0)
+                                          secrets->shared) < 0)
         return forged(session);
     /* The vouch shows that whoever has c chose C'. */
     make_nonce(nonce, "VOUCH---", text + KEY);
     if (crypto->box_open_easy(vouch, text + KEY + RANDOM, VOUCH_BOX, nonce, text,
-                              keys->short_secret) < 0)
+                              secrets->own_short) < 0)
         return forged(session);
-    if (crypto->memcmp(vouch, keys->peer_short, KEY) != 0)
+    if (crypto->memcmp(vouch, secrets->peer_short, KEY) != 0)
         return zm__session_fault(session, ZM__KEY_EXCHANGE);
     c->peer_counter = load_u64(body + INITIATE_COUNTER_AT);
     c->step = WANTS_READY; /* ours, that is */
@@ -414,7 +472,8 @@ static int curve_admitted(zm_session *session, zm_event *event)
     zm__command_put_properties(session, body + READY_TEXT_AT);
     count_nonce(c, nonce, "CurveZMQREADY---", body + READY_COUNTER_AT);
     zm_crypto_get()->box_detached_afternm(body + READY_TEXT_AT, body + READY_MAC_AT,
-                                          body + READY_TEXT_AT, size, nonce, c->shared);
+                                          body + READY_TEXT_AT, size, nonce,
+                                          c->secrets->shared);
     done(session, event);
     return 0;
 }
@@ -469,7 +528,7 @@ int zm__curve_open(zm_session *session, uint8_t *body, size_t size, unsigned *ou
         return zm__session_fault(session, ZM__INVALID_SEQUENCE);
     uint8_t *text = body + MESSAGE_FLAGS_AT;
     if (zm_box_open(text, size - MESSAGE_FLAGS_AT, body + MESSAGE_MAC_AT,
-                    body + MESSAGE_COUNTER_AT, c->receive_key) < 0)
+                    body + MESSAGE_COUNTER_AT, c->secrets->receive) < 0)
         return forged(session);
     c->peer_counter = counter; /* a forgery does not move it */
     *out_flags = (text[0] & INNER_MORE ? ZM_FRAME_MORE : 0u)
@@ -485,7 +544,7 @@ void zm__curve_seal(zm_session *session, uint8_t *body, unsigned flags, size_t s
     uint8_t *text = body + MESSAGE_FLAGS_AT;
     text[0] = (uint8_t) ((flags & ZM_FRAME_MORE ? INNER_MORE : 0)
                          | (flags & ZM_FRAME_COMMAND ? INNER_COMMAND : 0));
-    zm_box_seal(text, 1 + size, mac, counter, c->send_key);
+    zm_box_seal(text, 1 + size, mac, counter, c->secrets->send);
     zm__command_name(body, "MESSAGE");
     memcpy(body + MESSAGE_COUNTER_AT, counter, COUNTER);
     memcpy(body + MESSAGE_MAC_AT, mac, MAC);

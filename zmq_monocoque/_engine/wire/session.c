@@ -195,6 +195,14 @@ int zm__session_fault(zm_session *session, uint32_t value)
     return zm__session_break(session, -EPROTO, ZM_FAULT_PROTOCOL, value);
 }
 
+/* There may be a password in it. */
+static void out_free(zm_session *session)
+{
+    if (session->out)
+        explicit_bzero(session->out, session->out_size);
+    zm_free(session->out);
+}
+
 uint8_t *zm__session_out(zm_session *session, size_t size)
 {
     size_t wanted = session->out_size + size;
@@ -204,11 +212,14 @@ uint8_t *zm__session_out(zm_session *session, size_t size)
         size_t capacity = ZM_SESSION_OUT_KEEP;
         while (capacity < wanted)
             capacity *= 2;
-        uint8_t *out = zm_realloc(session->out, capacity);
+        uint8_t *out = zm_alloc(capacity);
         if (!out) {
             zm__session_break(session, -ENOMEM, ZM_FAULT_NONE, 0);
             return NULL;
         }
+        if (session->out_size)
+            memcpy(out, session->out, session->out_size);
+        out_free(session);
         session->out = out;
         session->out_capacity = capacity;
     }
@@ -277,7 +288,7 @@ void zm_session_fini(zm_session *session)
         zm__mechanism_find(session->config.mechanism)->fini(session);
     zm_free((void *) (uintptr_t) session->config.routing_id);
     zm_free((void *) (uintptr_t) session->config.metadata);
-    zm_free(session->out);
+    out_free(session);
     zm_free(session->peer_routing_id);
     zm_free(session->peer_metadata);
     memset(session, 0, sizeof *session);

@@ -30,7 +30,8 @@ typedef enum zm_event_kind {
     ZM_EVENT_PING,      /* value: TTL in ms, 0 none. The PONG is already in `out` */
     ZM_EVENT_PONG,
     ZM_EVENT_ZAP, /* authenticate the peer: the session waits for zm_session_zap_reply(). data,
-                     size: PLAIN: u8 n, user name, u8 n, password; CURVE: the peer's public key */
+                     size: PLAIN: u8 n, user name, u8 n, password, for the owner to wipe; CURVE: the
+                     peer's public key */
 } zm_event_kind;
 
 /* data points into the bytes that were given (decrypted in place where there is encryption). */
@@ -50,6 +51,17 @@ typedef enum zm_fault_kind {
     ZM_FAULT_SILENT,       /* protocol error that libzmq tells only by DISCONNECTED */
 } zm_fault_kind;
 
+/* What a CURVE server seals its cookies with (RFC 26): shared by the sessions of a socket, and
+ * renewed, so that nobody who learns a key later can open old ones. */
+typedef struct zm_cookie_keys {
+    uint8_t now[32], before[32];
+    int64_t made, before_until; /* 0: there is none */
+} zm_cookie_keys;
+
+/* Makes a key where there is none, or the present one is a minute old: that one still opens cookies
+ * until it is two minutes old. `now_ns`: any clock, > 0. With libsodium only. */
+void zm_cookie_keys_turn(zm_cookie_keys *keys, int64_t now_ns);
+
 typedef struct zm_session_config {
     int socket_type;              /* ZMQ number */
     zm_mechanism mechanism;
@@ -67,8 +79,12 @@ typedef struct zm_session_config {
     /* PLAIN client; borrowed for init(), at most 255 bytes each */
     const uint8_t *username, *password;
     size_t username_size, password_size;
-    /* CURVE, 32 bytes each; borrowed for init(). A server needs the secret key only. */
+    /* CURVE, 32 bytes each; borrowed for init(). A server needs the secret key only; a secret key
+     * that is NULL is all zeros. */
     const uint8_t *curve_public, *curve_secret, *curve_server;
+    /* Server; borrowed for the session's life, and turned by the owner before the session is
+     * given bytes. NULL: keys of the session's own. */
+    const zm_cookie_keys *cookies;
 } zm_session_config;
 
 enum {
@@ -85,7 +101,8 @@ typedef struct zm_session {
     zm_fault_kind fault;
     uint32_t fault_value;
 
-    /* Bytes for the peer that the session itself produced: take them, set out_size to 0. */
+    /* Bytes for the peer that the session itself produced: take them, set out_size to 0. A PLAIN
+     * client's have the password: wipe them, too. */
     uint8_t *out;
     size_t out_size, out_capacity;
 
