@@ -1,5 +1,6 @@
 /* The cookies of a CURVE server: which of its keys open them, and on which connection.
- * run() is given the shared object that has libsodium, and exits with 1 where something is amiss. */
+ * run() is given the shared object that has libsodium, and exits with 1 where all is not
+ * well. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -108,8 +108,8 @@ typedef union curve_secrets {
     }; /* when the handshake is over */
 } curve_secrets;
 
-_Static_assert(sizeof(curve_secrets) <= ZM_SECRET_BYTES && sizeof(zm_cookie_keys) <= ZM_SECRET_BYTES,
-               "they fit");
+_Static_assert(sizeof(curve_secrets) <= ZM_SECRET_BYTES, "they fit");
+_Static_assert(sizeof(zm_cookie_keys) <= ZM_SECRET_BYTES, "they fit");
 
 typedef struct curve {
     curve_step step;
