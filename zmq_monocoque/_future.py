@@ -45,7 +45,15 @@ SNDTIMEO = int(SocketOption.SNDTIMEO)
 _QUIET = 1 << 30
 
 #: The calls that know it.
-_QUIET_CALLS = ("recv", "recv_multipart", "recv_into", "send", "send_multipart")
+_QUIET_CALLS = (
+    "recv",
+    "recv_multipart",
+    "recv_into",
+    "recv_many",
+    "send",
+    "send_multipart",
+    "send_many",
+)
 
 #: How long messages that come while their task spins may keep it from its loop, in seconds.
 _AWAY_MAX = 250e-6
@@ -66,6 +74,8 @@ class _GivesBack:
     _waits: _Waits | None = None
     #: What was taken off the socket, before any parsing; a buffer that was filled.
     _taken: Any = None
+    #: Is that a list of messages?
+    _many = False
 
     def __await__(self: Any) -> Generator[Any, None, Any]:
         if not self.done() and not self._waits.spin():
@@ -89,7 +99,8 @@ class _GivesBack:
     def _return_taken(self) -> None:
         taken, self._taken = self._taken, None
         if taken is not None and self._waits is not None:
-            self._waits.give_back(taken)
+            for message in taken if self._many else [taken]:
+                self._waits.give_back(message)
 
 
 class _Async:
@@ -453,6 +464,14 @@ class _Adapter:
         flags = flags & ~_QUIET | DONTWAIT
         return self._try(self._sync.recv_into, buf, nbytes=nbytes, flags=flags)
 
+    def recv_many(self, max: int, *, flags: int, **kwargs: Any) -> Any:
+        flags = flags & ~_QUIET | DONTWAIT
+        return self._try(self._sync.recv_many, max, flags=flags, **kwargs)
+
+    def send_many(self, messages: Any, *, flags: int, **kwargs: Any) -> Any:
+        flags = flags & ~_QUIET | DONTWAIT
+        return self._try(self._sync.send_many, messages, flags=flags, **kwargs)
+
     def send(self, data: Any, flags: int, *args: Any, **kwargs: Any) -> Any:
         return self._try(self._sync.send, data, flags & ~_QUIET | DONTWAIT, *args, **kwargs)
 
@@ -511,6 +530,21 @@ class _GivenBack:
         if rest:
             received += self._sync.recv_multipart(flags, copy, track)
         return received
+
+    def recv_many(self, max: int, *, flags: int, copy: bool, multipart: bool) -> Any:
+        received: list[Any] = []
+        while self._messages and len(received) < max:
+            parts = self.recv_multipart(flags, copy)
+            received.append(parts if multipart or len(parts) > 1 else parts[0])
+        if received and len(received) >= max:
+            return received
+        try:
+            more = self._sync.recv_many(
+                max - len(received), flags=flags, copy=copy, multipart=multipart
+            )
+        except zmq.ZMQError:
+            more = NotImplemented  # the next call hears of it
+        return received if more is NotImplemented else received + more
 
     def recv_into(self, buf: Buffer, /, *, nbytes: int = 0, flags: int = 0) -> int:
         view = memoryview(buf).cast("B")
@@ -678,6 +712,25 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         # Not one that gives back: the buffer has what was received, in part perhaps.
         return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Future)
 
+    def recv_many(  # type: ignore[override]
+        self, max: int, *, flags: int = 0, copy: bool = True, multipart: bool = False
+    ) -> Future[list[Any]]:
+        """A future of up to ``max`` messages: at least one, and those that are there with it.
+
+        As the synchronous one. Cancelling the future takes no message away.
+        """
+        waits: Any = self._waits
+        arguments: Any = {"flags": flags | _QUIET, "copy": copy, "multipart": multipart}
+        if not waits.recv:
+            future = self._try(flags, waits.source.recv_many, max, **arguments)
+            if future is not None:
+                return future
+        attempt = methodcaller("recv_many", max, **arguments)
+        future = self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Receipt)
+        if isinstance(future, _GivesBack):
+            future._many = True
+        return future
+
     def _deserialize(self, recvd: Any, load: Callable[[Any], Any]) -> Any:
         waiting = self._recv_futures.get(recvd)
         if waiting is not None:
@@ -749,6 +802,48 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         attempt = methodcaller("send_multipart", msg_parts, flags | _QUIET, copy, track, **kwargs)
         return self._begin(self._send_futures, attempt, flags, SNDTIMEO, self._Future)
 
+    def send_many(  # type: ignore[override]
+        self, messages: Any, *, flags: int = 0, copy: bool = True
+    ) -> Future[int]:
+        """A future of how many of ``messages`` were sent; it waits until that is all of them.
+
+        Fewer after SNDTIMEO, with DONTWAIT, and when the next one failed; its exception only when
+        none was sent. Those that were sent stay sent when the future is cancelled.
+        """
+        try:
+            messages = [*messages]
+        except Exception as error:
+            return self._failed(error)
+        sent = 0
+
+        def attempt(sync: Any) -> Any:
+            nonlocal sent
+            while True:
+                try:
+                    count = sync.send_many(messages[sent:], flags=flags | _QUIET, copy=copy)
+                except Exception:
+                    if not sent:
+                        raise
+                    return sent
+                if count is NotImplemented:
+                    return sent if sent and flags & DONTWAIT else NotImplemented
+                sent += count
+                if sent == len(messages):
+                    return sent
+
+        def time_out(future: Future[Any]) -> None:
+            if sent:
+                future.set_result(sent)
+            else:
+                _set_again(future)
+
+        waits: Any = self._waits
+        if not waits.send:
+            future = self._try(flags, attempt, waits.sync)
+            if future is not None:
+                return future
+        return self._begin(self._send_futures, attempt, flags, SNDTIMEO, self._Future, time_out)
+
     if TYPE_CHECKING:
         # These are the synchronous class's, over the calls above: what they return is, too.
 
@@ -816,6 +911,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         flags: int,
         timeout_option: int,
         kind: type[Future[Any]],
+        time_out: Callable[[Future[Any]], None] = _set_again,
     ) -> Future[Any]:
         """A future of ``kind`` that waits in ``queue``; if nobody did, it was tried already."""
         waits: Any = self._waits
@@ -825,13 +921,15 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
             if done is not None:
                 return done
         timeout = waits.sync._get_int(timeout_option)
-        if timeout == 0:
-            return self._failed(zmq.Again())
         loop = self._current_loop()
+        if timeout == 0:
+            future = self._Future(loop=loop)
+            time_out(future)
+            return future
         future = kind(loop=loop)
         if isinstance(future, _GivesBack):
             future._waits = waits
-        self._add(loop, future, (queue,), attempt, timeout, _set_again)
+        self._add(loop, future, (queue,), attempt, timeout, time_out)
         return future
 
     def _add(

@@ -1,7 +1,7 @@
 """send, recv and Frame over the engine's function table (sources: ``_lane/*.c``)."""
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from threading import Event
 from typing import Any, Literal, Protocol, overload, type_check_only
 
@@ -65,6 +65,16 @@ class SocketBase:
     @overload
     def recv_multipart(
         self, flags: int = 0, copy: bool = True, track: bool = False
+    ) -> list[Any]: ...
+    def send_many(
+        self,
+        messages: Iterable[Buffer | Frame | Sequence[Buffer | Frame]],
+        *,
+        flags: int = 0,
+        copy: bool = True,
+    ) -> int: ...
+    def recv_many(
+        self, max: int, *, flags: int = 0, copy: bool = True, multipart: bool = False
     ) -> list[Any]: ...
     def recv_into(self, buffer: Buffer, /, *, nbytes: int = 0, flags: int = 0) -> int: ...
 

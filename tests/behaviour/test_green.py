@@ -72,6 +72,35 @@ def test_a_send_waits_for_room_and_lets_others_run(zmq, run, address):
     run(test)
 
 
+@OVER
+def test_batches_wait_and_let_others_run(zmq, run, address):
+    def test(context):
+        push, pull = pair(zmq, context, "PUSH PULL", address, sndhwm=5, rcvhwm=5)
+        messages = [b"%d" % i for i in range(500)] + [[b"two", b"parts"]]
+
+        def receive():
+            got = []
+            while len(got) < len(messages):
+                got += pull.recv_many(100)
+            return got
+
+        receiving = gevent.spawn(receive)
+        assert push.send_many(messages) == len(messages)
+        assert receiving.get() == messages
+        assert push.send_many([]) == 0
+        with pytest.raises(zmq.Again):
+            pull.recv_many(3, flags=zmq.DONTWAIT)
+        fill = [b"x" * 10_000] * 10_000
+        sent = push.send_many(fill, flags=zmq.DONTWAIT)
+        assert 0 < sent < len(fill)
+        with gevent.Timeout(10):
+            left = sent
+            while left:
+                left -= len(pull.recv_many(left))
+
+    run(test)
+
+
 def test_requests_go_to_and_fro(zmq, run):
     def test(context):
         req, rep = pair(zmq, context, "REQ REP", "tcp")

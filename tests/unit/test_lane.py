@@ -455,6 +455,7 @@ def test_a_quiet_call_answers_notimplemented_where_it_would_block(s, fake):
         lambda: s.recv_multipart(QUIET),
         lambda: s.recv_multipart(QUIET, copy=False),
         lambda: s.recv_into(bytearray(4), flags=QUIET),
+        lambda: s.recv_many(4, flags=QUIET),
     ):
         assert call() is NotImplemented
     fake.set(s.h, "h", 2)  # room for two
@@ -465,6 +466,7 @@ def test_a_quiet_call_answers_notimplemented_where_it_would_block(s, fake):
         lambda: s.send(bytearray(b"3"), QUIET),
         lambda: s.send(b"x" * COPIED_MAX, QUIET),
         lambda: s.send_multipart([b"3", b"4"], QUIET),
+        lambda: s.send_many([b"3", b"4"], flags=QUIET),
     ):
         assert call() is NotImplemented
     assert [s.recv(QUIET), s.recv(QUIET)] == [b"1", b"2"]
@@ -472,6 +474,34 @@ def test_a_quiet_call_answers_notimplemented_where_it_would_block(s, fake):
     fake.script(s.h, "r", -EINVAL)
     with raises_errno(EINVAL):
         s.recv(QUIET)
+
+
+def test_a_batch_is_flushed_once_if_it_stops_early(s, fake):
+    fake.set(s.h, "h", 2)
+    assert s.send_many([b"1", b"2", b"3"], flags=DONTWAIT) == 2
+    assert fake.count(s.h, "f") == 1
+    assert s.recv_many(9) == [b"1", b"2"]
+
+
+def test_batches_of_every_kind_leave_nothing_behind(s, fake):
+    messages = [b"1", b"x" * BIG, [b"2", b"y" * BIG], bytearray(b"z" * BIG), b""]
+    for copy_in in (True, False):
+        for copy_out in (True, False):
+            for multipart in (True, False):
+                assert s.send_many(messages, copy=copy_in) == len(messages)
+                got = s.recv_many(len(messages), copy=copy_out, multipart=multipart)
+                flat = [p for m in got for p in (m if isinstance(m, list) else [m])]
+                assert [bytes(p) for p in flat] == [
+                    b"1",
+                    b"x" * BIG,
+                    b"2",
+                    b"y" * BIG,
+                    b"z" * BIG,
+                    b"",
+                ]
+                assert [len(m) for m in got if isinstance(m, list)] == (
+                    [1, 1, 2, 1, 1] if multipart else [2]
+                )
 
 
 def test_number_options_come_straight_from_the_table(s, fake):

@@ -20,6 +20,7 @@ typedef struct zm_socket zm_socket;
 typedef struct zm_metadata zm_metadata; /* of a connection; reference counted, immutable */
 
 enum { ZM_DONTWAIT = 1, ZM_SNDMORE = 2 };
+enum { ZM_FOLLOWED = 1 << 29 }; /* for send: more messages follow, or else a flush */
 enum { ZM_POLLIN = 1, ZM_POLLOUT = 2, ZM_POLLERR = 4, ZM_POLLPRI = 8 };
 enum { ZM_SEND_FLUSH = 1 }; /* answer of send: taken, and flush() is due */
 
@@ -41,7 +42,7 @@ typedef struct zm_api {
 
     /* --- with the GIL held: these never wait and never run long ----------------------------- */
 
-    /* Sends one part; `flags` are ZM_SNDMORE or 0. The bytes are copied.
+    /* Sends one part; `flags` are ZM_SNDMORE, ZM_FOLLOWED or 0. The bytes are copied.
      * 0: taken. ZM_SEND_FLUSH: taken, and the caller now gives up the GIL and calls flush().
      * -EAGAIN: would block, nothing taken. */
     int (*send)(zm_socket *socket, uint32_t generation, const void *borrowed, size_t size,

@@ -41,7 +41,7 @@ typedef struct lane_binding {
 /* Interned names of arguments and methods; made once a process. */
 typedef struct lane_names {
     PyObject *data, *msg_parts, *flags, *copy, *track, *routing_id, *group, *nbytes;
-    PyObject *copy_threshold;
+    PyObject *copy_threshold, *messages, *max, *multipart;
     PyObject *send, *recv, *getsockopt, *set, *is_set;
     PyObject *binding, *error, *frame_class, *event, *tracker, *get_finished_tracker, *gc_refs;
     PyObject *gcref;

@@ -147,33 +147,43 @@ PyObject *lane_recv(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 
 /* --- several ---------------------------------------------------------------------------------- */
 
+/* The message whose first part is begun, all parts of it, in `list`. NULL with an exception. */
+static PyObject *parts_to_list(lane_socket *self, PyObject *taken_list, int flags, zm_part *part)
+{
+    for (;;) {
+        bool more = part->more;
+        PyObject *bytes = incoming_bytes(self->binding->api, self->socket, part);
+        int rc = bytes ? PyList_Append(taken_list, bytes) : -1;
+        Py_XDECREF(bytes);
+        if (rc < 0)
+            break;
+        if (!more)
+            return taken_list;
+        if (incoming_begin(self, flags & ~LANE_QUIET, part) < 0)
+            break;
+    }
+    Py_DECREF(taken_list);
+    return NULL;
+}
+
 /* No other thread may run between the parts of a message, or it could take some of them. So what
  * may start a garbage collection, and thereby any Python code, comes before the first part or after
  * the last. */
 static PyObject *parts_recv_bytes(lane_socket *self, int flags)
 {
     PyObject *list = PyList_New(0);
-    bool more = true;
-    while (list && more) {
-        zm_part part;
-        int refused = incoming_begin(self, flags, &part);
-        if (refused < 0) {
-            Py_DECREF(list);
-            return lane_refused(refused);
-        }
-        more = part.more;
-        flags &= ~LANE_QUIET;
-        PyObject *bytes = incoming_bytes(self->binding->api, self->socket, &part);
-        if (!bytes || PyList_Append(list, bytes) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(bytes);
+    zm_part part;
+    int refused = list ? incoming_begin(self, flags, &part) : -1;
+    if (refused < 0) {
+        Py_XDECREF(list);
+        return lane_refused(refused);
     }
-    return list;
+    return parts_to_list(self, list, flags, &part);
 }
 
-/* All parts of a message. The number of them, `out_parts` to be freed with PyMem_Free(); or -1 with
- * an exception, or -2 as lane_refuse(). */
-static Py_ssize_t parts_take(lane_socket *self, int flags, incoming **out_parts)
+/* All parts of a message; `first`: it is begun already, or NULL. The number of them, `out_parts` to
+ * be freed with PyMem_Free(); or -1 with an exception, or -2 as lane_refuse(). */
+static Py_ssize_t parts_take(lane_socket *self, int flags, zm_part *first, incoming **out_parts)
 {
     incoming *parts = NULL;
     Py_ssize_t count = 0, room = 0;
@@ -181,17 +191,22 @@ static Py_ssize_t parts_take(lane_socket *self, int flags, incoming **out_parts)
     int refused = 0;
     while (more) {
         zm_part part;
-        if (count == room) {
+        if (count == room) { /* with the first part locked, perhaps */
             room = room ? 2 * room : 4;
             incoming *wider = PyMem_Realloc(parts, (size_t) room * sizeof *parts);
             if (!wider) {
+                if (count == 0 && first)
+                    self->binding->api->recv_end(self->socket, first);
                 PyErr_NoMemory();
                 refused = -1;
                 goto fail;
             }
             parts = wider;
         }
-        refused = incoming_begin(self, flags, &part);
+        if (count == 0 && first)
+            part = *first;
+        else
+            refused = incoming_begin(self, flags, &part);
         if (refused == 0)
             refused = incoming_take(self->binding->api, self->socket, &part, &parts[count]);
         if (refused < 0)
@@ -208,10 +223,10 @@ fail:
     return refused;
 }
 
-static PyObject *parts_recv_frames(lane_socket *self, int flags, bool track)
+static PyObject *parts_recv_frames(lane_socket *self, int flags, zm_part *first, bool track)
 {
     incoming *parts = NULL;
-    Py_ssize_t count = parts_take(self, flags, &parts);
+    Py_ssize_t count = parts_take(self, flags, first, &parts);
     if (count < 0)
         return lane_refused((int) count);
     PyObject *list = PyList_New(count);
@@ -288,7 +303,100 @@ PyObject *lane_recv_multipart(PyObject *op, PyObject *const *args, Py_ssize_t na
     if (lane_int(values[0], &flags) < 0 || lane_bool(values[1], &copy) < 0 ||
         lane_bool(values[2], &track) < 0)
         return NULL;
-    return copy ? parts_recv_bytes(self, flags) : parts_recv_frames(self, flags, track);
+    return copy ? parts_recv_bytes(self, flags) : parts_recv_frames(self, flags, NULL, track);
+}
+
+/* --- many messages ---------------------------------------------------------------------------- */
+
+/* How messages are wanted. */
+typedef struct incoming_batch {
+    PyObject *list;
+    PyObject *spare; /* a list for a message of several parts, made while nothing is locked */
+    Py_ssize_t max;
+    bool copy, multipart;
+} incoming_batch;
+
+/* The message whose first part is begun. NULL with an exception. */
+static PyObject *batch_message(lane_socket *self, incoming_batch *batch, int flags, zm_part *part)
+{
+    bool several = part->more || batch->multipart;
+    if (batch->copy && !several)
+        return incoming_bytes(self->binding->api, self->socket, part);
+    if (!batch->copy)
+        return several ? parts_recv_frames(self, flags, part, false)
+                       : incoming_frame(self, part, false);
+    PyObject *list = batch->spare;
+    batch->spare = NULL;
+    return parts_to_list(self, list, flags, part);
+}
+
+/* Takes what there is, from the part that is begun on. 0, or -1 with an exception. */
+static int batch_fill(lane_socket *self, incoming_batch *batch, int flags, zm_part *part)
+{
+    const zm_api *api = self->binding->api;
+    bool plain = batch->copy && !batch->multipart;
+    do {
+        bool locked = true;
+        while (locked) {
+            PyObject *message;
+            /* What is small stays locked: bytes start no garbage collection. */
+            bool stays = plain && !part->more && part->size < LANE_UNLOCK_MIN_BYTES;
+            if (stays)
+                message = PyBytes_FromStringAndSize((const char *) part->data,
+                                                    (Py_ssize_t) part->size);
+            else
+                message = batch_message(self, batch, flags, part);
+            int rc = message ? PyList_Append(batch->list, message) : -1;
+            Py_XDECREF(message);
+            bool full = PyList_GET_SIZE(batch->list) >= batch->max;
+            if (stays && (rc < 0 || full))
+                api->recv_end(self->socket, part);
+            if (rc < 0 || full)
+                return rc;
+            locked = stays && api->recv_next(self->socket, part);
+        }
+        if (!batch->spare && !(batch->spare = PyList_New(0)))
+            return -1;
+    } while (incoming_try(self, part) == 0);
+    return 0;
+}
+
+static const lane_signature recv_many_signature = {
+    .function = "recv_many",
+    .names = {&lane_name.max, &lane_name.flags, &lane_name.copy, &lane_name.multipart},
+    .count = 4,
+    .required = 1,
+};
+
+PyObject *lane_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
+{
+    lane_socket *self = (lane_socket *) op;
+    PyObject *values[6] = {NULL};
+    int flags = 0;
+    incoming_batch batch = {.copy = true};
+    lane_drain_if_due();
+    if (nargs > 1)
+        return PyErr_Format(PyExc_TypeError,
+                            "recv_many() takes 1 positional argument (%zd given)", nargs);
+    if (lane_arguments(&recv_many_signature, args, nargs, kwnames, values) < 0 ||
+        lane_size(values[0], &batch.max) < 0 || lane_int(values[1], &flags) < 0 ||
+        lane_bool(values[2], &batch.copy) < 0 || lane_bool(values[3], &batch.multipart) < 0)
+        return NULL;
+    if (batch.max < 1)
+        return PyErr_Format(PyExc_ValueError, "max=%zd: at least one message", batch.max);
+    batch.list = PyList_New(0);
+    batch.spare = batch.list ? PyList_New(0) : NULL;
+    PyObject *result = NULL;
+    zm_part part;
+    int refused = batch.spare ? incoming_begin(self, flags, &part) : -1;
+    if (refused < 0)
+        result = lane_refused(refused);
+    else if (batch_fill(self, &batch, flags, &part) == 0)
+        result = Py_NewRef(batch.list);
+    Py_XDECREF(batch.list);
+    Py_XDECREF(batch.spare);
+    return result;
 }
 
 /* --- into a buffer ---------------------------------------------------------------------------- */

@@ -127,7 +127,7 @@ static int outgoing_offer(outgoing *out, lane_socket *self, int flags)
  * lane_refuse(). */
 static int outgoing_send(outgoing *out, lane_socket *self, int flags)
 {
-    int engine_flags = flags & ZM_SNDMORE;
+    int engine_flags = flags & (ZM_SNDMORE | ZM_FOLLOWED);
     int status = outgoing_offer(out, self, engine_flags);
     if (status == -EAGAIN && !(flags & (ZM_DONTWAIT | LANE_QUIET))) {
         int64_t deadline =
@@ -278,17 +278,22 @@ static PyObject *parts_send_overridden(lane_socket *self, PyObject *list, PyObje
     return result;
 }
 
-/* All parts are made ready first, so that what can fail fails before anything is sent; and the GIL
+/* Sends a message. 0 or ZM_SEND_FLUSH, and what to answer; -1 with an exception; -2 as
+ * lane_refuse().
+ * All parts are made ready first, so that what can fail fails before anything is sent; and the GIL
  * is kept between parts, so that no other thread's message comes between them. */
-static PyObject *parts_send(lane_socket *self, PyObject *list, int flags, bool copy, bool track)
+static int parts_send(lane_socket *self, PyObject *list, int flags, bool copy, bool track,
+                      PyObject **out_result)
 {
     outgoing on_stack[PARTS_ON_STACK], *parts = on_stack;
     Py_ssize_t count = PyList_GET_SIZE(list), ready = 0;
-    PyObject *result = NULL;
+    int answer = -1;
     if (count > PARTS_ON_STACK) {
         parts = PyMem_New(outgoing, (size_t) count);
-        if (!parts)
-            return PyErr_NoMemory();
+        if (!parts) {
+            PyErr_NoMemory();
+            return -1;
+        }
     }
     while (ready < count) {
         int rc = outgoing_init(&parts[ready], self, PyList_GET_ITEM(list, ready), copy, track);
@@ -302,22 +307,21 @@ static PyObject *parts_send(lane_socket *self, PyObject *list, int flags, bool c
     for (Py_ssize_t i = 0; i < count; i++) {
         int status = outgoing_send(&parts[i], self, i + 1 < count ? flags | ZM_SNDMORE : flags);
         if (status < 0) {
-            result = lane_refused(status);
+            answer = status;
             goto out;
         }
         flags &= ~LANE_QUIET;
         flush_due |= status;
     }
-    if (flush_due)
-        flush(self);
-    result = Py_NewRef(parts[count - 1].result);
+    answer = flush_due;
+    *out_result = Py_NewRef(parts[count - 1].result);
 out:
     for (Py_ssize_t i = 0; i < ready; i++)
         outgoing_clear(&parts[i], self->binding->api);
     if (parts != on_stack)
         PyMem_Free(parts);
     lane_drain_if_due();
-    return result;
+    return answer;
 }
 
 static const lane_signature send_multipart_signature = {
@@ -351,8 +355,150 @@ PyObject *lane_send_multipart(PyObject *op, PyObject *const *args, Py_ssize_t na
         Py_DECREF(zero);
     } else if (lane_int(values[1], &flags) == 0 && lane_bool(values[2], &copy) == 0 &&
                lane_bool(values[3], &track) == 0) {
-        result = parts_send(self, list, flags, copy, track);
+        int status = parts_send(self, list, flags, copy, track, &result);
+        if (status == ZM_SEND_FLUSH)
+            flush(self);
+        if (status < 0)
+            result = lane_refused(status);
     }
     Py_DECREF(list);
     return result;
+}
+
+/* --- many messages ---------------------------------------------------------------------------- */
+
+/* Can `object` be a message of one part? 0, or -1 with TypeError. */
+static int single_check(PyObject *object)
+{
+    if (PyBytes_CheckExact(object) || PyObject_CheckBuffer(object))
+        return 0;
+    if (PyUnicode_Check(object))
+        PyErr_SetString(PyExc_TypeError, "unicode not allowed, use bytes");
+    else
+        PyErr_Format(PyExc_TypeError,
+                     "a message is a buffer, or a list or tuple of buffers, not %.200s",
+                     Py_TYPE(object)->tp_name);
+    return -1;
+}
+
+/* The messages as a list of our own, checked; those of several parts are lists of our own, too. */
+static PyObject *messages_list(PyObject *given)
+{
+    PyObject *list = PySequence_List(given);
+    for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {
+        PyObject *message = PyList_GET_ITEM(list, i);
+        if (!PyList_Check(message) && !PyTuple_Check(message)) {
+            if (single_check(message) < 0)
+                Py_CLEAR(list);
+            continue;
+        }
+        PyObject *parts = parts_list(message);
+        if (!parts || PyList_SetItem(list, i, parts) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+/* Sends a message without waiting. 0 or ZM_SEND_FLUSH; -1 with an exception; -2: would block. */
+static int message_offer(lane_socket *self, PyObject *message, int flags, bool copy)
+{
+    if (PyBytes_CheckExact(message) && copy && PyBytes_GET_SIZE(message) < LANE_HOLD_MIN_BYTES &&
+        self->socket) {
+        int status = self->binding->api->send(self->socket, self->generation,
+                                              PyBytes_AS_STRING(message),
+                                              (size_t) PyBytes_GET_SIZE(message),
+                                              flags & ZM_FOLLOWED);
+        return status < 0 ? lane_refuse(self, status, flags) : status;
+    }
+    if (PyList_CheckExact(message)) {
+        PyObject *result = NULL;
+        int status = parts_send(self, message, flags, copy, false, &result);
+        Py_XDECREF(result);
+        return status;
+    }
+    outgoing out;
+    int status = outgoing_init(&out, self, message, copy, false);
+    if (status < 0)
+        lane_failed(self);
+    else
+        status = outgoing_send(&out, self, flags);
+    outgoing_clear(&out, self->binding->api);
+    lane_drain_if_due();
+    return status;
+}
+
+/* Sends `messages` from `*sent` on, and counts them there. 0: all are sent; -1 with an exception;
+ * -2: the next one would block, and may not or not any longer; -3: as -1, whatever was sent. */
+static int messages_send(lane_socket *self, PyObject *messages, int flags, bool copy,
+                         Py_ssize_t *sent)
+{
+    Py_ssize_t count = PyList_GET_SIZE(messages);
+    int64_t deadline = flags & (ZM_DONTWAIT | LANE_QUIET) ? 0 : -2; /* -2: not asked for yet */
+    while (*sent < count) {
+        int follows = *sent + 1 < count ? ZM_FOLLOWED : 0;
+        int status = message_offer(self, PyList_GET_ITEM(messages, *sent), LANE_QUIET | follows,
+                                   copy);
+        if (status >= 0) {
+            ++*sent;
+            if (status == ZM_SEND_FLUSH)
+                flush(self);
+            continue;
+        }
+        if (status == -1)
+            return -1;
+        if (deadline == -2)
+            deadline = self->binding->api->deadline(self->socket, self->generation, ZM_POLLOUT);
+        if (deadline == 0)
+            return -2;
+        if (lane_wait_status(self, ZM_POLLOUT, deadline, &status) < 0) {
+            if (status != -EAGAIN)
+                return status ? -1 : -3; /* -3: a signal handler raised it */
+            PyErr_Clear();
+            return -2;
+        }
+    }
+    return 0;
+}
+
+static const lane_signature send_many_signature = {
+    .function = "send_many",
+    .names = {&lane_name.messages, &lane_name.flags, &lane_name.copy},
+    .count = 3,
+    .required = 1,
+};
+
+PyObject *lane_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
+{
+    lane_socket *self = (lane_socket *) op;
+    PyObject *values[6] = {NULL};
+    int flags = 0;
+    bool copy = true;
+    lane_drain_if_due();
+    if (nargs > 1)
+        return PyErr_Format(PyExc_TypeError,
+                            "send_many() takes 1 positional argument (%zd given)", nargs);
+    if (lane_arguments(&send_many_signature, args, nargs, kwnames, values) < 0 ||
+        lane_int(values[1], &flags) < 0 || lane_bool(values[2], &copy) < 0)
+        return NULL;
+    if (flags & ZM_SNDMORE) {
+        PyErr_SetString(PyExc_ValueError, "send_many() sends whole messages: SNDMORE has no place");
+        return NULL;
+    }
+    PyObject *messages = messages_list(values[0]);
+    if (!messages)
+        return NULL;
+    Py_ssize_t sent = 0;
+    int status = messages_send(self, messages, flags, copy, &sent);
+    Py_DECREF(messages);
+    if (status < 0) {
+        if (sent)
+            flush(self); /* the last one said that another followed */
+        if (status == -3 || (status == -1 && !sent))
+            return NULL;
+        PyErr_Clear();
+        if (!sent)
+            return lane_refused(lane_refuse(self, -EAGAIN, flags));
+    }
+    return PyLong_FromSsize_t(sent);
 }

@@ -37,6 +37,13 @@ int lane_refuse(lane_socket *self, int status, int flags)
 int lane_wait_ready(lane_socket *self, int event, int64_t deadline)
 {
     int status;
+    return lane_wait_status(self, event, deadline, &status);
+}
+
+int lane_wait_status(lane_socket *self, int event, int64_t deadline, int *out_status)
+{
+    int status;
+    *out_status = 0;
     /* Another thread may attach something else meanwhile, or nothing. */
     zm_socket *socket = self->socket;
     uint32_t generation = self->generation;
@@ -46,7 +53,10 @@ int lane_wait_ready(lane_socket *self, int event, int64_t deadline)
     if (PyErr_CheckSignals() < 0)
         return -1;
     lane_drain_if_due();
-    return status < 0 && status != -EINTR ? lane_raise_status(self, status) : 0;
+    if (status >= 0 || status == -EINTR)
+        return 0;
+    *out_status = status;
+    return lane_raise_status(self, status);
 }
 
 int lane_is_own(lane_socket *self, PyObject *name, PyObject *own)
@@ -211,6 +221,23 @@ PyDoc_STRVAR(recv_multipart_doc,
 "recv_multipart(flags=0, copy=True, track=False) -> list\n\n"
 "All parts of the next message; see recv().");
 
+PyDoc_STRVAR(send_many_doc,
+"send_many(messages, *, flags=0, copy=True) -> int\n\n"
+"Sends messages one after the other, in few system calls: each is a buffer or Frame, or a list or\n"
+"tuple of them for a message of several parts. Returns how many were sent: fewer than all only if\n"
+"the next one would block (DONTWAIT, or SNDTIMEO, which counts once for all), or failed.\n"
+"Raises only if none was sent, what send() and send_multipart() raise; TypeError, BufferError and\n"
+"IndexError for what is no message, and ValueError for SNDMORE, before any is sent.\n"
+"Does not call the send() of a subclass.");
+
+PyDoc_STRVAR(recv_many_doc,
+"recv_many(max, *, flags=0, copy=True, multipart=False) -> list\n\n"
+"Waits for one message as recv() does, and takes those that are there by then, up to `max`.\n"
+"A message of one part is bytes, or a Frame with copy=False; one of several parts a list of them.\n"
+"With multipart=True each message is a list.\n"
+"Raises ValueError if `max` is less than 1, Again if there is none (DONTWAIT, RCVTIMEO).\n"
+"Does not call the recv() of a subclass.");
+
 PyDoc_STRVAR(recv_into_doc,
 "recv_into(buffer, /, *, nbytes=0, flags=0) -> int\n\n"
 "Receives the next part into a writable contiguous buffer, up to `nbytes` bytes (0: all of the\n"
@@ -229,6 +256,8 @@ static PyMethodDef socket_methods[] = {
     FAST_METHOD(send_multipart),
     FAST_METHOD(recv_multipart),
     FAST_METHOD(recv_into),
+    FAST_METHOD(send_many),
+    FAST_METHOD(recv_many),
     {"_attach", socket_attach, METH_O, attach_doc},
     {"_get_int", socket_get_int, METH_O, get_int_doc},
     {"_spin", socket_spin, METH_NOARGS, spin_doc},

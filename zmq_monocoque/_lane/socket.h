@@ -27,7 +27,11 @@ static inline PyObject *lane_refused(int refused)
 {
     return refused == -2 ? Py_NewRef(LANE_NOTHING) : NULL;
 }
-/* Waits without the GIL until the call may be tried again. 0, or -1 with an exception. */
+/* Waits without the GIL until the call may be tried again. 0, or -1 with an exception; when it is
+ * the engine's answer that raised it (the time is up, the socket gone), that is in out_status, else
+ * 0 is. */
+int lane_wait_status(lane_socket *self, int event, int64_t deadline, int *out_status);
+/* The same without the reason. */
 int lane_wait_ready(lane_socket *self, int event, int64_t deadline);
 /* Is the method `name` of this socket's class the one given, not a subclass's? 1, 0, or -1 with an
  * exception. */
@@ -40,6 +44,10 @@ PyObject *lane_send_multipart(PyObject *op, PyObject *const *args, Py_ssize_t na
 PyObject *lane_recv(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lane_recv_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                               PyObject *kwnames);
+PyObject *lane_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames);
+PyObject *lane_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames);
 PyObject *lane_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 #endif

@@ -1,6 +1,6 @@
 # The classes are made at run time, for whichever package the engine is bound to; this is what
 # zmq_monocoque's own look like.
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from threading import Event
 from typing import Any, Literal, overload
 
@@ -157,6 +157,30 @@ class Socket:
         self, flags: int = 0, copy: bool = True, track: bool = False
     ) -> list[bytes] | list[_SugarFrame]: ...
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int: ...
+    def send_many(
+        self,
+        messages: Iterable[_SugarFrame | Buffer | Sequence[_SugarFrame | Buffer]],
+        *,
+        flags: int = 0,
+        copy: bool = True,
+    ) -> int: ...
+    @overload
+    def recv_many(
+        self,
+        max: int,
+        *,
+        flags: int = 0,
+        copy: Literal[True] = True,
+        multipart: Literal[True],
+    ) -> list[list[bytes]]: ...
+    @overload
+    def recv_many(
+        self, max: int, *, flags: int = 0, copy: Literal[True] = True, multipart: bool = False
+    ) -> list[bytes | list[bytes]]: ...
+    @overload
+    def recv_many(
+        self, max: int, *, flags: int = 0, copy: bool = True, multipart: bool = False
+    ) -> list[Any]: ...
 
 def zmq_poll(sockets: Sequence[Any], timeout: int | None = -1) -> list[tuple[Any, int]]: ...
 def proxy(frontend: Socket, backend: Socket, capture: Socket | None = None) -> int: ...

@@ -169,6 +169,39 @@ class _Socket(zmq.Socket[bytes]):
         )
         return size
 
+    def recv_many(
+        self, max: int, *, flags: int = 0, copy: bool = True, multipart: bool = False
+    ) -> list[Any]:
+        """As the synchronous one."""
+        recv_many = super().recv_many
+        messages: list[Any] = self._call(
+            lambda: recv_many(max, flags=flags | NOBLOCK, copy=copy, multipart=multipart),
+            flags,
+            POLLIN,
+            RCVTIMEO,
+        )
+        return messages
+
+    def send_many(self, messages: Any, *, flags: int = 0, copy: bool = True) -> int:
+        """As the synchronous one."""
+        send_many = super().send_many
+        messages = [*messages]
+        sent = 0
+
+        def send_rest() -> None:
+            nonlocal sent
+            while True:
+                sent += send_many(messages[sent:], flags=flags | NOBLOCK, copy=copy)
+                if sent == len(messages):
+                    return
+
+        try:
+            self._call(send_rest, flags, POLLOUT, SNDTIMEO)
+        except Exception:
+            if not sent:
+                raise
+        return sent
+
     def get(self, option: int) -> Any:
         """As the synchronous one; a UserWarning for RCVTIMEO and SNDTIMEO, as pyzmq."""
         if option in (RCVTIMEO, SNDTIMEO):

@@ -13,7 +13,7 @@ enum { OWN_BLOCK_SLACK = 64 }; /* of a large part's own block, for the frame's h
 
 /* --- parts ----------------------------------------------------------------------------------- */
 
-static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *message)
+static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *message, int flags)
 {
     if (!zm_socket_lock_generation(s, generation))
         return -ENOTSOCK;
@@ -21,7 +21,7 @@ static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *me
     if (ZM_LIKELY(rc == 0))
         rc = zm_socket_send_part_locked(s, message);
     if (ZM_LIKELY(rc == 0))
-        rc = zm_socket_sent_locked(s);
+        rc = flags & ZM_FOLLOWED ? zm_socket_full_locked(s) : zm_socket_sent_locked(s);
     zm_lock_give(&s->lock);
     return rc;
 }
@@ -29,7 +29,7 @@ static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *me
 static int api_send(zm_socket *s, uint32_t generation, const void *data, size_t size, int flags)
 {
     zm_outgoing message = {.data = data, .size = size, .more = flags & ZM_SNDMORE};
-    return api_send_any(s, generation, &message);
+    return api_send_any(s, generation, &message, flags);
 }
 
 static int api_send_block(zm_socket *s, uint32_t generation, zm_block *block, size_t size,
@@ -37,7 +37,7 @@ static int api_send_block(zm_socket *s, uint32_t generation, zm_block *block, si
 {
     zm_outgoing message = {
         .data = block->data, .size = size, .block = block, .more = flags & ZM_SNDMORE};
-    int rc = api_send_any(s, generation, &message);
+    int rc = api_send_any(s, generation, &message, flags);
     if (rc >= 0)
         zm_block_unref(block); /* the queues have references of their own */
     return rc;

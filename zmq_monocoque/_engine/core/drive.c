@@ -628,18 +628,24 @@ int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns)
 
 /* --- flushing by itself ---------------------------------------------------------------------- */
 
-int zm_socket_sent_locked(zm_socket *s)
+int zm_socket_full_locked(zm_socket *s)
 {
     if (zm_list_empty(&s->dirty))
         return 0;
     zm_conn *newest = ZM_CONTAINER(s->dirty.prev, zm_conn, dirty_link);
-    if (s->burst) {
-        /* A full buffer leaves at once; what is in flight already takes the rest with it. */
-        return newest->peer && zm_outq_waiting(&newest->peer->out) >= FLUSH_BYTES
-                       && !newest->send_op.in_flight
-                   ? ZM_SEND_FLUSH
-                   : 0;
-    }
+    /* A full buffer leaves at once; what is in flight already takes the rest with it. */
+    return newest->peer && zm_outq_waiting(&newest->peer->out) >= FLUSH_BYTES
+                   && !newest->send_op.in_flight
+               ? ZM_SEND_FLUSH
+               : 0;
+}
+
+int zm_socket_sent_locked(zm_socket *s)
+{
+    if (zm_list_empty(&s->dirty))
+        return 0;
+    if (s->burst)
+        return zm_socket_full_locked(s);
     int64_t now = zm_now_ns();
     if (!s->sent_since_wait && !s->pattern->can_recv(s)) {
         s->sent_since_wait = true;

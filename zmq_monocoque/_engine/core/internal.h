@@ -608,6 +608,8 @@ void zm_socket_flush_locked(zm_socket *s);
 void zm_socket_flush_and_arm_locked(zm_socket *s);
 /* After a part was written to a remote peer: 0 or ZM_SEND_FLUSH. */
 int zm_socket_sent_locked(zm_socket *s);
+/* The same of a part that others follow: ZM_SEND_FLUSH when a buffer is full. */
+int zm_socket_full_locked(zm_socket *s);
 /* For zmq_poll: from take to leave the caller sleeps on the driver's descriptor, without the lock,
  * and nobody else reaps. Not when `driven`. After take the requests are still to be submitted. */
 void zm_drive_take_locked(zm_socket *s);
