@@ -159,7 +159,7 @@ static void encode(talk *t, const uint8_t *data, size_t size)
     if (session->heartbeats) {
         bound = 32 + zm_session_frame_bound(session, 32);
         out = malloc(bound);
-        n = zm_session_ping(session, out, (uint32_t) size * 7919);
+        n = zm_session_ping(session, out, (uint32_t) size * 79190);
         REQUIRE(n <= bound);
         mix(hash, out, n);
         free(out);
