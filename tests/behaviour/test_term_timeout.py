@@ -6,7 +6,19 @@ import signal
 import time
 
 import pytest
-from support import TIMEOUT, Background, Signals, connected, dead_endpoint, eventually, refused
+from support import (
+    TIMEOUT,
+    Background,
+    RawServer,
+    Signals,
+    connected,
+    dead_endpoint,
+    eventually,
+    fresh_inproc,
+    refused,
+    shake_hands,
+    waiting,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +112,47 @@ def test_a_socket_counts_peers_and_queues(zmq, make):
     assert stats["bytes_received"] >= 15
     assert stats["messages_dropped"] == stats["reconnects"] == 0
     assert push.stats()["messages_sent"] == 3
+
+
+def test_a_socket_counts_what_it_drops(zmq, make):
+    router, pub, sub = make(zmq.ROUTER), make(zmq.PUB, sndhwm=1), make(zmq.SUB, rcvhwm=1)
+    for _ in range(3):
+        router.send_multipart([b"nobody", b"x"])
+    assert router.stats()["messages_dropped"] == 3
+    assert router.stats()["messages_sent"] == 0
+    pub.bind(fresh_inproc())
+    sub.subscribe(b"")
+    sub.connect(pub.last_endpoint.decode())
+    connected(pub)
+    for _ in range(10):
+        pub.send(b"x")
+    assert pub.stats()["messages_dropped"] == 10 - len(waiting(sub)) > 0
+
+
+def test_a_socket_counts_how_often_it_connected_again(zmq, make):
+    with RawServer() as server:
+        dealer = make(zmq.DEALER, reconnect_ivl=1)
+        dealer.connect(server.endpoint)
+        for again in range(3):
+            with server.accept() as peer:
+                shake_hands(peer, b"DEALER")
+                eventually(lambda again=again: dealer.stats()["reconnects"] == again)
+
+
+def test_bytes_and_messages_are_counted_in_both_directions(zmq, make):
+    a, b = make(zmq.PAIR), make(zmq.PAIR)
+    a.bind("tcp://127.0.0.1:*")
+    b.connect(a.last_endpoint.decode())
+    for one, other in ((a, b), (b, a)):
+        for size in (0, 10, 300):
+            one.send_multipart([bytes(size), b"end"])
+            assert other.recv_multipart() == [bytes(size), b"end"]
+    for s in (a, b):
+        eventually(lambda s=s: s.stats()["messages_sent"] == 3)
+        stats = s.stats()
+        assert stats["messages_received"] == 3
+        assert stats["bytes_sent"] >= 319 and stats["bytes_received"] >= 319
+        assert stats["out_queued"] == stats["in_queued"] == 0
 
 
 def test_repr_tells_peers_and_queues_when_there_are_any(zmq, make):

@@ -59,7 +59,7 @@ typedef struct zm_stats {
     uint64_t messages_sent, messages_received;   /* whole messages */
     uint64_t bytes_sent, bytes_received;         /* on the wire, framing included */
     uint64_t messages_dropped;                   /* at HWM, or without a route */
-    uint64_t reconnects;
+    uint64_t reconnects;                         /* connections of connect() made again */
     uint64_t out_queued, in_queued;              /* messages waiting now */
 } zm_stats;
 int zm_socket_stats(int64_t socket, zm_stats *out);

@@ -420,6 +420,8 @@ static void connected(zm_endpoint *ep, int32_t res)
     if (res == 0) {
         zm_monitor_event(s, ZM_CONNECTED, (uint32_t) fd, ep->text);
         ep->attempts = 0;
+        s->stats.reconnects += ep->was_connected;
+        ep->was_connected = true;
         if (zm_conn_open_locked(s, ep, ep->address.transport, fd) < 0)
             retry_later(ep);
         return;

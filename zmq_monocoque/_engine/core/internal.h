@@ -302,6 +302,7 @@ struct zm_endpoint {
     bool closing;   /* freed once nothing is in flight */
     bool lingering; /* disconnected, but its queue is still to be sent */
     bool timed_out; /* CONNECT_TIMEOUT cancelled the connect */
+    bool was_connected; /* so that the next connection is a reconnect */
     struct zm_resolution *resolution;
     zm_socks socks;
     uint8_t *wanted_id;
