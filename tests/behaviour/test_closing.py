@@ -131,6 +131,43 @@ def test_messages_on_their_way_outlive_their_socket(zmq, ctx, make):
         assert pull.recv_multipart() == [b"%d" % n, bytes(200_000)]
 
 
+def test_queued_messages_outlive_their_socket_and_the_peer_that_did_not_take_them(zmq, make):
+    """S-20, S-45: what a lingering socket has left goes to the next peer at its endpoint."""
+    push = make(zmq.PUSH, linger=-1, sndhwm=0, reconnect_ivl=5)
+    with RawServer() as server:
+        push.connect(server.endpoint)
+        with server.accept() as first:
+            shake_hands(first, b"PULL")
+            for n in range(200):
+                push.send(n.to_bytes(4, "big") + bytes(100_000))
+            first.recv_exactly(1000)  # it takes a little, and no more
+            push.close()
+        with server.accept() as second:
+            shake_hands(second, b"PULL")
+            numbers = []
+            while not numbers or numbers[-1] != 199:
+                flags, body = read_frame(second)
+                assert (flags, len(body)) == (2, 100_004)
+                numbers.append(int.from_bytes(body[:4], "big"))
+            assert numbers == list(range(numbers[0], 200))
+            assert second.closed_by_peer()
+        assert server.nobody_comes(within=0.1)
+
+
+def test_messages_for_a_lost_peer_are_given_up_when_the_linger_is_over(zmq, own_ctx):
+    """S-45: also those that were on their way to it when it went."""
+    push = own_ctx.socket(zmq.PUSH)
+    push.linger, push.sndhwm, push.reconnect_ivl = 100, 0, 5
+    with RawServer() as server:
+        push.connect(server.endpoint)
+        with server.accept() as first:
+            shake_hands(first, b"PULL")
+            for _ in range(200):
+                push.send(bytes(100_000))
+            push.close()
+    own_ctx.term()
+
+
 def test_a_context_waits_for_the_linger_and_no_longer(zmq, own_ctx):
     """S-45: the time runs from close()."""
     s = own_ctx.socket(zmq.PUSH)

@@ -899,6 +899,24 @@ ctx.destroy(linger=0)
 """
 
 
+def test_a_listening_descriptor_that_is_shut_down_is_told_of(zmq, make, on_libzmq):
+    """S-39, S-41: accept() fails at once each time: the listener rests, others of the socket work."""
+    if on_libzmq:
+        pytest.skip("libzmq asks again at once, and tells nobody")
+    pull, push = make(zmq.PULL), make(zmq.PUSH)
+    monitor = pull.get_monitor_socket(zmq.EVENT_ACCEPT_FAILED)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pull.set(zmq.USE_FD, os.dup(listener.fileno()))
+        bind(pull)
+        pull.set(zmq.USE_FD, -1)
+        listener.shutdown(socket.SHUT_RDWR)
+        _, value, _ = monitor_events(monitor, until=zmq.EVENT_ACCEPT_FAILED)[-1]
+        assert value == errno.EINVAL
+        push.connect(bind(pull))
+        push.send(b"x")
+        assert pull.recv() == b"x"
+
+
 def test_a_listener_outlives_a_want_of_descriptors(zmq, on_libzmq):
     """S-41: ACCEPT_FAILED(EMFILE); and 8(h): we wait a little before the next try, not spin."""
     with Child(module_source(zmq) + ACCEPT_WITHOUT_DESCRIPTORS) as child:

@@ -286,6 +286,25 @@ void zm_conn_close_locked(zm_conn *conn)
     end_if_done(conn);
 }
 
+void zm_conn_end_locked(zm_conn *conn)
+{
+    zm_endpoint *endpoint = conn->endpoint;
+    zm_conn_close_locked(conn);
+    if (!endpoint || endpoint->kind != ZM_CONNECTER)
+        return;
+    zm_peer *peer = endpoint->peer;
+    zm_endpoint_close_locked(endpoint);
+    if (peer && !peer->conn)
+        zm_peer_end_locked(peer); /* it was not complete */
+}
+
+void zm_conn_finish_locked(zm_conn *conn)
+{
+    conn->lingering = true;
+    stop_timers(conn);
+    zm_conn_dirty_locked(conn);
+}
+
 static bool all_sent(const zm_conn *conn)
 {
     return !conn->send_op.in_flight && conn->control_size == 0 && conn->flying_size == 0
@@ -350,7 +369,7 @@ static void settle_parted(zm_conn *conn, int32_t res)
     settle_queue(conn, peer, res > 0 ? (size_t) res : 0);
     if (!peer->ended)
         zm_peer_drained_locked(peer);
-    if (peer->conn && peer->conn->active && zm_outq_waiting(&peer->out))
+    if (peer->conn && peer->conn->active && (zm_outq_waiting(&peer->out) || peer->conn->lingering))
         zm_conn_dirty_locked(peer->conn);
 }
 
@@ -369,7 +388,7 @@ static void leave_peer(zm_conn *conn)
 {
     zm_peer *peer = conn->peer;
     zm_socket *s = conn->socket;
-    if (!peer || conn->lingering)
+    if (!peer)
         return;
     zm_conn_part_locked(conn);
     /* Never half a message: what was not complete is gone, on both ways (S-20, S-51). */
@@ -380,12 +399,14 @@ static void leave_peer(zm_conn *conn)
     hold_slab(conn, peer);
     if (conn->raw)
         zm_conn_notify_locked(peer);
-    if (peer->endpoint && !peer->endpoint->options.immediate && !conn->raw && !s->closing) {
+    zm_endpoint *endpoint = peer->endpoint;
+    if (endpoint && !endpoint->options.immediate && !conn->raw
+        && (!s->closing || endpoint->lingering)) {
         zm_peer_drained_locked(peer);
         return; /* kept for the next connection */
     }
-    if (peer->endpoint)
-        peer->endpoint->peer = NULL;
+    if (endpoint)
+        endpoint->peer = NULL;
     peer->endpoint = NULL;
     zm_peer_end_locked(peer);
 }
@@ -396,6 +417,11 @@ void zm_conn_failed_locked(zm_conn *conn, bool reconnect)
     zm_endpoint *endpoint = conn->endpoint;
     if (conn->closing)
         return;
+    if (conn->lingering
+        && (!endpoint || !reconnect || conn->raw || endpoint->options.immediate)) {
+        zm_conn_end_locked(conn); /* what is queued has nowhere to go */
+        return;
+    }
     if (!conn->lingering)
         zm_monitor_event(s, ZM_DISCONNECTED, (uint32_t) conn->fd,
                          conn->text);
@@ -527,11 +553,7 @@ static void ready(zm_conn *conn)
     }
     if (endpoint->lingering) {
         /* Disconnected or closed meanwhile: only what is queued is left to do. */
-        int64_t left = endpoint->linger.position ? endpoint->linger.deadline - zm_now_ns() : -1;
-        endpoint->conn = NULL;
-        endpoint->peer = NULL;
-        zm_endpoint_close_locked(endpoint);
-        zm_conn_linger_locked(conn, left < 0 ? -1 : (int) (left / ZM_MS) + 1);
+        zm_conn_finish_locked(conn);
         return;
     }
     peer->raw = conn->raw;
@@ -1054,7 +1076,7 @@ void zm_conn_flush_locked(zm_conn *conn)
     }
     if (n == 0) {
         if (conn->lingering && !conn->turned_away && all_sent(conn))
-            zm_conn_close_locked(conn);
+            zm_conn_end_locked(conn);
         return;
     }
     conn->header = (struct msghdr){.msg_iov = conn->vectors, .msg_iovlen = (size_t) n};
@@ -1110,7 +1132,7 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res)
         || conn->recoded_sent < conn->recoded_size)
         zm_conn_dirty_locked(conn);
     else if (conn->lingering && !conn->turned_away)
-        zm_conn_close_locked(conn);
+        zm_conn_end_locked(conn);
 }
 
 /* --- timers ---------------------------------------------------------------------------------- */

@@ -9,7 +9,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-/* After "out of descriptors": asked again at once, the kernel would say the same. */
+/* After "out of descriptors", "no listening socket" (USE_FD): asked again at once, the kernel would
+ * say the same. */
 enum { ACCEPT_PAUSE_MS = 100, ACCEPT_SOON_MS = 1 };
 
 /* A name that is being looked up on a thread of its own. Freed by whoever comes last: the mail that
@@ -20,7 +21,7 @@ struct zm_resolution {
     zm_socket *socket;
     zm_endpoint *endpoint; /* NULL: nobody waits any more */
     zm_address address;
-    bool ipv6, finished;
+    bool ipv6;
     int result;
 };
 
@@ -189,7 +190,7 @@ static void accepted(zm_endpoint *ep, int32_t res)
             if (rc < 0)
                 zm_monitor_event(s, ZM_ACCEPT_FAILED, (uint32_t) -rc, ep->text);
         }
-    } else if (res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM) {
+    } else if (res != -ECANCELED && res != -ECONNABORTED && res != -EINTR && res != -EAGAIN) {
         zm_monitor_event(s, ZM_ACCEPT_FAILED, (uint32_t) -res, ep->text);
         /* A stranger who keeps a descriptor gives way to one who needs it. The kernel wants a
          * descriptor before it looks whether there is anybody. */
@@ -273,11 +274,17 @@ static void give_up(zm_endpoint *ep)
     zm_endpoint_close_locked(ep);
 }
 
+/* Unless RECONNECT_IVL says never: then what is left to send is given up. */
 static void retry_later(zm_endpoint *ep)
 {
     zm_socket *s = ep->socket;
     const zm_options *o = &ep->options;
     int64_t delay = o->reconnect_ivl_ms;
+    if (delay <= 0) {
+        if (ep->lingering)
+            give_up(ep);
+        return;
+    }
     if (o->reconnect_ivl_max_ms > 0) {
         int shift = ep->attempts < 30 ? ep->attempts : 30;
         delay <<= shift;
@@ -300,7 +307,6 @@ static void *resolve(void *argument)
     int rc = zm_address_resolve(&r->address, r->ipv6);
     zm_lock_take(&r->lock);
     r->result = rc;
-    r->finished = true;
     bool wanted = r->endpoint != NULL;
     if (wanted) {
         zm_socket_post(r->socket, &r->mail);
@@ -353,8 +359,7 @@ static void open_connection(zm_endpoint *ep, const zm_address *address)
     zm_socket *s = ep->socket;
     int rc = zm_connecter_open(address, &ep->options.tuning, &ep->fd);
     if (rc < 0) {
-        if (ep->options.reconnect_ivl_ms > 0)
-            retry_later(ep);
+        retry_later(ep);
         return;
     }
     if (ep->address.transport == ZM_TCP)
@@ -375,7 +380,7 @@ static void start_connect(zm_endpoint *ep)
         return;
     if (ep->address.resolved && !zm_socks_wanted(ep))
         open_connection(ep, &ep->address);
-    else if (start_resolving(ep) < 0 && ep->options.reconnect_ivl_ms > 0)
+    else if (start_resolving(ep) < 0)
         retry_later(ep);
 }
 
@@ -387,11 +392,10 @@ void zm_endpoint_resolved_locked(void *resolution)
     zm_lock_give(&r->lock);
     if (ep) {
         ep->resolution = NULL;
-        if (r->result == 0) {
+        if (r->result == 0)
             open_connection(ep, &r->address); /* names are looked up anew at each attempt */
-        } else if (ep->options.reconnect_ivl_ms > 0) {
+        else
             retry_later(ep);
-        }
     }
     zm_free(r);
 }
@@ -435,7 +439,7 @@ static void connected(zm_endpoint *ep, int32_t res)
     zm_fd_close(fd);
     if (res == -ECONNREFUSED && ep->options.reconnect_stop & ZM_RECONNECT_STOP_REFUSED)
         give_up(ep);
-    else if (ep->options.reconnect_ivl_ms > 0)
+    else
         retry_later(ep);
 }
 
@@ -458,7 +462,7 @@ void zm_endpoint_lost_locked(zm_endpoint *ep, bool reconnect)
 {
     if (ep->closing)
         return;
-    bool queued = ep->peer && zm_outq_waiting(&ep->peer->out);
+    bool queued = ep->peer && (zm_outq_waiting(&ep->peer->out) || ep->peer->parted);
     if (!reconnect || ep->options.reconnect_ivl_ms <= 0 || (ep->lingering && !queued))
         give_up(ep);
     else
@@ -469,8 +473,9 @@ void zm_endpoint_timer_locked(zm_endpoint *ep, zm_timer *timer)
 {
     if (timer == &ep->linger) {
         if (ep->conn)
-            zm_conn_close_locked(ep->conn);
-        give_up(ep);
+            zm_conn_end_locked(ep->conn);
+        else
+            give_up(ep);
     } else if (timer == &ep->timeout) {
         ep->timed_out = true;
         if (ep->op.in_flight)
@@ -524,18 +529,21 @@ static void linger_connecter(zm_endpoint *ep, int linger_ms)
         zm_peer_rollback(peer);
         zm_peer_detach_locked(peer);
     }
-    bool queued = peer && zm_outq_waiting(&peer->out);
-    if (conn && conn->active) {
-        ep->conn = NULL;
-        ep->peer = NULL;
-        zm_conn_linger_locked(conn, linger_ms);
-    } else if (queued && linger_ms != 0) {
+    bool queued = peer && (zm_outq_waiting(&peer->out) || peer->parted);
+    bool trying = conn || ep->op.in_flight || ep->resolution
+                  || (ep->retry.position && ep->options.reconnect_ivl_ms > 0);
+    bool active = conn && conn->active;
+    if (linger_ms != 0 && (active || (queued && trying))) {
         ep->lingering = true;
         if (linger_ms > 0)
             zm_timer_set(&s->timers, &ep->linger, zm_now_ns() + linger_ms * ZM_MS);
+        if (active)
+            zm_conn_finish_locked(conn);
         return;
-    } else if (conn) {
-        zm_conn_close_locked(conn);
+    }
+    if (conn) {
+        zm_conn_end_locked(conn);
+        return;
     }
     peer = ep->peer;
     zm_endpoint_close_locked(ep);
@@ -601,6 +609,8 @@ int zm_endpoint_term(int64_t handle, const char *text)
                 continue;
             if (!strcmp(ep->text, text) || (resolved[0] && !strcmp(ep->text, resolved))) {
                 found = true;
+                if (s->options.reconnect_stop & ZM_RECONNECT_STOP_AFTER_DISCONNECT)
+                    ep->options.reconnect_ivl_ms = -1;
                 close_endpoint(ep, s->options.linger_ms);
             }
         }
@@ -614,8 +624,11 @@ int zm_endpoint_term(int64_t handle, const char *text)
 void zm_endpoints_close_locked(zm_socket *s)
 {
     int linger_ms = s->options.linger_ms;
-    ZM_LIST_EACH (node, &s->endpoints)
-        close_endpoint(ZM_CONTAINER(node, zm_endpoint, link), linger_ms);
+    ZM_LIST_EACH (node, &s->endpoints) {
+        zm_endpoint *ep = ZM_CONTAINER(node, zm_endpoint, link);
+        if (!ep->lingering || !ep->conn || !ep->conn->lingering) /* else disconnected before */
+            close_endpoint(ep, linger_ms);
+    }
     /* Connections whose listener was closed before linger already; the rest go now. */
     ZM_LIST_EACH (node, &s->conns) {
         zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);

@@ -243,6 +243,11 @@ void zm_conn_close_locked(zm_conn *conn);
 void zm_conn_part_locked(zm_conn *conn);
 /* Frees what has ended; not with a connection or peer of the socket in hand. */
 void zm_conns_bury_locked(zm_socket *s);
+/* Its connecter is let go: sends what is queued, over further connections if this one breaks, until
+ * the endpoint's own time is over. */
+void zm_conn_finish_locked(zm_conn *conn);
+/* As close, and its connecter and its peer go with it. */
+void zm_conn_end_locked(zm_conn *conn);
 /* Its peer is let go: sends what is queued there, until `linger_ms` is over, then closes. */
 void zm_conn_linger_locked(zm_conn *conn, int linger_ms);
 /* The peer broke the connection or the rules. `reconnect`: the connecter tries again. */
