@@ -900,7 +900,7 @@ ctx.destroy(linger=0)
 
 
 def test_a_listening_descriptor_that_is_shut_down_is_told_of(zmq, make, on_libzmq):
-    """S-39, S-41: accept() fails at once each time: the listener rests, others of the socket work."""
+    """S-39, S-41: accept() fails at once each time: the listener rests, others work on."""
     if on_libzmq:
         pytest.skip("libzmq asks again at once, and tells nobody")
     pull, push = make(zmq.PULL), make(zmq.PUSH)

@@ -195,7 +195,8 @@ static void accepted(zm_endpoint *ep, int32_t res)
         /* A stranger who keeps a descriptor gives way to one who needs it. The kernel wants a
          * descriptor before it looks whether there is anybody. */
         struct pollfd line = {.fd = ep->fd, .events = POLLIN};
-        bool gave_way = zm_poll_until(&line, 1, 0) > 0 && zm_conn_drop_stranger_locked(s);
+        bool gave_way = (res == -EMFILE || res == -ENFILE) && zm_poll_until(&line, 1, 0) > 0
+                        && zm_conn_drop_stranger_locked(s);
         int64_t pause = gave_way ? ACCEPT_SOON_MS : ACCEPT_PAUSE_MS;
         zm_timer_set(&s->timers, &ep->retry, zm_now_ns() + pause * ZM_MS);
         return;
