@@ -72,3 +72,19 @@ def test_each_allocation_may_fail_once(zmq, ctx, failing, scenario, transport):
         scenario(zmq, ctx, transport, 10_000)
     assert survived > 20, "the scenario never got through"
     eventually(lambda: not ctx._sockets)
+
+
+def test_an_inproc_reader_without_memory_loses_nothing(zmq, ctx, failing):
+    """What it cannot take over stays with the writer; nothing is counted that is not there."""
+    with ctx.socket(zmq.PULL) as pull, ctx.socket(zmq.PUSH) as push:
+        pull.rcvtimeo, push.linger = 10_000, 0
+        pull.bind("inproc://memory")
+        push.sndhwm = 0
+        push.connect("inproc://memory")
+        for n in range(300):
+            push.send(b"%d" % n)
+        assert pull.recv() == b"0"  # takes 300 over
+        for n in range(300, 900):
+            push.send(b"%d" % n)
+        failing(0)
+        assert [pull.recv() for _ in range(899)] == [b"%d" % n for n in range(1, 900)]

@@ -295,20 +295,23 @@ static bool refill(zm_peer *peer)
         peer->in_messages = 0;
         zm_frames_clear(&peer->in);
     }
-    uint32_t ready = writer->out.count - writer->out_staged;
+    uint32_t ready = writer->out.count - writer->out_staged, messages = writer->out_fresh;
     if (ready && !writer->out_staged && !peer->in.count) {
         zm_frames empty = peer->in;
         peer->in = writer->out;
         writer->out = empty;
     } else {
-        for (uint32_t i = 0; i < ready; i++) {
-            zm_frame frame = zm_frames_take(&writer->out);
-            if (zm_frames_push(&peer->in, frame) < 0 && frame.block)
-                zm_block_unref(frame.block);
+        messages = 0;
+        for (; ready; ready--) {
+            zm_frame frame = *zm_frames_at(&writer->out, 0);
+            if (zm_frames_push(&peer->in, frame) < 0)
+                break; /* memory is out: the rest stays where it is until the next time */
+            zm_frames_take(&writer->out);
+            messages += !(frame.flags & ZM_MORE);
         }
     }
-    peer->in_messages += writer->out_fresh;
-    writer->out_fresh = 0;
+    peer->in_messages += messages;
+    writer->out_fresh -= messages;
     me->idle = peer->in_messages == 0;
     zm_lock_give(&link->lock);
     return peer->in_messages > 0;
