@@ -15,7 +15,7 @@ import pytest
 import support_loops
 from support import TIMEOUT
 
-pytest.importorskip("tornado")
+IOLoop = pytest.importorskip("tornado.ioloop").IOLoop
 
 
 @pytest.fixture
@@ -289,6 +289,28 @@ def test_an_asynchronous_socket_is_replaced_by_a_synchronous_one(zmq, stream_cla
             assert pull.closed
 
     run(test)
+
+
+def test_a_coroutine_that_flush_calls_runs_in_the_streams_loop(pair, stream_class, on_libzmq):
+    if on_libzmq:
+        pytest.skip("pyzmq takes the current loop, if there is one")
+    push, pull = pair
+    loop = IOLoop(make_current=False)
+    stream = stream_class(pull, loop)
+    got = []
+
+    async def receive(parts):
+        got.append((parts, asyncio.get_running_loop()))
+        loop.stop()
+
+    stream.on_recv(receive)
+    push.send(b"x")
+    assert stream.flush() == 1
+    loop.call_later(TIMEOUT, loop.stop)
+    loop.start()
+    assert got == [([b"x"], loop.asyncio_loop)]
+    stream.close()
+    loop.close()
 
 
 # --- futures of tornado --------------------------------------------------------------------------

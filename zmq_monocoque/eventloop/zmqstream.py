@@ -152,7 +152,9 @@ class ZMQStream:
             self._run_awaitable(answer)
 
     def _run_awaitable(self, answer: Awaitable[Any]) -> None:
-        future = asyncio.ensure_future(answer)
+        # In the stream's loop, which need not be the one that runs: flush() may be called anywhere.
+        loop: Any = self.io_loop
+        future = asyncio.ensure_future(answer, loop=loop.asyncio_loop)
 
         def log_error(future: asyncio.Future[Any]) -> None:
             if future.cancelled():
