@@ -21,6 +21,7 @@ enum {
     PULL_NS = 60 * 1000,        /* between two pieces of a large body */
     PULL_MAX_NS = 2000 * 1000,  /* then signals and other threads have their turn */
     PAUSE_NS = 100 * 1000,      /* sends further apart than this are not a burst */
+    PAUSE_PEER_NS = 1000,       /* and this for every peer that the last one was encoded for */
     FLUSH_BYTES = 64 * 1024,
     LOOK_GAP_MAX_NS = 1000 * 1000,
     QUIET_MAX_NS = 20 * 1000 * 1000
@@ -628,6 +629,16 @@ int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns)
 
 /* --- flushing by itself ---------------------------------------------------------------------- */
 
+/* The time between two sends includes the second one itself: to a thousand peers it takes longer
+ * than any pause, and sends to many are those that gain most by waiting for company. */
+static int64_t pause_ns(const zm_socket *s)
+{
+    int64_t pause = PAUSE_NS;
+    ZM_LIST_EACH (node, &s->dirty)
+        pause += PAUSE_PEER_NS;
+    return pause;
+}
+
 int zm_socket_full_locked(zm_socket *s)
 {
     if (zm_list_empty(&s->dirty))
@@ -652,7 +663,7 @@ int zm_socket_sent_locked(zm_socket *s)
         s->flushed_ns = now;
         return ZM_SEND_FLUSH;
     }
-    if (s->sent_since_wait && now - s->flushed_ns > PAUSE_NS) {
+    if (s->sent_since_wait && now - s->flushed_ns > pause_ns(s)) {
         s->flushed_ns = now;
         return ZM_SEND_FLUSH;
     }
@@ -683,6 +694,10 @@ int64_t zm_drive_burst_locked(zm_socket *s, int64_t now)
         return s->flushed_ns + s->look_gap;
     }
     zm_socket_flush_locked(s);
+    /* To many peers it takes long: most of the time is to be left to the application. */
+    int64_t took = s->flushed_ns - now;
     s->look_gap = ZM_LOOK_GAP_FIRST_NS * 4;
-    return now + s->look_gap;
+    if (s->look_gap < took * 4)
+        s->look_gap = took * 4;
+    return s->flushed_ns + s->look_gap;
 }
