@@ -29,13 +29,10 @@ from zmq_monocoque._cli import bench, machine
 from zmq_monocoque._cli.demo import Stop
 
 ENGINES = (("zmq_monocoque", "zmq_monocoque"), ("pyzmq", "zmq"))
-ROUTER_PEERS = (1, 10, 100, 1000, 5000)
+ROUTER_PEERS = (10, 50, 200, 1000, 2500, 5000)
 PUB_PEERS = (1, 10, 100, 300, 1000)
 SIZES = (16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 PARTS = (1, 2, 5, 10, 20)
-#: Messages on their way to the ROUTER at a time, over all peers, at least: so that one peer is not
-#: measured by its round trips.
-WINDOW = 200
 BODY = 64
 TIMEOUT = 120
 
@@ -74,16 +71,20 @@ def connect(port: int, kind: bytes, count: int) -> list[socket.socket]:
 
 
 def raw_dealers(port: int, count: int, seconds: float) -> None:
-    """Every one has some messages on its way; the next go out when all are back."""
+    """Every one has one message on its way; the next go out when all are back."""
     peers = connect(port, b"DEALER", count)
-    each = max(1, WINDOW // count)
-    frames, size = FRAME * each, len(FRAME) * each
+
+    def round_trip() -> None:
+        for sock in peers:
+            sock.sendall(FRAME)
+        for sock in peers:
+            receive(sock, len(FRAME))
+
+    round_trip()
     end = time.perf_counter() + seconds
+    round_trip()
     while time.perf_counter() < end:
-        for sock in peers:
-            sock.sendall(frames)
-        for sock in peers:
-            receive(sock, size)
+        round_trip()
     peers[0].sendall(END)
 
 
@@ -115,7 +116,7 @@ def router(zmq: Any, peers: int, seconds: float) -> dict[str, float]:
     sock.bind("tcp://127.0.0.1:*")
     yield_port(sock)
     receive, send = sock.recv_multipart, sock.send_multipart
-    for _ in range(peers * max(1, WINDOW // peers)):  # the first round is not counted
+    for _ in range(peers):  # the first round is not counted
         send(receive())
     cpu, began, count = time.process_time(), time.perf_counter(), 0
     while True:
