@@ -194,6 +194,25 @@ def test_a_flood_of_commands_before_the_handshake_ends_at_the_first(target, hone
     target.left_with(1)
 
 
+@pytest.mark.parametrize("gap", [5_000, 50_000])
+def test_commands_between_messages_that_wait_take_no_memory(target, gap):
+    """Each message that is not read yet would hold the 64 KiB that it came in."""
+    target.open()
+    target.remote.call("pause", True)
+    said = command(b"WHAT", b"x" * 200) * (gap // 200)
+    with target.attack() as peer:
+        peer.handshake("DEALER", b"")
+        before = target.state()
+        for number in range(900):
+            peer.send(said + message(b"%d" % number, b"the end"))
+        peer.round_trip()
+        target.stays_small(before, 16, blocks=200)
+        target.remote.call("pause", False)
+        eventually(lambda: target.state()["strange"] == 900)
+        assert set(target.state()["got"]) == {b"the end"}
+    target.left_with(0)
+
+
 def test_who_asks_with_pings_and_never_reads_is_dropped(target, honest):
     """At 1 MiB of answers that it has not read."""
     target.open()

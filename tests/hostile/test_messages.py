@@ -5,8 +5,11 @@ Run with ZM_TEST_MODULE=zmq, the same tests hold libzmq to them.
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
-from support_wire import MORE, frame, message, zmtp_connect
+from support import Background
+from support_wire import MORE, command, frame, message, zmtp_connect
 
 PEER_OF = {
     "PULL": "PUSH",
@@ -81,3 +84,27 @@ def test_a_message_in_progress_stands_in_nobodys_way(under_attack, kinds):
             under_attack.send(b"answer")
         got.append(body_of(kind, under_attack.recv_multipart()))
         assert sorted(got) == [[b"one", b"two"], [b"three", b"four"]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_messages_keep_their_bytes_whatever_lies_between_them(zmq, make, seed):
+    """Commands of any number and size between messages of any size, read now and then."""
+    random = Random(seed)
+    sent, said = [], []
+    for number in range(400):
+        sizes = [random.choice([0, 1, 30, 300, 5_000, 70_000]) for _ in range(random.randint(1, 3))]
+        sent.append([b"%d" % number, *(random.randbytes(size) for size in sizes)])
+        said.append(message(*sent[-1]))
+        if random.random() < 0.5:
+            size = random.choice([0, 100, 10_000])
+            said.append(command(b"WHAT", bytes(size)) * random.randint(1, 40_000 // (size + 100)))
+    pull = make(zmq.PULL, rcvhwm=random.choice([1, 20, 1000]))
+    pull.bind("tcp://127.0.0.1:*")
+    with zmtp_connect(pull) as peer:
+        peer.handshake("PUSH")
+        sender = Background(lambda: [peer.send(data) for data in said])
+        for wanted in sent:
+            if random.random() < 0.02:
+                sender.still_runs(after=0.01)  # let it pile up
+            assert pull.recv_multipart() == wanted
+        sender.result()

@@ -12,6 +12,7 @@ enum {
     LOWAT_BYTES = 256 * 1024,   /* of a large body: received at a time, or what is left of it */
     RECODE_BYTES = 64 * 1024,
     RAW_BYTES_MAX = 8192,         /* one STREAM message, as libzmq's receive buffer */
+    GAP_BYTES = 4096, /* of commands between messages that may stay in memory with these */
     HEAD_BYTES = 4096, /* after a large frame: the next one's head, little of it to be copied */
     CONTROL_BYTES_MAX = 1 << 20, /* answers to a peer that asks and does not read */
     RECODED_KEEP = 128 * 1024,   /* of a buffer that grew with one large message, this much stays */
@@ -687,6 +688,29 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
     return rc < 0 ? -ECONNABORTED : 0;
 }
 
+/* Messages that wait to be read hold the whole slab, so commands between them must not fill it: a
+ * message moves down to the one before when more than GAP_BYTES lie in between. */
+static void close_gap(zm_conn *conn, zm_event *event)
+{
+    uint8_t *end = conn->slab->data + conn->slab_kept;
+    if (ZM_UNLIKELY(event->data > end + GAP_BYTES)) {
+        memmove(end, event->data, event->size);
+        event->data = end;
+    }
+    conn->slab_kept = (size_t) (event->data - conn->slab->data) + event->size;
+}
+
+/* The same for what is not parsed yet, and for the room behind it. */
+static void close_last_gap(zm_conn *conn)
+{
+    size_t left = conn->slab_used - conn->slab_at;
+    if (conn->slab_at <= conn->slab_kept + GAP_BYTES)
+        return;
+    memmove(conn->slab->data + conn->slab_kept, conn->slab->data + conn->slab_at, left);
+    conn->slab_at = conn->slab_kept;
+    conn->slab_used = conn->slab_at + left;
+}
+
 /* Parses what is in the slab. 0, or < 0: the connection is gone. */
 static int parse_slab(zm_conn *conn)
 {
@@ -705,6 +729,8 @@ static int parse_slab(zm_conn *conn)
             break;
         }
         conn->slab_at += (size_t) n;
+        if (event.kind == ZM_EVENT_MESSAGE)
+            close_gap(conn, &event);
         if (ZM_UNLIKELY((rc = event_arrived(conn, &event, NULL)) < 0))
             return rc;
         pushed |= conn->peer && conn->peer->in.count != before;
@@ -715,6 +741,7 @@ static int parse_slab(zm_conn *conn)
         broke_rules(conn);
         return rc;
     }
+    close_last_gap(conn);
     return take_session_output(conn);
 }
 
@@ -833,7 +860,7 @@ static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size)
             zm_block_unref(slab);
             conn->slab = slab = NULL; /* it was filled to the brim: a larger one */
         } else {
-            conn->slab_used = conn->slab_at = 0;
+            conn->slab_used = conn->slab_at = conn->slab_kept = 0;
         }
     }
     if (!slab || slab->size - conn->slab_at < need
@@ -848,7 +875,7 @@ static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size)
             zm_block_unref(slab);
         conn->slab = slab = fresh;
         conn->slab_used = left;
-        conn->slab_at = 0;
+        conn->slab_at = conn->slab_kept = 0;
     }
     *out_to = slab->data + conn->slab_used;
     *out_size = slab->size - conn->slab_used;

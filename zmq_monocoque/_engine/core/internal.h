@@ -197,6 +197,7 @@ struct zm_conn {
     zm_op recv_op, send_op;
     zm_block *slab;            /* what the kernel writes to; one reference ours */
     size_t slab_used, slab_at; /* bytes received; bytes parsed */
+    size_t slab_kept;          /* behind the newest message in it, which may still be read */
     zm_block *large;           /* one unit that is larger than a slab */
     size_t large_have;
 
