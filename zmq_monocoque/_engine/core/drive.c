@@ -521,6 +521,7 @@ void zm_drive_leave_locked(zm_socket *s)
 void zm_drive_before_wait_locked(zm_socket *s)
 {
     s->bulk_is_left = s->waits_inside && zm_spin_allowed();
+    zm_socket_driven_locked(s, zm_now_ns());
     zm_drive_once_locked(s);
     s->bulk_is_left = false;
 }
