@@ -396,7 +396,8 @@ def test_async_sends_wait_for_room_and_keep_their_order(run):
     async def test(push, pull):
         first = push.send_many([b"%d" % i for i in range(500)])
         second = push.send(b"last")
-        assert not first.done() and not second.done()
+        if push.LAST_ENDPOINT.startswith(b"inproc"):  # else the kernel may have room for all
+            assert not first.done() and not second.done()
         assert await take_async(pull, 501) == [b"%d" % i for i in range(500)] + [b"last"]
         assert await first == 500
         await second
