@@ -358,7 +358,7 @@ def test_questions_to_a_stuck_handler_have_an_end(target, honest):
         asked += 200
     assert asked >= 8000
     target.left_with(0)
-    target.stays_small(before, 100, blocks=3 * 8192 + 500)
+    target.stays_small(before, 100, blocks=5 * 8192)
     target.remote.call("answer")
     honest.open(target.endpoint, **secured("PLAIN", as_server=False))
     with honest.at_work():
