@@ -902,7 +902,13 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         waits: Any = self._waits
         if waits.recv or waits.send:
             waits.look_soon()
-        return self._done(result)
+        # `_done`, spelt out: this is on the way of every message.
+        home = self._home
+        if home is None or home._thread_id != get_ident():
+            home = self._current_loop()
+        future = self._Future(loop=home)
+        future.set_result(result)
+        return future
 
     def _begin(
         self,
