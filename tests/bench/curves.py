@@ -263,7 +263,7 @@ def draw(written: dict[str, Any], path: str) -> None:
         axis.grid(True, which="major", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].legend(fontsize=8)
-    figure.suptitle(f"{written['machine']}; {written['versions']}; tcp loopback", fontsize=9)
+    figure.suptitle(f"{written['machine']}\n{written['versions']}; tcp loopback", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)
 

@@ -2,7 +2,7 @@
  * and system calls are liburing's, found at run time; the rings are read and written here. Knows
  * requests and completions, nothing of what they are for.
  *
- * Some facts about io_uring
+ * Some facts about io_uring (tests/unit/test_uring_facts.py asks the kernel for each)
  *  1. Requests enter the submission queue (SQ) by writing an entry and moving the tail; the kernel
  *     takes them, in order, in whatever thread calls enter(), under a lock of its own. Asking it to
  *     take more than there are is harmless: it takes what is there, and then *does not wait*.
@@ -12,7 +12,7 @@
  *     on as "task work" of the thread that submitted it. With COOP_TASKRUN (Linux 5.19) that thread
  *     is not interrupted: the work runs when it next enters or leaves the kernel, and
  *     SQ_TASKRUN shows that some thread of this ring has such work. A thread asleep is woken.
- *  4. When that thread exits, its unfinished requests complete with -ECANCELED.
+ *  4. When that thread is gone, its request completes with -ECANCELED once it would go on.
  *  5. The ring's descriptor polls readable while the completion queue (CQ) is not empty.
  *  6. Completions that do not fit into the CQ are kept by the kernel (SQ_CQ_OVERFLOW) and moved in
  *     by the next enter(GETEVENTS).
