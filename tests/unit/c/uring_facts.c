@@ -181,7 +181,7 @@ static int64_t now_ns(void)
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-/* --- the facts --------------------------------------------------------------------------------- */
+/* --- the facts ---------------------------------------------------------------------------- */
 
 /* 1 */
 static void asking_for_more_than_there_is_takes_what_is_there(void)
@@ -224,7 +224,8 @@ static void a_signal_is_hidden_by_what_was_submitted(void)
     ring r = open_as_the_driver_does();
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGALRM, &action, NULL);
-    struct itimerspec soon = {.it_value = {0, 20000000}, .it_interval = {0, 20000000}};
+    struct timespec period = {0, 20000000};
+    struct itimerspec soon = {.it_value = period, .it_interval = period};
     timer_t timer;
     CHECK(timer_create(CLOCK_MONOTONIC, NULL, &timer) == 0);
     CHECK(timer_settime(timer, 0, &soon, NULL) == 0);
