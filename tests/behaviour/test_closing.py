@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import select
+import termios
 import time
 
 import pytest
 from support import (
+    TIMEOUT,
     Background,
     Fork,
     RawPeer,
@@ -26,6 +30,7 @@ from support import (
     shake_hands,
     waiting,
 )
+from support_wire import wait_until_taken, zmtp_connect
 
 TRANSPORTS = ["inproc", "ipc", "tcp"]
 
@@ -519,6 +524,34 @@ def test_a_half_received_message_is_never_shown(zmq, make):
     push.connect(address)
     push.send_multipart([b"new", b"tail"])
     assert pull.recv_multipart() == [b"new", b"tail"]
+
+
+def nothing_unacknowledged(sock) -> bool:
+    return fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)) == bytes(4)
+
+
+@pytest.mark.parametrize(("count", "size"), [(500, 4), (1_000, 100)])
+def test_what_came_before_a_failed_send_is_still_read(zmq, make, on_libzmq, count, size):
+    """S-20: the peer takes nothing any more, but it had said something before."""
+    if on_libzmq and count * size > 8192:
+        pytest.skip("libzmq drops what it has not received itself")
+    dealer = make(zmq.DEALER, rcvhwm=10)
+    bind(dealer)
+    with zmtp_connect(dealer) as peer:
+        peer.handshake("DEALER")
+        peer.send(b"".join(frame(n.to_bytes(size, "big")) for n in range(count)))
+        assert dealer.recv() == bytes(size)
+        eventually(lambda: nothing_unacknowledged(peer.sock))
+        if on_libzmq:
+            wait_until_taken(peer.sock)
+        dealer.send(b"not read")
+        assert select.select([peer.sock], [], [], TIMEOUT)[0]
+    # It closed with this unread: the connection is reset.
+    for _ in range(3):
+        dealer.send(b"to nobody", zmq.DONTWAIT)
+    assert [dealer.recv() for _ in range(1, count)] == [
+        n.to_bytes(size, "big") for n in range(1, count)
+    ]
 
 
 def test_a_half_sent_message_is_taken_back_at_close(zmq, ctx, make):

@@ -303,13 +303,17 @@ void zm_conn_finish_locked(zm_conn *conn)
 {
     conn->lingering = true;
     stop_timers(conn);
-    zm_conn_dirty_locked(conn);
+    if (conn->cut_off)
+        broke(conn, EPIPE);
+    else
+        zm_conn_dirty_locked(conn);
 }
 
 static bool all_sent(const zm_conn *conn)
 {
-    return !conn->send_op.in_flight && conn->control_size == 0 && conn->flying_size == 0
-           && (!conn->peer || conn->peer->out.bytes == conn->peer->out.partial);
+    return conn->cut_off
+           || (!conn->send_op.in_flight && conn->control_size == 0 && conn->flying_size == 0
+               && (!conn->peer || conn->peer->out.bytes == conn->peer->out.partial));
 }
 
 void zm_conn_linger_locked(zm_conn *conn, int linger_ms)
@@ -960,6 +964,8 @@ void zm_conn_dirty_locked(zm_conn *conn)
 
 int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size)
 {
+    if (conn->cut_off)
+        return 0;
     if (conn->control_capacity - conn->control_size < size) {
         size_t capacity = (conn->control_size + size) * 2 + 64;
         uint8_t *control = zm_alloc(capacity);
@@ -1094,7 +1100,7 @@ void zm_conn_flush_locked(zm_conn *conn)
         conn->dirty = false;
         zm_list_remove(&conn->dirty_link);
     }
-    if (conn->send_op.in_flight || conn->closing)
+    if (conn->send_op.in_flight || conn->closing || conn->cut_off)
         return;
     int n = gather(conn);
     if (n < 0) {
@@ -1109,6 +1115,21 @@ void zm_conn_flush_locked(zm_conn *conn)
     conn->header = (struct msghdr){.msg_iov = conn->vectors, .msg_iovlen = (size_t) n};
     conn->send_op.whole = true;
     zm_driver_send(conn->socket->driver, &conn->send_op, conn->fd, &conn->header);
+}
+
+/* The other side takes nothing any more. What it sent before is still to be read, and behind it the
+ * receive finds the end. Signs of life are not asked for meanwhile: that one may be far off, when
+ * the application does not read. */
+static void cut_off(zm_conn *conn)
+{
+    zm_timers *timers = &conn->socket->timers;
+    conn->cut_off = true;
+    conn->control_size = 0;
+    if (conn->peer && conn->recoded_size)
+        conn->peer->out.submitted = conn->recoded_from;
+    zm_timer_stop(timers, &conn->heartbeat);
+    zm_timer_stop(timers, &conn->silence);
+    zm_timer_stop(timers, &conn->ttl);
 }
 
 void zm_conn_sent_locked(zm_conn *conn, int32_t res)
@@ -1130,7 +1151,10 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res)
         return;
     }
     if (res < 0) {
-        broke(conn, -res);
+        if (conn->active && !conn->lingering && (res == -EPIPE || res == -ECONNRESET))
+            cut_off(conn);
+        else
+            broke(conn, -res);
         return;
     }
     size_t sent = (size_t) res;

@@ -189,6 +189,7 @@ struct zm_conn {
     bool moving;    /* its receive is cancelled to be armed by another thread */
     bool turned_away; /* lingers until the peer has read why */
     bool shut_out;    /* ZAP status 300: how its handshake ended was told */
+    bool cut_off;     /* a send failed: only what is still to be read is left to do */
     zm_list dirty_link, hungry_link;
     zm_session session;
     zm_limits limits;
