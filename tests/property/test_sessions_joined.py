@@ -8,6 +8,7 @@ deliver is never told.
 from __future__ import annotations
 
 import errno
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -58,6 +59,12 @@ PIECE = st.sampled_from([1, 2, 3, 9, 10, 33, 64, 300, 10**6])
 
 def raw(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     return z85.decode(pair[0]), z85.decode(pair[1])
+
+
+@pytest.fixture(autouse=True)
+def no_garbage():
+    """Of earlier tests, which would be freed between two looks at live_blocks()."""
+    gc.collect()
 
 
 def live_blocks() -> int:
