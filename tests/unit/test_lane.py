@@ -37,7 +37,7 @@ SEND_FLUSH = 1
 MORE, SRCFD, SHARED = 1, 2, 3
 
 BIG = 100_000
-COPIED_MAX = 32 * 1024  # from here on a bytes object's own memory is sent
+COPIED_MAX = 8 * 1024  # from here on a bytes object's own memory is sent
 
 
 # --- building and binding ----------------------------------------------------------------------

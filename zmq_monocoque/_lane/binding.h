@@ -19,10 +19,10 @@
 
 #include "api.h"
 
-/* Below this a body is copied rather than shared: a reference costs more than the copy. */
+/* Below this a body is copied rather than shared: a reference costs more than the copy, and than
+ * the memory that copies in a long queue take from the system again and again (ADR 10). The
+ * memory of a `bytes` is shared also with copy=True, since nobody can write to it. */
 #define LANE_SHARE_MIN_BYTES ((Py_ssize_t) 8 * 1024)
-/* From here on the memory of a `bytes` is sent as it is, also with copy=True. */
-#define LANE_HOLD_MIN_BYTES ((Py_ssize_t) 32 * 1024)
 /* From here on a received body is copied with the socket unlocked and without the GIL. */
 #define LANE_UNLOCK_MIN_BYTES ((size_t) 256 * 1024)
 

@@ -96,7 +96,7 @@ static int outgoing_init(outgoing *out, lane_socket *self, PyObject *data, bool 
     }
     if (!copy && out->size >= self->copy_threshold)
         return outgoing_share(out, binding, track);
-    if (out->size >= LANE_HOLD_MIN_BYTES && PyBytes_CheckExact(data)) {
+    if (out->size >= LANE_SHARE_MIN_BYTES && PyBytes_CheckExact(data)) {
         out->block = lane_hold_bytes(binding->api, data);
         if (!out->block)
             return -1;
@@ -191,7 +191,7 @@ PyObject *lane_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         }
         data = values[0];
     }
-    if (PyBytes_CheckExact(data) && copy && PyBytes_GET_SIZE(data) < LANE_HOLD_MIN_BYTES &&
+    if (PyBytes_CheckExact(data) && copy && PyBytes_GET_SIZE(data) < LANE_SHARE_MIN_BYTES &&
         self->socket) {
         int status = self->binding->api->send(self->socket, self->generation,
                                               PyBytes_AS_STRING(data),
@@ -402,7 +402,7 @@ static PyObject *messages_list(PyObject *given)
 /* Sends a message without waiting. 0 or ZM_SEND_FLUSH; -1 with an exception; -2: would block. */
 static int message_offer(lane_socket *self, PyObject *message, int flags, bool copy)
 {
-    if (PyBytes_CheckExact(message) && copy && PyBytes_GET_SIZE(message) < LANE_HOLD_MIN_BYTES &&
+    if (PyBytes_CheckExact(message) && copy && PyBytes_GET_SIZE(message) < LANE_SHARE_MIN_BYTES &&
         self->socket) {
         int status = self->binding->api->send(self->socket, self->generation,
                                               PyBytes_AS_STRING(message),
