@@ -526,6 +526,52 @@ def test_a_half_received_message_is_never_shown(zmq, make):
     assert pull.recv_multipart() == [b"new", b"tail"]
 
 
+@pytest.mark.parametrize("linger", [-1, 0])
+@pytest.mark.parametrize(
+    ("kind", "other"), [("PULL", "PUSH"), ("PAIR", "PAIR"), ("ROUTER", "DEALER")]
+)
+def test_what_arrived_before_an_unbind_can_be_read_after_it(zmq, make, kind, other, linger):
+    """Whatever LINGER says: that is for what is sent. Half a message is never shown."""
+    reader = make(getattr(zmq, kind), linger=linger)
+    address = bind(reader)
+    with zmtp_connect(reader) as peer:
+        peer.handshake(other)
+        for n in range(4):
+            peer.send_message(b"%d" % n, b"body")
+        peer.send(frame(b"half", more=True))
+        assert reader.recv_multipart()[-2:] == [b"0", b"body"]
+        peer.round_trip()
+        reader.unbind(address)
+        assert [m[-2:] for m in receive(reader, 3)] == [[b"%d" % n, b"body"] for n in (1, 2, 3)]
+        assert not reader.poll(50)
+        assert peer.closed_by_peer()
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_an_unbound_socket_reads_what_arrived_and_sends_what_is_queued(
+    zmq, make, on_libzmq, closes
+):
+    """S-32: both queues of a connection go to their ends, each at its own pace."""
+    if on_libzmq:
+        pytest.skip("libzmq sends only a part of what is queued")
+    here, there = make(zmq.DEALER, linger=-1), make(zmq.DEALER, rcvhwm=1)
+    address = bind(here)
+    there.connect(address)
+    for n in range(3):
+        there.send(b"%d" % n)
+    assert [here.recv(), here.recv()] == [b"0", b"1"]
+    for n in range(100):
+        here.send_multipart([b"%d" % n, bytes(200_000)])
+    assert here.poll()
+    here.unbind(address)
+    if closes:
+        here.close()
+    for n in range(100):
+        assert there.recv_multipart() == [b"%d" % n, bytes(200_000)]
+    if not closes:
+        assert here.recv() == b"2"
+
+
 def nothing_unacknowledged(sock) -> bool:
     return fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)) == bytes(4)
 

@@ -239,7 +239,8 @@ static void conn_free(zm_conn *conn)
     if (conn->peer) {
         /* Only a lingering peer stays with its connection to the end. */
         conn->peer->conn = NULL;
-        zm_peer_free_locked(conn->peer);
+        if (!conn->peer->ended) /* else when its messages are read */
+            zm_peer_free_locked(conn->peer);
     }
     if (conn->slab && !conn->active && !conn->raw && conn->session.config.mechanism == ZM_PLAIN)
         explicit_bzero(conn->slab->data, conn->slab_used); /* a HELLO that was not understood */
@@ -316,14 +317,35 @@ static bool all_sent(const zm_conn *conn)
                && (!conn->peer || conn->peer->out.bytes == conn->peer->out.partial));
 }
 
+/* The newest frame holds the slab for all of them: they are taken in order. */
+static void hold_slab(zm_conn *conn, zm_peer *peer)
+{
+    if (!peer->in.count)
+        return;
+    zm_frame *newest = zm_frames_at(&peer->in, peer->in.count - 1);
+    if (!newest->block && conn->slab) /* a notification is in no slab */
+        newest->block = zm_block_ref(conn->slab);
+}
+
+/* Nothing more is received for this peer. Never half a message: what is not complete is gone. */
+static void drop_incomplete(zm_conn *conn, zm_peer *peer)
+{
+    zm_frames_drop_newest(&peer->in, peer->in_staged);
+    peer->in_staged = 0;
+    peer->envelope = 0;
+    peer->inside_arriving = false;
+    hold_slab(conn, peer);
+}
+
 void zm_conn_linger_locked(zm_conn *conn, int linger_ms)
 {
     zm_peer *peer = conn->peer;
     conn->endpoint = NULL;
     if (peer) {
         zm_peer_rollback(peer);
-        zm_peer_detach_locked(peer);
+        drop_incomplete(conn, peer);
         peer->endpoint = NULL;
+        zm_peer_end_locked(peer); /* its messages are still read, as those of a lost one */
     }
     if (!conn->active || linger_ms == 0 || all_sent(conn)) {
         zm_conn_close_locked(conn);
@@ -378,16 +400,6 @@ static void settle_parted(zm_conn *conn, int32_t res)
         zm_conn_dirty_locked(peer->conn);
 }
 
-/* The newest frame holds the slab for all of them: they are taken in order. */
-static void hold_slab(zm_conn *conn, zm_peer *peer)
-{
-    if (!peer->in.count)
-        return;
-    zm_frame *newest = zm_frames_at(&peer->in, peer->in.count - 1);
-    if (!newest->block && conn->slab) /* a notification is in no slab */
-        newest->block = zm_block_ref(conn->slab);
-}
-
 /* The peer of a connection that ended by itself. */
 static void leave_peer(zm_conn *conn)
 {
@@ -396,12 +408,7 @@ static void leave_peer(zm_conn *conn)
     if (!peer)
         return;
     zm_conn_part_locked(conn);
-    /* Never half a message: what was not complete is gone, on both ways (S-20, S-51). */
-    zm_frames_drop_newest(&peer->in, peer->in_staged);
-    peer->in_staged = 0;
-    peer->envelope = 0;
-    peer->inside_arriving = false;
-    hold_slab(conn, peer);
+    drop_incomplete(conn, peer); /* as at the other end of it (S-20, S-51) */
     if (conn->raw)
         zm_conn_notify_locked(peer);
     zm_endpoint *endpoint = peer->endpoint;

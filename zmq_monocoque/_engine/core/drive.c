@@ -67,8 +67,8 @@ bool zm_socket_post(zm_socket *s, zm_mail *mail)
 /* What has ended since the last time is freed here, where nobody holds it any more. */
 static void bury(zm_socket *s)
 {
-    zm_peers_bury_locked(s);
     zm_conns_bury_locked(s);
+    zm_peers_bury_locked(s);
 }
 
 void zm_mail_take_locked(zm_socket *s)

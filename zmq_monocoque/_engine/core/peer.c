@@ -124,8 +124,11 @@ void zm_peers_bury_locked(zm_socket *s)
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, ended_link);
         if (peer->parted)
             continue;
-        if (peer->ignored || !peer->attached || s->pattern->recv == zm_no_recv
-            || !zm_peer_can_read(peer))
+        bool done = peer->ignored || !peer->attached || s->pattern->recv == zm_no_recv
+                    || !zm_peer_can_read(peer);
+        if (done && peer->conn)
+            zm_peer_detach_locked(peer); /* what it is still to be sent is in its queue */
+        else if (done)
             zm_peer_free_locked(peer);
     }
 }
