@@ -292,22 +292,27 @@ def parts_of(version: str, *parts: bytes) -> bytes:
     return b"".join(make(p, MORE if i < len(parts) - 1 else 0) for i, p in enumerate(parts))
 
 
+SOCK_DIAG_BY_FAMILY, NETLINK_SOCK_DIAG, LISTENING = 20, 4, 10
+
+
+def waiting_at(netlink: socket.socket, here: tuple[str, int], there: tuple[str, int]) -> int:
+    """Bytes in the receive queue of the TCP connection from ``here`` (sock_diag(7)); 0: no such."""
+    ends = struct.pack(">HH", here[1], there[1])
+    ends += socket.inet_aton(here[0]).ljust(16, b"\0") + socket.inet_aton(there[0]).ljust(16, b"\0")
+    question = struct.pack("=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0xFFFFFFFF)
+    question += ends + struct.pack("=Iq", 0, -1)  # any interface, any cookie
+    netlink.send(struct.pack("=IHHII", 16 + len(question), SOCK_DIAG_BY_FAMILY, 1, 0, 0) + question)
+    answer = netlink.recv(4096)
+    if struct.unpack_from("=H", answer, 4)[0] != SOCK_DIAG_BY_FAMILY or answer[17] == LISTENING:
+        return 0
+    return struct.unpack_from("=I", answer, 72)[0]
+
+
 def wait_until_taken(sock: socket.socket) -> None:
-    """Returns once the other end, in this machine, has read all that was sent on ``sock``.
-
-    The kernel tells how much waits in a receive queue in /proc/net/tcp.
-    """
-    ends = [f":{end[1]:04X}" for end in (sock.getpeername(), sock.getsockname())]
-
-    def taken():
-        with open("/proc/net/tcp") as table:
-            for line in table:
-                _, local, remote, _, queues, *_ = line.split()
-                if local.endswith(ends[0]) and remote.endswith(ends[1]):
-                    return queues.endswith(":00000000")
-        return True
-
-    eventually(taken, step=0.0005)
+    """Returns once the other end, in this machine, has read all that was sent on ``sock``."""
+    here, there = sock.getpeername(), sock.getsockname()
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as netlink:
+        eventually(lambda: not waiting_at(netlink, here, there), step=0.0002)
 
 
 def deliver(peer: RawPeer, data: bytes, cuts: range | list[int]) -> None:

@@ -286,12 +286,12 @@ def test_term_in_the_middle_of_waits(zmq, call, connections):
 
         def wait(context=context):
             s = context.socket(zmq.PUSH if call == "send" else zmq.PULL)
-            s.linger, s.sndhwm = 0, 1
+            s.linger, s.sndhwm, s.sndbuf = 0, 1, 65536
             others = []
             try:
                 for _ in range(connections):
                     peer = context.socket(zmq.PULL if call == "send" else zmq.PUSH)
-                    peer.linger = 0
+                    peer.linger, peer.rcvhwm, peer.rcvbuf = 0, 1, 65536
                     others.append(peer)
                     peer.connect(bind(s))
                 if call == "send":
