@@ -301,3 +301,31 @@ def test_an_unreachable_stream_tells_nothing(zmq, make):
     s.connect(f"tcp://127.0.0.1:{free_port()}")
     wait_for_event(m, zmq.EVENT_CONNECT_RETRIED, times=2)
     assert not s.poll(0)
+
+
+# --- ROUTER_RAW -----------------------------------------------------------------------------------
+
+
+def test_a_raw_router_is_told_who_comes_and_goes(zmq, make):
+    """S-64: as a STREAM: an empty message each time, and bytes without framing in between."""
+    router = make(zmq.ROUTER, router_raw=True)
+    router.bind("tcp://127.0.0.1:*")
+    with RawPeer.connect(port_of(router)) as raw:
+        peer, empty = router.recv_multipart()
+        assert (len(peer), empty) == (5, b"")
+        raw.send(b"hello")
+        assert receive(router, 5) == (peer, b"hello")
+        router.send_multipart([peer, b"bytes"])
+        assert raw.recv_exactly(5) == b"bytes"
+    assert router.recv_multipart() == [peer, b""]
+
+
+def test_a_raw_router_that_connects_is_told_each_time(zmq, make):
+    router = make(zmq.ROUTER, router_raw=True, reconnect_ivl=5)
+    with RawListener() as listener:
+        router.connect(listener.endpoint)
+        for _ in range(2):
+            with listener.accept():
+                peer, empty = router.recv_multipart()
+                assert empty == b""
+            assert router.recv_multipart() == [peer, b""]

@@ -237,7 +237,7 @@ void zm_conn_timer_locked(zm_conn *conn, zm_timer *timer);
 /* Bytes of the session's own (PONG, SUBSCRIBE ...), at the next message boundary. */
 int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size);
 void zm_conn_subscribe_locked(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size);
-/* STREAM: an empty message tells the application that a peer came or went. */
+/* STREAM, ROUTER_RAW: an empty message tells the application that a peer came or went. */
 void zm_conn_notify_locked(zm_peer *peer);
 /* Ends it now: no events, no reconnect. Freed once nothing is in flight. */
 void zm_conn_close_locked(zm_conn *conn);

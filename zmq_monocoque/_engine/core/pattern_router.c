@@ -89,6 +89,8 @@ static void router_attached(zm_peer *peer)
         return;
     }
     zm_probe(peer);
+    if (peer->raw && peer->conn)
+        zm_conn_notify_locked(peer);
 }
 
 static void router_connected(zm_peer *peer)
@@ -97,6 +99,8 @@ static void router_connected(zm_peer *peer)
         router_attached(peer);
         if (zm_peer_can_read(peer))
             zm_fair_readable(peer);
+    } else if (peer->raw) {
+        zm_conn_notify_locked(peer);
     }
 }
 
