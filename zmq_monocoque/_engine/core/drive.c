@@ -23,8 +23,7 @@ enum {
     PAUSE_NS = 100 * 1000,      /* sends further apart than this are not a burst */
     PAUSE_PEER_NS = 1000,       /* and this for every peer that the last one was encoded for */
     FLUSH_BYTES = 64 * 1024,
-    LOOK_GAP_MAX_NS = 1000 * 1000,
-    QUIET_MAX_NS = 20 * 1000 * 1000
+    LOOK_GAP_MAX_NS = 1000 * 1000
 };
 
 /* --- mail ------------------------------------------------------------------------------------ */
@@ -347,7 +346,7 @@ void zm_socket_driven_locked(zm_socket *s, int64_t now)
     int64_t gap = now - s->driven_ns;
     s->driven_ns = now;
     /* Who comes back every few milliseconds, to many sockets in turn, is not away meanwhile. */
-    if (gap < QUIET_MAX_NS / 2 && 2 * gap > s->quiet_ns)
+    if (gap < ZM_QUIET_MAX_NS / 2 && 2 * gap > s->quiet_ns)
         s->quiet_ns = 2 * gap;
     else if (s->quiet_ns > ZM_QUIET_NS)
         s->quiet_ns -= s->quiet_ns / 64;

@@ -503,6 +503,7 @@ struct zm_socket {
     _Atomic int64_t look_at;   /* when the keeper looks next; ZM_FOREVER: when the ring calls */
     int64_t driven_ns; /* when an application thread drove last */
     int64_t quiet_ns;  /* for how long after that the keeper leaves the socket alone */
+    uint32_t reads, reads_seen; /* parts received; as the keeper saw it last */
     bool parked;      /* a thread waits in it: the keeper waits to be told */
     int64_t look_gap; /* how long after the start of a burst the keeper looks */
     int64_t waiting_since; /* of the thread that drives */
@@ -657,7 +658,9 @@ enum {
     ZM_KEEPERS_MAX = 64,
     ZM_CPUS_MAX = 1024,
     ZM_SPARE_DRIVERS = 4,
-    ZM_QUIET_NS = 1000 * 1000, /* the least time that the keeper gives the application */
+    /* The least and the most time that the keeper gives an application which is about. */
+    ZM_QUIET_NS = 1000 * 1000,
+    ZM_QUIET_MAX_NS = 100 * 1000 * 1000,
     ZM_LOOK_GAP_FIRST_NS = 50 * 1000
 };
 #define ZM_NO_THREAD UINT32_MAX

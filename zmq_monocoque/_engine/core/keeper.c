@@ -81,6 +81,15 @@ static int64_t sooner(int64_t a, int64_t b)
     return b < 0 || a < b ? a : b;
 }
 
+/* Does the application look after the socket, and will it go on to? It drove a moment ago, or works
+ * through what came with its last drive. */
+static bool is_about(zm_socket *s, int64_t now, int64_t touched)
+{
+    bool reading = s->reads != s->reads_seen;
+    s->reads_seen = s->reads;
+    return now - touched < (reading ? ZM_QUIET_MAX_NS : s->quiet_ns);
+}
+
 /* Looks after one socket, which is locked; unlocks it. */
 static void serve(zm_keeper *k, zm_socket *s)
 {
@@ -94,10 +103,12 @@ static void serve(zm_keeper *k, zm_socket *s)
     int64_t touched = s->driven_ns;
     if (touched < s->flushed_ns)
         touched = s->flushed_ns;
+    int64_t timer = zm_timers_next(&s->timers);
     /* Who waits for a handshake is not busy, however short ago it called. */
-    if (s->open && now - touched < s->quiet_ns && !s->handshakes) {
-        int64_t look = sooner(zm_drive_burst_locked(s, now), zm_timers_next(&s->timers));
-        atomic_store(&s->look_at, sooner(look, touched + s->quiet_ns));
+    if (s->open && is_about(s, now, touched) && !s->handshakes && (timer < 0 || timer > now)) {
+        int64_t look = sooner(zm_drive_burst_locked(s, now), timer);
+        int64_t quiet = touched + s->quiet_ns;
+        atomic_store(&s->look_at, sooner(look, quiet > now ? quiet : now + AWAY_NS));
         zm_lock_give(&s->lock);
         return;
     }

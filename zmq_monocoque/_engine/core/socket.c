@@ -212,6 +212,7 @@ int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part)
     int rc = s->pattern->recv(s, &s->current, &peer);
     if (rc < 0)
         return rc;
+    s->reads++;
     if (s->bulk) /* the keeper shall not read ahead: it would, into memory that is new and cold */
         zm_socket_driven_locked(s, zm_now_ns());
     out_part->data = s->current.data;
