@@ -202,6 +202,21 @@ def test_what_a_handler_raises_gets_out_of_a_wait(zmq, make, call, limit, except
     assert s.recv() == b"x"
 
 
+def test_a_handler_stops_a_proxy_whose_capture_socket_has_nobody(zmq, make, on_libzmq):
+    """And the message that waited for it is still there."""
+    front, back, capture = make(zmq.PULL), make(zmq.PUSH), make(zmq.PUSH)
+    source, sink = make(zmq.PUSH), make(zmq.PULL)
+    source.connect(bind(front))
+    back.connect(bind(sink))
+    connected(source, back)
+    source.send(b"x")
+    assert front.poll(10_000)
+    with pytest.raises(Stop), raising():
+        zmq.proxy(front, back, capture)
+    if not on_libzmq:  # which drops what it had in hand
+        assert front.recv() == b"x"
+
+
 @pytest.mark.parametrize("call", ["send", "recv", "poll", "poller"])
 def test_no_signal_is_lost_while_the_engine_works(zmq, make, call):
     """It may come while the wait is awake for a moment, to try the connection once more."""

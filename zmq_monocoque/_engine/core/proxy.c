@@ -95,6 +95,23 @@ static int has_room(int64_t to)
     return rc;
 }
 
+/* A copy that would have to wait holds up its message before that is taken: a wait with one in
+ * hand could not go back to the caller, for whom a signal may have come. Other types of sockets
+ * never wait, or refuse. */
+static int has_room_for_copy(int64_t to)
+{
+    if (to < 0)
+        return 1;
+    zm_socket *s = zm_socket_lock(to);
+    if (!s)
+        return -ENOTSOCK;
+    int rc = zm_socket_enter_locked(s);
+    if (rc == 0)
+        rc = s->pattern->can_send != zm_balance_can_send || zm_balance_can_send(s);
+    zm_lock_give(&s->lock);
+    return rc;
+}
+
 /* A message that is being copied to the capture socket of a proxy, or, behind a prefix, to the
  * monitor of a monitored queue. */
 typedef struct tap {
@@ -149,6 +166,8 @@ static int move(int64_t from, int64_t to, const tap *t, bool swap, carried *c, u
     while (moved < BURST_MESSAGES) {
         /* A socket that is both sides may have room only once it has received (REP). */
         int rc = from == to ? 1 : has_room(to);
+        if (rc > 0)
+            rc = has_room_for_copy(t->socket);
         if (rc <= 0)
             return rc < 0 ? rc : moved;
         rc = take(from, c);
@@ -213,14 +232,20 @@ static int command(int64_t control, zm_proxy_state *state)
 }
 
 /* Readable sides are asked for input; when the other side has no room, for that instead. */
-static int wait_for_work(int64_t front, int64_t back, int64_t control, bool paused)
+static int wait_for_work(int64_t front, int64_t back, int64_t capture, int64_t control,
+                         bool paused)
 {
     zm_pollitem items[5];
     int count = 0;
     int front_room = has_room(front), back_room = has_room(back);
+    int copy_room = has_room_for_copy(capture);
     if (front_room < 0 || back_room < 0)
         return front_room < 0 ? front_room : back_room;
-    if (!paused) {
+    if (copy_room < 0)
+        return copy_room;
+    if (!paused && !copy_room) {
+        items[count++] = (zm_pollitem){.socket = capture, .events = ZM_POLLOUT};
+    } else if (!paused) {
         /* Something to read and nowhere to put it: wait for the place first. */
         if (back_room || front == back)
             items[count++] = (zm_pollitem){.socket = front, .events = ZM_POLLIN};
@@ -264,7 +289,7 @@ static int run(int64_t front, int64_t back, const tap taps[2], int64_t control, 
         }
         rc = 0;
         if (!moved) {
-            rc = wait_for_work(front, back, control, state->paused);
+            rc = wait_for_work(front, back, taps[0].socket, control, state->paused);
             rc = rc > 0 ? 0 : rc;
         }
     }
