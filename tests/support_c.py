@@ -39,12 +39,14 @@ def _compile(out: Path, sources: tuple[str, ...], flags: list[str]) -> Path:
     return out
 
 
+def build_library(directory: Path, name: str, *sources: str) -> Path:
+    """The files (of the engine, or of ``tests/unit/c``) as a shared object."""
+    return _compile(directory / f"{name}.so", sources, ["-O1", "-shared", "-fPIC"])
+
+
 def build_shared(directory: Path, name: str, *sources: str) -> ctypes.CDLL:
-    """The files (of the engine, or of ``tests/unit/c``) as one loaded shared object."""
-    return ctypes.CDLL(
-        str(_compile(directory / f"{name}.so", sources, ["-O1", "-shared", "-fPIC"])),
-        use_errno=True,
-    )
+    """The same, loaded."""
+    return ctypes.CDLL(str(build_library(directory, name, *sources)), use_errno=True)
 
 
 def build_program(directory: Path, name: str, *sources: str) -> Path:

@@ -5,12 +5,26 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import os
 import select
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
-from support import RawPeer, address_for, bind, port_of, refused, shake_hands
+from support import (
+    TIMEOUT,
+    Background,
+    RawPeer,
+    address_for,
+    bind,
+    module_source,
+    port_of,
+    refused,
+    shake_hands,
+)
+from support_c import build_library
 
 MB = 1 << 20
 SIZES = [100_000, MB, 3 * MB + 7, 65_473, 20_000_000, 70_000]
@@ -174,3 +188,43 @@ def test_a_peer_with_little_room_takes_a_large_body_in_many_pieces(zmq, make):
         push.send(bytes(2 * MB))
         assert peer.recv_exactly(9) == long_head(2 * MB)
         assert peer.recv_exactly(2 * MB) == bytes(2 * MB)
+
+
+READER = """
+pull = zmq.Context().socket(zmq.PULL)
+pull.rcvhwm = 1
+pull.rcvtimeo = 20_000
+pull.bind("tcp://127.0.0.1:*")
+print(pull.LAST_ENDPOINT.decode(), flush=True)
+print([len(pull.recv()) for _ in range(int(sys.argv[1]))])
+"""
+
+
+def test_what_lies_behind_a_large_body_wakes_its_reader_however_busy_the_machine(zmq, tmp_path):
+    """RCVHWM lets in one message after the other, of bytes that were received long ago.
+
+    Each of these may arrive while the reader is about to sleep, after its last yield. If it
+    slept, it would notice half a second later, and would not be done in time.
+    """
+    slow = build_library(tmp_path, "slow_yield", "slow_yield.c")
+    rounds = 60
+    preload = " ".join(filter(None, [os.environ.get("LD_PRELOAD"), str(slow)]))
+    reader = subprocess.Popen(
+        [sys.executable, "-c", module_source(zmq) + READER, str(3 * rounds)],
+        env={**os.environ, "LD_PRELOAD": preload},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        port = int(reader.stdout.readline().rpartition(":")[2])
+        with RawPeer.connect(port) as peer:
+            shake_hands(peer, b"PUSH")
+            round_ = long_head(100_000) + bytes(100_000) + b"\x00\x01a" + b"\x00\x02bb"
+            sender = Background(lambda: [peer.send(round_) for _ in range(rounds)])
+            told = reader.communicate(timeout=TIMEOUT)[0]
+            sender.result()
+        assert told.strip() == str([100_000, 1, 2] * rounds)
+    finally:
+        reader.kill()
+        reader.wait()
+        reader.stdout.close()

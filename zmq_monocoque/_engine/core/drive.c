@@ -556,6 +556,7 @@ static bool pull_body(zm_socket *s, int64_t deadline_ns)
 
 static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
 {
+    bool readable = s->pattern->can_recv(s);
     if (pull_body(s, deadline_ns)) {
         zm_socket_driven_locked(s, zm_now_ns());
         bury(s);
@@ -563,8 +564,9 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
     }
     zm_drive_take_locked(s);
     int rc = 0;
-    /* Mail that came before `sleeping` was counted did not wake anybody. */
-    if (!atomic_load(&s->attention)) {
+    /* Mail that came before `sleeping` was counted did not wake anybody, nor does what RCVHWM held
+     * back and what a receive, once it is to be armed again, finds in its memory. */
+    if (!atomic_load(&s->attention) && s->pattern->can_recv(s) == readable) {
         int64_t spin = spin_time(s);
         int64_t began = zm_now_ns();
         s->waiting_since = began;
@@ -588,11 +590,12 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
 int zm_drive_locked(zm_socket *s, int64_t deadline_ns)
 {
     if (!s->driver || s->driven) {
+        bool readable = s->pattern->can_recv(s);
         if (s->driver) {
             start(s);
             zm_driver_submit(s->driver);
         }
-        return follow(s, deadline_ns);
+        return s->pattern->can_recv(s) == readable ? follow(s, deadline_ns) : 0;
     }
     return wait_in_driver(s, deadline_ns);
 }
