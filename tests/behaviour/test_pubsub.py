@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import select
 
 import pytest
-from support import RawPeer, eventually, port_of
+from support import RawPeer, eventually, port_of, receive
 from support_wire import (
     TRANSPORTS,
     RawListener,
@@ -285,6 +286,41 @@ def test_xpub_shows_commands_and_messages_of_subscription_alike(zmq, make):
         assert xpub.recv() == b"\x01C"
         xpub.send(b"C")
         assert peer.recv_message() == [b"C"]
+
+
+@pytest.mark.parametrize("minor", [0, 1])
+def test_a_subscription_behind_unread_messages_takes_effect(zmq, make, minor):
+    """An XPUB whose application never reads: RCVHWM does not hold up who wants to hear it."""
+    xpub = make(zmq.XPUB, rcvhwm=5)
+    xpub.bind("tcp://127.0.0.1:*")
+    with zmtp_connect(xpub) as peer:
+        peer.handshake("SUB", minor=minor)
+        peer.send(frame(b"message") * 50)
+        peer.send(frame(b"\x01A") if minor == 0 else command(b"SUBSCRIBE", b"A"))
+
+        def heard():
+            xpub.send(b"A")
+            return select.select([peer.sock], [], [], 0)[0]
+
+        eventually(heard)
+        assert peer.recv_message() == [b"A"]
+    assert receive(xpub, 51) == [[b"message"]] * 50 + [[b"\x01A"]]
+
+
+def test_unread_messages_of_an_inproc_subscriber_hold_up_no_subscription(zmq, make):
+    xpub, xsub = make(zmq.XPUB, rcvhwm=5), make(zmq.XSUB, sndhwm=0)
+    xpub.bind(address := fresh_inproc())
+    xsub.connect(address)
+    for _ in range(50):
+        xsub.send(b"message")
+    xsub.send(b"\x01A")
+
+    def heard():
+        xpub.send(b"A")
+        return xsub.poll(0)
+
+    eventually(heard)
+    assert receive(xpub, 51) == [[b"message"]] * 50 + [[b"\x01A"]]
 
 
 @pytest.mark.parametrize("size", [1, 254, 256])

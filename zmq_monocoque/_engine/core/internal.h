@@ -545,7 +545,8 @@ struct zm_socket {
     zm_frames notes;      /* subscription messages for an XPUB's application */
     zm_peer **note_peers; /* beside `notes`: whose they are; NULL: of a peer that is gone */
     uint32_t note_peer_capacity, note_first;
-    bool notes_blocked; /* user messages wait until notes are read */
+    bool notes_blocked; /* user messages wait until notes are read, or something is sent */
+    uint32_t notes_let_in; /* notes beyond RCVHWM, since something was sent */
     zm_peer *last_subscriber; /* XPUB_MANUAL: whose note was read last */
     zm_peer **matches;        /* who gets the message that is being sent */
     uint32_t match_count, match_capacity;

@@ -192,7 +192,8 @@ static void attached(zm_peer *peer)
 /* Is the reader of the notes so far behind that user messages have to wait where they are? */
 static bool notes_full(const zm_socket *s)
 {
-    return s->options.rcvhwm > 0 && s->notes.count >= (uint32_t) s->options.rcvhwm;
+    return s->options.rcvhwm > 0
+           && s->notes.count >= (uint64_t) s->options.rcvhwm + s->notes_let_in;
 }
 
 /* A frame from a subscriber: bytes 1 and 0 in front mean a subscription, as peers before ZMTP 3.1
@@ -261,6 +262,14 @@ static void unblock(zm_socket *s)
 
 /* --- publishing ------------------------------------------------------------------------------ */
 
+/* Behind user messages that wait there may be subscriptions: who publishes and never reads lets as
+ * many in with each message as RCVHWM holds (libzmq: the same). */
+static void let_in(zm_socket *s)
+{
+    s->notes_let_in = s->notes.count;
+    unblock(s);
+}
+
 static void matched(void *context, uint32_t index)
 {
     zm_socket *s = context;
@@ -309,6 +318,8 @@ static int find_matches(zm_socket *s, const zm_outgoing *m)
 static int pub_send(zm_socket *s, const zm_outgoing *m)
 {
     if (!s->publishing) {
+        if (ZM_UNLIKELY(s->notes_blocked))
+            let_in(s);
         bool burst = s->burst;
         if (!burst)
             zm_drive_peek_locked(s); /* who has subscribed by now gets this message, too */
@@ -349,8 +360,11 @@ static int xpub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
         (*out_peer)->notes--;
     if (!s->notes.count)
         s->note_first = 0;
-    if (s->notes_blocked && s->notes.count <= (uint32_t) s->options.rcvhwm / 2)
-        unblock(s);
+    if (s->notes.count <= (uint32_t) s->options.rcvhwm / 2) {
+        s->notes_let_in = 0;
+        if (s->notes_blocked)
+            unblock(s);
+    }
     return 0;
 }
 
