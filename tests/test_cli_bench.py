@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree
 
 import pytest
@@ -135,6 +136,26 @@ def test_an_interrupted_bench_leaves_no_process(number, code):
     finally:
         process.kill()
         process.wait()
+
+
+def test_an_interrupt_while_the_watch_is_set_does_not_wait_for_it(monkeypatch):
+    """Timers are threads, and Python waits for those at its end."""
+    from zmq_monocoque._cli import bench
+
+    timers = []
+
+    class Interrupted(threading.Timer):
+        def start(self):
+            super().start()
+            timers.append(self)
+            raise bench.Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(bench.threading, "Timer", Interrupted)
+    with bench.side(bench.Stop(), {"seconds": 0}) as process, pytest.raises(bench.Stopped):
+        process.line()
+    assert [timer.daemon for timer in timers] == [True]
+    timers[0].cancel()
+    timers[0].join(TIMEOUT)
 
 
 def test_progress_rewrites_one_line_on_a_terminal_and_says_nothing_elsewhere():

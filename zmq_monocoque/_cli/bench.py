@@ -129,6 +129,7 @@ class Side:
         """Its next line. Raises BenchFailure when it ends without one, or says nothing."""
         assert self.process.stdout and self.process.stderr
         too_late = threading.Timer(self.patience, self.process.kill)
+        too_late.daemon = True  # a signal may come before the next line, and nobody cancels it
         too_late.start()
         try:
             text = self.process.stdout.readline()
