@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -19,6 +20,7 @@ from support import (
     RawPeer,
     address_for,
     bind,
+    eventually,
     module_source,
     port_of,
     refused,
@@ -137,6 +139,22 @@ def test_one_who_waited_in_recv_can_wait_on_the_descriptor_next(zmq, make, sendi
         while not pull.EVENTS & zmq.POLLIN:
             assert select.select([descriptor], [], [], 20)[0], "never woken"
         assert pull.recv(zmq.DONTWAIT)[:1] == bytes([i])
+
+
+def test_one_who_waited_in_recv_can_ask_without_waiting_next(zmq, make, sending):
+    """The body gets on by DONTWAIT alone."""
+    pull, push = make(zmq.PULL, rcvtimeo=20000), make(zmq.PUSH)
+    push.connect(bind(pull))
+    for i in range(4):
+        sending(push, [bytes([i]) * 8 * MB] * 2)
+        assert pull.recv()[:1] == bytes([i])
+
+        def asked():
+            with contextlib.suppress(zmq.Again):
+                return pull.recv(zmq.DONTWAIT)
+            return None
+
+        assert eventually(asked, timeout=20, step=0.0001)[:1] == bytes([i])
 
 
 def test_large_questions_and_answers_between_two_loops(zmq, sending):

@@ -519,9 +519,15 @@ void zm_drive_leave_locked(zm_socket *s)
 
 void zm_drive_before_wait_locked(zm_socket *s)
 {
-    s->bulk_is_left = s->waits_inside && zm_spin_allowed();
+    /* Whoever has the descriptor may wait there next, and be woken by what is armed. */
+    s->bulk_is_left = s->waits_inside && s->public_fd < 0 && zm_spin_allowed();
     zm_socket_driven_locked(s, zm_now_ns());
     zm_drive_once_locked(s);
+    if (s->bulk_is_left && s->bulk && s->bulk->hungry) {
+        /* One who does not wait after all, but asks again and again, gets on, too. */
+        while (!s->pattern->can_recv(s) && zm_conn_pull_locked(s->bulk) && s->bulk)
+            continue;
+    }
     s->bulk_is_left = false;
 }
 
