@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -11,7 +12,7 @@ import threading
 import time
 
 import pytest
-from support import TIMEOUT
+from support import TIMEOUT, Background, bind
 from support_wire import TRANSPORTS, bind_over, fresh_inproc, refused
 
 MS = int(TIMEOUT * 1000)
@@ -370,3 +371,33 @@ def test_the_raw_descriptor_of_a_socket_agrees_with_poll(zmq, pair_of):
     assert a.events == zmq.POLLIN
     assert a.poll(0) == zmq.POLLIN
     assert a.poll(0) == zmq.POLLIN
+
+
+@pytest.mark.parametrize("call", ["recv", "poll"])
+def test_a_timer_set_while_another_thread_waits_is_kept(zmq, make, on_libzmq, call):
+    """The thread that sleeps in the socket wakes for it, as if it had been set before."""
+    if on_libzmq:
+        pytest.skip("libzmq knows no second thread in a socket")
+    waiter, other, source = make(zmq.DEALER), make(zmq.DEALER), make(zmq.DEALER)
+    source.connect(bind(waiter, fresh_inproc()))
+    waiter.bind("tcp://127.0.0.1:*")  # so that it waits in the kernel, where its timers are
+    monitors = [s.get_monitor_socket(zmq.EVENT_CLOSED) for s in (other, waiter)]
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            attempt = stack.enter_context(socket.socket())
+            attempt.setblocking(False)
+            attempt.connect_ex(full.getsockname())
+        wait = Background(waiter.recv if call == "recv" else waiter.poll).blocked()
+        for s, timeout in ((other, 350), (waiter, 20)):
+            s.connect_timeout, s.reconnect_ivl = timeout, -1
+            s.connect(f"tcp://127.0.0.1:{full.getsockname()[1]}")
+        poller = zmq.Poller()
+        for monitor in monitors:
+            poller.register(monitor, zmq.POLLIN)
+        assert poller.poll(10_000) == [(monitors[1], zmq.POLLIN)]
+        source.send(b"x")
+        wait.result()
+    for s, monitor in zip((other, waiter), monitors, strict=True):
+        s.disable_monitor()
+        monitor.close()

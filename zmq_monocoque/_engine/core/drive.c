@@ -152,6 +152,13 @@ int zm_socket_fd_extend_locked(zm_socket *s)
     return zm_watch_add(s->public_fd, zm_driver_fd(s->driver), NULL);
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    if (a < 0)
+        return b;
+    return b < 0 || a < b ? a : b;
+}
+
 /* --- completions ----------------------------------------------------------------------------- */
 
 static void dispatch(const zm_completion *done)
@@ -252,6 +259,9 @@ void zm_drive_for_keeper_locked(zm_socket *s)
     if (s->driven) {
         start(s);
         zm_driver_submit(s->driver);
+        int64_t timer = zm_timers_next(&s->timers);
+        if (timer >= 0 && earlier(timer, s->waiting_until) != s->waiting_until)
+            zm_socket_poke(s); /* it was set after that thread fell asleep */
         return;
     }
     int rounds = 0;
@@ -484,13 +494,6 @@ void zm_drive_wake_followers_locked(zm_socket *s)
     zm_futex_wake(&s->seq, 1 << 20);
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    if (a < 0)
-        return b;
-    return b < 0 || a < b ? a : b;
-}
-
 /* The caller leaves the kernel to `s` alone until zm_drive_leave_locked(). */
 void zm_drive_take_locked(zm_socket *s)
 {
@@ -498,6 +501,7 @@ void zm_drive_take_locked(zm_socket *s)
     take_over_receives(s);
     start(s);
     s->driven = true;
+    s->waiting_until = zm_timers_next(&s->timers);
     s->burst = s->sent_since_wait = false;
     atomic_store(&s->wakeable, s->driver);
     atomic_fetch_add(&s->sleeping, 1);
@@ -576,7 +580,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
         int64_t spin = spin_time(s);
         int64_t began = zm_now_ns();
         s->waiting_since = began;
-        int64_t until = earlier(deadline_ns, zm_timers_next(&s->timers));
+        int64_t until = earlier(deadline_ns, s->waiting_until);
         zm_driver_wait_prepare(s->driver);
         zm_lock_give(&s->lock);
         rc = zm_driver_wait(s->driver, until, spin);

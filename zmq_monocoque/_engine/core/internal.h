@@ -507,6 +507,7 @@ struct zm_socket {
     bool parked;      /* a thread waits in it: the keeper waits to be told */
     int64_t look_gap; /* how long after the start of a burst the keeper looks */
     int64_t waiting_since; /* of the thread that drives */
+    int64_t waiting_until; /* the timer it will wake for; ZM_FOREVER: none was set */
 
     /* peers */
     zm_list peers, conns, endpoints, ended_peers, ended_conns;
