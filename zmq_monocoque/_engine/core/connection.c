@@ -1198,13 +1198,13 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res)
 static void send_ping(zm_conn *conn, const zm_options *o)
 {
     zm_session *session = &conn->session;
+    set_timer(conn, &conn->heartbeat, o->heartbeat_ivl_ms);
     uint8_t *out = zm_alloc(32 + zm_session_frame_bound(session, 32));
     if (!out)
-        return;
+        return; /* the next one may find memory */
     size_t n = zm_session_ping(session, out, (uint32_t) o->heartbeat_ttl_ds * 100);
     zm_conn_control_locked(conn, out, n);
     zm_free(out);
-    set_timer(conn, &conn->heartbeat, o->heartbeat_ivl_ms);
     int timeout = o->heartbeat_timeout_ms < 0 ? o->heartbeat_ivl_ms : o->heartbeat_timeout_ms;
     if (timeout > 0 && !conn->silence.position)
         set_timer(conn, &conn->silence, timeout);

@@ -210,9 +210,11 @@ static int start_reading(zm_socket *s)
         while (frame.flags & ZM_MORE) {
             bool bottom = frame.size == 0;
             rc = keep(s, &frame);
-            forget(&frame);
-            if (rc < 0)
+            if (rc < 0) {
+                drop_rest(s, &frame); /* the next read begins a message */
                 return rc;
+            }
+            forget(&frame);
             if (bottom) {
                 s->reply_peer = peer;
                 s->reply_started = true;

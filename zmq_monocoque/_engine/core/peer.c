@@ -192,8 +192,12 @@ void zm_peer_drained_locked(zm_peer *peer)
 
 int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
 {
-    if (peer->inproc)
-        return zm_inproc_write(peer, data, size, block, more ? ZM_MORE : 0);
+    if (peer->inproc) {
+        int rc = zm_inproc_write(peer, data, size, block, more ? ZM_MORE : 0);
+        if (ZM_UNLIKELY(rc == -ENOMEM))
+            zm_peer_rollback(peer);
+        return rc;
+    }
     if (!peer->writing && ZM_UNLIKELY(!zm_peer_can_write(peer)))
         return -EAGAIN;
     if (ZM_UNLIKELY(peer->ended))
