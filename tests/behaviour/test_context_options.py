@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 from support import eventually
 from support_wire import bind_over, fresh_inproc, refused
 
 SOCKET_LIMIT, MAX_MSGSZ, MSG_T_SIZE, THREAD_NAME_PREFIX, ZERO_COPY_RECV = 3, 5, 6, 9, 10
+THREAD_PRIORITY, THREAD_SCHED_POLICY = 3, 4
 IPV6, BLOCKY = 42, 70
 VALUES = [-(2**31), -2, -1, 0, 1, 2, 3, 1000, 65_535, 65_536, 2**31 - 1]
 
@@ -133,6 +135,30 @@ def test_tuning_options_do_not_change_what_is_received(zmq, make, ctx, option, v
     for size in (0, 1, 100, 10_000, 1_000_000):
         b.send(b"x" * size)
         assert a.recv() == b"x" * size
+
+
+@pytest.mark.parametrize(("policy", "wanted"), [(os.SCHED_RR, (os.SCHED_RR, 7)), (None, (-20,))])
+def test_the_engine_s_threads_run_as_the_context_says(zmq, make, ctx, policy, wanted):
+    """Policy and priority; where a policy knows no priorities, the best nice value."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(7))
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    except PermissionError:
+        pytest.skip("not permitted in this process")
+    if policy is not None:
+        ctx.set(THREAD_SCHED_POLICY, policy)
+    ctx.set(THREAD_PRIORITY, 7)
+    before = set(os.listdir("/proc/self/task"))
+    make(zmq.PULL).bind("tcp://127.0.0.1:*")
+    started = [int(tid) for tid in os.listdir("/proc/self/task") if tid not in before]
+    assert started
+
+    def scheduled(tid):
+        if policy is None:
+            return (os.getpriority(os.PRIO_PROCESS, tid),)
+        return os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority
+
+    eventually(lambda: [scheduled(tid) for tid in started] == [wanted] * len(started))
 
 
 def test_a_destroyed_context_has_no_options(zmq):

@@ -11,12 +11,15 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 enum {
     AWAY_NS = 1000 * 1000,       /* before a socket that was left alone is looked at again */
     PARK_NS = 5 * 1000 * 1000,   /* a thread sleeps in the socket for this long: until told */
     RETRY_NS = 50 * 1000,        /* the lock was taken */
     EAGER_NS = 60 * 1000,        /* after a step of a handshake: the next one comes soon */
+    BEST_NICE = -20,
     EVENTS_MAX = 64,
     DUE_MAX = 128
 };
@@ -30,6 +33,7 @@ struct zm_keeper {
     int watch, bell;
     _Atomic int64_t planned; /* when it wakes by itself; AWAKE: it is looking around right now */
     _Atomic bool stop;
+    int policy, priority; /* of the thread; -1: as the thread that starts it */
     int64_t eager_until; /* of the thread's own: it does not sleep before that */
     zm_lock lock;        /* sockets */
     zm_list sockets;
@@ -168,10 +172,32 @@ static int64_t look_around(zm_keeper *k)
     }
 }
 
+/* THREAD_SCHED_POLICY and THREAD_PRIORITY, of the calling thread. Policies without priorities get
+ * the best nice value instead (libzmq: the same). What is not permitted has no effect. */
+static void schedule(int policy, int priority)
+{
+    struct sched_param param;
+    int now;
+    if (policy < 0 && priority < 0)
+        return;
+    pthread_getschedparam(pthread_self(), &now, &param);
+    if (policy < 0)
+        policy = now;
+    bool by_nice = policy != SCHED_FIFO && policy != SCHED_RR;
+    if (by_nice)
+        param.sched_priority = 0;
+    else if (priority >= 0)
+        param.sched_priority = priority;
+    pthread_setschedparam(pthread_self(), policy, &param);
+    if (by_nice && priority >= 0)
+        setpriority(PRIO_PROCESS, (id_t) gettid(), BEST_NICE);
+}
+
 static void *keep(void *argument)
 {
     zm_keeper *k = argument;
     void *owners[EVENTS_MAX];
+    schedule(k->policy, k->priority);
     while (!atomic_load(&k->stop)) {
         atomic_store(&k->planned, AWAKE);
         int64_t next = sooner(look_around(k), zm_context_trim(k->context, zm_now_ns()));
@@ -211,6 +237,8 @@ int zm_keeper_new(zm_context *context, zm_keeper **out_keeper)
     if (!k)
         return -ENOMEM;
     k->context = context;
+    k->policy = context->thread_policy;
+    k->priority = context->thread_priority;
     zm_list_init(&k->sockets);
     k->bell = -1;
     k->watch = zm_watch_open();
