@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import os
@@ -52,6 +53,9 @@ def test_every_workload_runs_on_this_engine():
 
     with Stop() as stop:
         for workload in bench.WORKLOADS:
+            if "ZM_SANITIZE" in os.environ:
+                # A queue full of 1 MB takes its runtime longer than the sender lingers.
+                workload = dataclasses.replace(workload, size=min(workload.size, 16_000))
             figures = bench.measure(workload, "zmq_monocoque", 0.01, stop)
             assert figures.rate and figures.error is None, workload.name
 
