@@ -12,6 +12,10 @@ enum { ZM_SECRET_BYTES = 128 }; /* what one of them may have */
 void *zm_secret_new(void);
 void zm_secret_free(void *taken); /* NULL allowed */
 
+/* After a secret was copied: memcpy() leaves bytes of it in vector registers, and what saves those
+ * next (a call bound at its first use, a signal) writes them to the stack. */
+void zm_secret_moved(void);
+
 /* In a forked child: what is there stays as it is (zeros), new secrets come from new memory. */
 void zm_secrets_after_fork(void);
 

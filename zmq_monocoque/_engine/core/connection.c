@@ -3,9 +3,10 @@
  * they lie. */
 #include "internal.h"
 
-#include "../base/crypto.h"
-
 #include <string.h>
+
+#include "../base/crypto.h"
+#include "../base/secret.h"
 
 enum {
     SUBMIT_BYTES_MAX = 2 << 20, /* of one send: until all of it left, it counts as queued */
@@ -51,8 +52,10 @@ static int take_session_output(zm_conn *conn)
         return -ECONNABORTED;
     }
     if (zm_conn_control_locked(conn, session->out, session->out_size) == 0) {
-        if (!conn->active)
+        if (!conn->active) {
             explicit_bzero(session->out, session->out_size); /* PLAIN: the password */
+            zm_secret_moved();
+        }
         session->out_size = 0;
     }
     return 0;

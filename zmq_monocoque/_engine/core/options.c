@@ -371,6 +371,7 @@ static int set_plain(zm_options *options, zm_bytes *place, const void *value, si
     int rc = zm_bytes_set(place, value, size);
     if (rc < 0)
         return rc;
+    zm_secret_moved();
     options->as_server = false;
     options->mechanism = MECHANISM_PLAIN;
     return 0;

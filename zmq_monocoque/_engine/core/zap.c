@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "../base/secret.h"
+
 #define HANDLER "zeromq.zap.01"
 
 enum { REPLY_PARTS = 7, ADDRESS_BYTES = 128 };
@@ -59,6 +61,7 @@ static int put_password(zm_zap *zap, const uint8_t *password, size_t size)
     if (!block)
         return -ENOMEM;
     memcpy(block->data, password, size);
+    zm_secret_moved();
     int rc = zm_inproc_write(&zap->asker, block->data, size, block, 0);
     zm_block_unref(block);
     return rc;
