@@ -16,6 +16,14 @@ static inline int64_t zm_now_ns(void)
     return (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* Of two times, each of which may be ZM_FOREVER. */
+static inline int64_t zm_sooner(int64_t a, int64_t b)
+{
+    if (a < 0)
+        return b;
+    return b < 0 || a < b ? a : b;
+}
+
 /* The absolute deadline `ms` from now; ms < 0 is ZM_FOREVER. */
 static inline int64_t zm_deadline_ms(int64_t ms)
 {

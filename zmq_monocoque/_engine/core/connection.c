@@ -1132,14 +1132,11 @@ void zm_conn_flush_locked(zm_conn *conn)
  * the application does not read. */
 static void cut_off(zm_conn *conn)
 {
-    zm_timers *timers = &conn->socket->timers;
     conn->cut_off = true;
     conn->control_size = 0;
     if (conn->peer && conn->recoded_size)
         conn->peer->out.submitted = conn->recoded_from;
-    zm_timer_stop(timers, &conn->heartbeat);
-    zm_timer_stop(timers, &conn->silence);
-    zm_timer_stop(timers, &conn->ttl);
+    stop_timers(conn);
 }
 
 void zm_conn_sent_locked(zm_conn *conn, int32_t res)

@@ -152,13 +152,6 @@ int zm_socket_fd_extend_locked(zm_socket *s)
     return zm_watch_add(s->public_fd, zm_driver_fd(s->driver), NULL);
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    if (a < 0)
-        return b;
-    return b < 0 || a < b ? a : b;
-}
-
 /* --- completions ----------------------------------------------------------------------------- */
 
 static void dispatch(const zm_completion *done)
@@ -260,7 +253,7 @@ void zm_drive_for_keeper_locked(zm_socket *s)
         start(s);
         zm_driver_submit(s->driver);
         int64_t timer = zm_timers_next(&s->timers);
-        if (timer >= 0 && earlier(timer, s->waiting_until) != s->waiting_until)
+        if (zm_sooner(timer, s->waiting_until) != s->waiting_until)
             zm_socket_poke(s); /* it was set after that thread fell asleep */
         return;
     }
@@ -390,13 +383,6 @@ void zm_socket_flush_locked(zm_socket *s)
     s->flushed_ns = zm_now_ns();
 }
 
-void zm_socket_flush_and_arm_locked(zm_socket *s)
-{
-    if (s->driver && !zm_list_empty(&s->hungry) && !s->bulk)
-        arm_hungry(s);
-    zm_socket_flush_locked(s);
-}
-
 /* Did a wait of this length pay, or would a spin have? Learned, because nobody can tell before. */
 static void learn_to_spin(zm_socket *s, bool woken, int64_t waited_ns)
 {
@@ -521,34 +507,21 @@ void zm_drive_leave_locked(zm_socket *s)
     zm_keeper_resume_locked(s);
 }
 
-void zm_drive_before_wait_locked(zm_socket *s)
-{
-    /* Whoever has the descriptor may wait there next, and be woken by what is armed. */
-    s->bulk_is_left = s->waits_inside && s->public_fd < 0 && zm_spin_allowed();
-    zm_socket_driven_locked(s, zm_now_ns());
-    zm_drive_once_locked(s);
-    if (s->bulk_is_left && s->bulk && s->bulk->hungry) {
-        /* One who does not wait after all, but asks again and again, gets on, too. */
-        while (!s->pattern->can_recv(s) && zm_conn_pull_locked(s->bulk) && s->bulk)
-            continue;
-    }
-    s->bulk_is_left = false;
-}
-
 /* Fetches a large body call by call as it arrives, instead of sleeping until it has: the sender
- * then finds nobody to wake, which costs it more than the bytes (ADR 10). The lock is held
- * meanwhile. True: the caller looks before it waits. */
-static bool pull_body(zm_socket *s, int64_t deadline_ns)
+ * then finds nobody to wake, which costs it more than the bytes (ADR 10). Goes on for `patience_ns`
+ * after each piece, until `deadline_ns`. The lock is held meanwhile. True: the caller looks before
+ * it waits. */
+static bool pull_body(zm_socket *s, int64_t patience_ns, int64_t deadline_ns)
 {
     zm_conn *conn = s->bulk;
-    s->waits_inside = true;
     if (!conn || !conn->hungry || !zm_spin_allowed())
         return false;
     arm_hungry_except(s, conn);
     flush_dirty(s);
     zm_driver_submit(s->driver);
-    int64_t now = zm_now_ns(), until = now + PULL_NS, end = earlier(deadline_ns, now + PULL_MAX_NS);
-    for (; now < until; now = zm_now_ns()) {
+    int64_t now = zm_now_ns(), until = now + patience_ns;
+    int64_t end = zm_sooner(deadline_ns, now + PULL_MAX_NS);
+    for (;; now = zm_now_ns()) {
         bool news = atomic_load_explicit(&s->attention, memory_order_acquire)
                     || (zm_driver_ready(s->driver) && reap(s)) || s->bulk != conn || !conn->hungry;
         if (news || now >= end)
@@ -556,18 +529,32 @@ static bool pull_body(zm_socket *s, int64_t deadline_ns)
         if (zm_conn_pull_locked(conn)) {
             if (s->pattern->can_recv(s))
                 return true;
-            until = now + PULL_NS;
+            until = now + patience_ns;
+        } else if (now >= until) {
+            return false;
         } else {
             sched_yield();
         }
     }
-    return false;
+}
+
+void zm_drive_before_wait_locked(zm_socket *s)
+{
+    /* Whoever has the descriptor may wait there next, and be woken by what is armed. */
+    s->bulk_is_left = s->waits_inside && s->public_fd < 0 && zm_spin_allowed();
+    zm_socket_driven_locked(s, zm_now_ns());
+    zm_drive_once_locked(s);
+    /* One who does not wait after all, but asks again and again, gets on, too. */
+    if (s->bulk_is_left && !s->driven && !s->pattern->can_recv(s))
+        pull_body(s, 0, ZM_FOREVER);
+    s->bulk_is_left = false;
 }
 
 static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
 {
     bool readable = s->pattern->can_recv(s);
-    if (pull_body(s, deadline_ns)) {
+    s->waits_inside = true;
+    if (pull_body(s, PULL_NS, deadline_ns)) {
         zm_socket_driven_locked(s, zm_now_ns());
         bury(s);
         return 0;
@@ -580,7 +567,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
         int64_t spin = spin_time(s);
         int64_t began = zm_now_ns();
         s->waiting_since = began;
-        int64_t until = earlier(deadline_ns, s->waiting_until);
+        int64_t until = zm_sooner(deadline_ns, s->waiting_until);
         zm_driver_wait_prepare(s->driver);
         zm_lock_give(&s->lock);
         rc = zm_driver_wait(s->driver, until, spin);

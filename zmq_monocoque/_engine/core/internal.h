@@ -615,8 +615,6 @@ int zm_socket_spin_locked(zm_socket *s);
 void zm_socket_waited_locked(zm_socket *s);
 /* Pushes what waits to the kernel. */
 void zm_socket_flush_locked(zm_socket *s);
-/* By the application: arms receives, too, which need no submission of their own then. */
-void zm_socket_flush_and_arm_locked(zm_socket *s);
 /* After a part was written to a remote peer: 0 or ZM_SEND_FLUSH. */
 int zm_socket_sent_locked(zm_socket *s);
 /* The same of a part that others follow: ZM_SEND_FLUSH when a buffer is full. */

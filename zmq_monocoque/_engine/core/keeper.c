@@ -78,13 +78,6 @@ void zm_keeper_resume_locked(zm_socket *s)
         zm_keeper_look(s, timer);
 }
 
-static int64_t sooner(int64_t a, int64_t b)
-{
-    if (a < 0)
-        return b;
-    return b < 0 || a < b ? a : b;
-}
-
 /* Does the application look after the socket, and will it go on to? It drove a moment ago, or works
  * through what came with its last drive. */
 static bool is_about(zm_socket *s, int64_t now, int64_t touched)
@@ -110,9 +103,9 @@ static void serve(zm_keeper *k, zm_socket *s)
     int64_t timer = zm_timers_next(&s->timers);
     /* Who waits for a handshake is not busy, however short ago it called. */
     if (s->open && is_about(s, now, touched) && !s->handshakes && (timer < 0 || timer > now)) {
-        int64_t look = sooner(zm_drive_burst_locked(s, now), timer);
+        int64_t look = zm_sooner(zm_drive_burst_locked(s, now), timer);
         int64_t quiet = touched + s->quiet_ns;
-        atomic_store(&s->look_at, sooner(look, quiet > now ? quiet : now + AWAY_NS));
+        atomic_store(&s->look_at, zm_sooner(look, quiet > now ? quiet : now + AWAY_NS));
         zm_lock_give(&s->lock);
         return;
     }
@@ -161,7 +154,7 @@ static int64_t look_around(zm_keeper *k)
                 atomic_store(&s->look_at, ZM_FOREVER); /* the visit sets the next one */
                 due[count++] = s;
             } else {
-                next = sooner(next, at);
+                next = zm_sooner(next, at);
             }
         }
         zm_lock_give(&k->lock);
@@ -200,7 +193,7 @@ static void *keep(void *argument)
     schedule(k->policy, k->priority);
     while (!atomic_load(&k->stop)) {
         atomic_store(&k->planned, AWAKE);
-        int64_t next = sooner(look_around(k), zm_context_trim(k->context, zm_now_ns()));
+        int64_t next = zm_sooner(look_around(k), zm_context_trim(k->context, zm_now_ns()));
         /* A look asked for while looking around came with a wake. */
         atomic_store(&k->planned, next < 0 ? AWAKE - 1 : next);
         bool eager = k->eager_until && zm_now_ns() < k->eager_until;

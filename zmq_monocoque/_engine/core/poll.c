@@ -65,8 +65,7 @@ static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t
         zm_driver_submit(s->driver);
         w->driving = true;
         fd->fd = zm_driver_fd(s->driver);
-        if (s->waiting_until >= 0 && (*until < 0 || s->waiting_until < *until))
-            *until = s->waiting_until;
+        *until = zm_sooner(*until, s->waiting_until);
         rc = zm_driver_ready(s->driver);
     } else {
         int bell = zm_socket_doorbell_locked(s);
