@@ -45,6 +45,17 @@ def monitored(s):
     return m
 
 
+@contextmanager
+def watched(s):
+    """The monitor of ``s``, which ends with the block."""
+    monitor = monitored(s)
+    try:
+        yield monitor
+    finally:
+        s.disable_monitor()
+        monitor.close()
+
+
 def wait_for_event(monitor, event: int, times: int = 1) -> list:
     """Reads until ``event`` came ``times`` times; returns everything that was read."""
     out = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from importlib import import_module
 
 import pytest
@@ -25,10 +25,10 @@ from support_wire import (
     frame_v1,
     greeting,
     message,
-    monitored,
     properties,
     refused,
     wait_for_event,
+    watched,
     zmtp_connect,
 )
 
@@ -67,16 +67,6 @@ def server(make, zmq):
             return s, monitor
 
         yield make_server
-
-
-@contextmanager
-def watched(s):
-    monitor = monitored(s)
-    try:
-        yield monitor
-    finally:
-        s.disable_monitor()
-        monitor.close()
 
 
 def outcome(monitor, event: int = DISCONNECTED) -> list[tuple[int, int]]:

@@ -10,7 +10,6 @@ import errno
 import struct
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
 from support import RawPeer, eventually, monitor_events, port_of
@@ -29,10 +28,10 @@ from support_wire import (
     bind_over,
     command,
     greeting,
-    monitored,
     properties,
     ready,
     refused,
+    watched,
     zmtp_connect,
 )
 
@@ -41,16 +40,6 @@ DISCONNECTED = 0x0200
 HANDSHAKE = (NO_DETAIL, SUCCEEDED, PROTOCOL, AUTH)
 
 NULL, PLAIN, CURVE = 0, 1, 2
-
-
-@contextmanager
-def watched(s):
-    monitor = monitored(s)
-    try:
-        yield monitor
-    finally:
-        s.disable_monitor()
-        monitor.close()
 
 
 def next_outcome(monitor) -> tuple[int, int]:
