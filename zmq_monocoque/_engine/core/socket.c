@@ -213,8 +213,6 @@ int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part)
     if (rc < 0)
         return rc;
     s->reads++;
-    if (s->bulk) /* the keeper shall not read ahead: it would, into memory that is new and cold */
-        zm_socket_driven_locked(s, zm_now_ns());
     out_part->data = s->current.data;
     out_part->size = s->current.size;
     out_part->block = s->current.block;
