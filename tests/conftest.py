@@ -10,12 +10,18 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
 from leaks import nothing_is_left, pytest_runtest_makereport  # noqa: F401
 
 MODULE = os.environ.get("ZM_TEST_MODULE", "zmq_monocoque")
+
+# A shell without job control starts what goes to the background with SIGINT ignored; so would be
+# every child of ours, and some of them are to be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
