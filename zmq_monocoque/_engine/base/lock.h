@@ -28,6 +28,12 @@ static inline void zm_lock_take(zm_lock *lock)
         zm_lock_take_slow(lock);
 }
 
+/* Of a held lock: does somebody sleep until it is free? (Or did, a moment ago.) */
+static inline bool zm_lock_wanted(const zm_lock *lock)
+{
+    return atomic_load_explicit(&lock->word, memory_order_relaxed) == 2;
+}
+
 static inline void zm_lock_give(zm_lock *lock)
 {
     if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)

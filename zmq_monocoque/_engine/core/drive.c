@@ -258,15 +258,17 @@ void zm_drive_for_keeper_locked(zm_socket *s)
         return;
     }
     int rounds = 0;
+    bool news;
     do {
         start(s);
         zm_driver_submit(s->driver);
-    } while (reap(s) && ++rounds < ROUNDS_MAX);
+        news = reap(s);
+    } while (news && ++rounds < ROUNDS_MAX && !zm_lock_wanted(&s->lock));
     /* A wake that was reaped is gone: what it was for is looked at now. */
     bool mail = atomic_load_explicit(&s->attention, memory_order_acquire);
     if (ZM_UNLIKELY(mail))
         zm_mail_take_locked(s);
-    if (ZM_UNLIKELY(mail || rounds == ROUNDS_MAX)) {
+    if (ZM_UNLIKELY(mail || news)) {
         start(s); /* nothing is left unstarted, however much there is */
         zm_driver_submit(s->driver);
     }

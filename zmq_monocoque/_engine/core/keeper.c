@@ -117,6 +117,13 @@ static void serve(zm_keeper *k, zm_socket *s)
         k->eager_until = now + EAGER_NS;
     s->look_gap = ZM_LOOK_GAP_FIRST_NS;
     zm_drive_wake_followers_locked(s);
+    if (zm_lock_wanted(&s->lock)) {
+        /* The application waits for the lock. It has its turn before the next look: whoever takes a
+         * lock again at once has it again before the one who was woken runs. */
+        atomic_store(&s->look_at, zm_sooner(zm_timers_next(&s->timers), zm_now_ns() + AWAY_NS));
+        zm_lock_give(&s->lock);
+        return;
+    }
     atomic_store(&s->look_at, zm_timers_next(&s->timers));
     /* A resolver asks for a look without the lock, after its mail: this store may have hidden
      * it. */
