@@ -44,6 +44,32 @@ def test_small_messages_are_not_held_back_on_tcp(connected):
         assert look(fd, socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
+def congestion_control(fd: int) -> str:
+    with socket.socket(fileno=os.dup(fd)) as s:
+        name = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+    return name.rstrip(b"\0").decode()
+
+
+def test_large_messages_within_a_machine_are_not_paced(zmq, make, on_libzmq):
+    """ADR 14: reno in the place of BBR on the side that sends, from the first large one on. Where
+    the system's choice is another, it stays."""
+    if on_libzmq:
+        pytest.skip("what this engine does")
+    with socket.socket() as s:
+        chosen = congestion_control(s.fileno())
+    a, b = make(zmq.PAIR), make(zmq.PAIR)
+    bm = monitored(b)
+    a.bind("tcp://127.0.0.1:*")
+    b.connect(a.LAST_ENDPOINT)
+    fd = wait_for_event(bm, zmq.EVENT_CONNECTED)[-1][1]
+    b.send(b"small")
+    assert a.recv() == b"small"
+    assert congestion_control(fd) == chosen
+    b.send(bytes(100_000))
+    assert len(a.recv()) == 100_000
+    assert congestion_control(fd) == ("reno" if chosen.startswith("bbr") else chosen)
+
+
 def test_nodelay_is_set_again_after_a_reconnect(zmq, make):
     """S-106, I-21."""
     a, b = make(zmq.PAIR), make(zmq.PAIR, reconnect_ivl=10)

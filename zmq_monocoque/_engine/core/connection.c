@@ -1104,6 +1104,13 @@ static int gather(zm_conn *conn)
     return n;
 }
 
+/* Is the next to leave a message with a large body? */
+static bool sends_large(const zm_conn *conn)
+{
+    const zm_outq *q = conn->peer ? &conn->peer->out : NULL;
+    return q && q->count && q->lengths[q->first] > ZM_SLAB_BYTES / 2;
+}
+
 void zm_conn_flush_locked(zm_conn *conn)
 {
     if (conn->dirty) {
@@ -1121,6 +1128,10 @@ void zm_conn_flush_locked(zm_conn *conn)
         if (conn->lingering && !conn->turned_away && all_sent(conn))
             zm_conn_end_locked(conn);
         return;
+    }
+    if (!conn->unpaced && conn->transport == ZM_TCP && sends_large(conn)) {
+        conn->unpaced = true;
+        zm_connection_unpace(conn->fd);
     }
     conn->header = (struct msghdr){.msg_iov = conn->vectors, .msg_iovlen = (size_t) n};
     conn->send_op.whole = true;

@@ -183,6 +183,7 @@ struct zm_conn {
     bool lingering; /* only `out` is left to do */
     bool stopped;   /* RCVHWM: not reading */
     size_t lowat;       /* SO_RCVLOWAT of fd, as it was set last */
+    bool unpaced;       /* has sent a large body, see zm_connection_unpace() */
     bool expects_large; /* the last frame was larger than a slab */
     bool dirty;     /* in socket->dirty */
     bool hungry;    /* in socket->hungry: a receive is to be armed */

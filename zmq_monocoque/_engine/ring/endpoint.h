@@ -76,6 +76,10 @@ void zm_connection_tune(int fd, zm_transport transport, const zm_tuning *tuning)
  * earlier when the stream ends or its buffer is full. */
 void zm_connection_lowat(int fd, size_t bytes);
 
+/* TCP_CONGESTION: a connection within this machine stops pacing what it sends, if the system's
+ * choice is BBR (ADR 14). */
+void zm_connection_unpace(int fd);
+
 /* Receives what is there, without waiting and past the driver, which must have no receive of this
  * descriptor in flight. Bytes, 0 (end of stream), or -errno: -EAGAIN, nothing is there. */
 int zm_connection_recv(int fd, void *out, size_t size);

@@ -18,6 +18,8 @@
 #include "../base/check.h"
 #include "../base/fds.h"
 
+enum { CONTROL_NAME_BYTES = 16 }; /* TCP_CA_NAME_MAX */
+
 static int set_int(int fd, int level, int option, int value)
 {
     return setsockopt(fd, level, option, &value, sizeof value) < 0 ? -errno : 0;
@@ -293,6 +295,32 @@ void zm_connection_lowat(int fd, size_t bytes)
 {
     int value = (int) bytes;
     setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value);
+}
+
+/* Are both ends on one address, and so on one machine? */
+static bool is_local(int fd)
+{
+    struct sockaddr_storage here, there;
+    socklen_t here_size = sizeof here, there_size = sizeof there;
+    if (getsockname(fd, (struct sockaddr *) &here, &here_size) < 0
+        || getpeername(fd, (struct sockaddr *) &there, &there_size) < 0
+        || here.ss_family != there.ss_family)
+        return false;
+    if (here.ss_family == AF_INET6)
+        return memcmp(&((struct sockaddr_in6 *) &here)->sin6_addr,
+                      &((struct sockaddr_in6 *) &there)->sin6_addr, sizeof(struct in6_addr)) == 0;
+    return ((struct sockaddr_in *) &here)->sin_addr.s_addr
+           == ((struct sockaddr_in *) &there)->sin_addr.s_addr;
+}
+
+void zm_connection_unpace(int fd)
+{
+    static const char paced[] = "bbr", unpaced[] = "reno"; /* reno: there, and permitted, always */
+    char name[CONTROL_NAME_BYTES] = "";
+    socklen_t size = sizeof name;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0
+        && strncmp(name, paced, sizeof paced - 1) == 0 && is_local(fd))
+        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, unpaced, sizeof unpaced - 1);
 }
 
 int zm_connection_recv(int fd, void *out, size_t size)
