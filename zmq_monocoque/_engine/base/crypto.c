@@ -13,6 +13,7 @@ enum {
     NONCE = 8, /* of Salsa20 */
     BLOCK = 64,
     PORTION = 256, /* four blocks at once, in little more time than one (measured, SSE2 and AVX2) */
+    WIDE = 512,    /* eight, in the time of four (AVX2) */
 };
 
 static char where[PATH_BYTES];
@@ -75,13 +76,14 @@ void zm_box_key(uint8_t out_key[ZM_KEY_SIZE], const uint8_t *shared, const char 
     functions.core_hsalsa20(out_key, (const unsigned char *) prefix, shared, NULL);
 }
 
-/* Stream over `data`, from the stream's beginning. */
-static void xor_stream(uint8_t *data, size_t size, const uint8_t *nonce, const uint8_t *key)
+/* Stream over `data`, which begins with that of `block`. */
+static void xor_stream(uint8_t *data, size_t size, const uint8_t *nonce, uint64_t block,
+                       const uint8_t *key)
 {
     size_t whole = size / PORTION * PORTION, rest = size - whole;
-    uint64_t block = whole / BLOCK;
     if (whole)
-        functions.stream_salsa20_xor_ic(data, data, whole, nonce, 0, key);
+        functions.stream_salsa20_xor_ic(data, data, whole, nonce, block, key);
+    block += whole / BLOCK;
     if (!rest)
         return;
     if (rest <= BLOCK) {
@@ -94,13 +96,27 @@ static void xor_stream(uint8_t *data, size_t size, const uint8_t *nonce, const u
     memcpy(data + whole, portion, rest);
 }
 
+static void xor_bytes(uint8_t *data, const uint8_t *other, size_t size)
+{
+    size_t at = 0;
+    for (; at + sizeof(uint64_t) <= size; at += sizeof(uint64_t)) {
+        uint64_t a, b;
+        memcpy(&a, data + at, sizeof a);
+        memcpy(&b, other + at, sizeof b);
+        a ^= b;
+        memcpy(data + at, &a, sizeof a);
+    }
+    for (; at < size; at++)
+        data[at] ^= other[at];
+}
+
 void zm_box_seal(uint8_t *text, size_t size, uint8_t mac[ZM_MAC_SIZE], const uint8_t *nonce,
                  const uint8_t *key)
 {
     uint8_t mac_key[ZM_BOX_ROOM];
     uint8_t *room = text - ZM_BOX_ROOM;
     memset(room, 0, ZM_BOX_ROOM);
-    xor_stream(room, ZM_BOX_ROOM + size, nonce, key);
+    xor_stream(room, ZM_BOX_ROOM + size, nonce, 0, key);
     memcpy(mac_key, room, ZM_BOX_ROOM);
     explicit_bzero(room, ZM_BOX_ROOM);
     functions.onetimeauth_poly1305(mac, text, size, mac_key);
@@ -109,14 +125,17 @@ void zm_box_seal(uint8_t *text, size_t size, uint8_t mac[ZM_MAC_SIZE], const uin
 int zm_box_open(uint8_t *text, size_t size, const uint8_t *mac, const uint8_t *nonce,
                 const uint8_t *key)
 {
-    uint8_t mac_key[ZM_BOX_ROOM] = {0}, own_nonce[NONCE], kept[ZM_BOX_ROOM];
-    uint8_t *room = text - ZM_BOX_ROOM;
-    functions.stream_salsa20_xor_ic(mac_key, mac_key, sizeof mac_key, nonce, 0, key);
-    if (functions.onetimeauth_poly1305_verify(mac, text, size, mac_key) < 0)
+    uint8_t stream[WIDE];
+    /* The tag is looked at first and needs one block of the stream, which costs nearly as much
+     * alone as with those that follow. */
+    size_t total = ZM_BOX_ROOM + size;
+    size_t first = total <= BLOCK ? BLOCK : total <= PORTION ? PORTION : WIDE;
+    memset(stream, 0, first);
+    functions.stream_salsa20_xor_ic(stream, stream, first, nonce, 0, key);
+    if (functions.onetimeauth_poly1305_verify(mac, text, size, stream) < 0)
         return -1;
-    memcpy(own_nonce, nonce, NONCE);
-    memcpy(kept, room, sizeof kept);
-    xor_stream(room, ZM_BOX_ROOM + size, own_nonce, key);
-    memcpy(room, kept, sizeof kept);
+    size_t head = total < first ? size : first - ZM_BOX_ROOM;
+    xor_bytes(text, stream + ZM_BOX_ROOM, head);
+    xor_stream(text + head, size - head, nonce, first / BLOCK, key);
     return 0;
 }

@@ -66,8 +66,7 @@ void zm_box_key(uint8_t out_key[ZM_KEY_SIZE], const uint8_t *shared, const char 
 /* Encrypts in place. `nonce`: the other 8 bytes. */
 void zm_box_seal(uint8_t *text, size_t size, uint8_t mac[ZM_MAC_SIZE], const uint8_t *nonce,
                  const uint8_t *key);
-/* Decrypts in place. 0; -1: forged, and nothing was changed. `nonce` and `mac` may lie in the room
- * before the text, which is otherwise left alone. */
+/* Decrypts in place. 0; -1: forged, and nothing was changed. Needs no room before the text. */
 int zm_box_open(uint8_t *text, size_t size, const uint8_t *mac, const uint8_t *nonce,
                 const uint8_t *key);
 
