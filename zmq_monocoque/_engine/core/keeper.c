@@ -87,6 +87,18 @@ static bool is_about(zm_socket *s, int64_t now, int64_t touched)
     return now - touched < (reading ? ZM_QUIET_MAX_NS : s->quiet_ns);
 }
 
+/* A time for the next look at a socket, `at` or a little later: those of many sockets that are used
+ * in turn, every few milliseconds, fall together in one wake. */
+static int64_t together(int64_t at, int64_t quiet_ns)
+{
+    int64_t grid = AWAY_NS;
+    if (quiet_ns < 2 * grid)
+        return at;
+    while (4 * grid <= quiet_ns)
+        grid *= 2;
+    return (at + grid - 1) / grid * grid;
+}
+
 /* Looks after one socket, which is locked; unlocks it. */
 static void serve(zm_keeper *k, zm_socket *s)
 {
@@ -104,7 +116,7 @@ static void serve(zm_keeper *k, zm_socket *s)
     /* Who waits for a handshake is not busy, however short ago it called. */
     if (s->open && is_about(s, now, touched) && !s->handshakes && (timer < 0 || timer > now)) {
         int64_t look = zm_sooner(zm_drive_burst_locked(s, now), timer);
-        int64_t quiet = touched + s->quiet_ns;
+        int64_t quiet = together(touched + s->quiet_ns, s->quiet_ns);
         atomic_store(&s->look_at, zm_sooner(look, quiet > now ? quiet : now + AWAY_NS));
         zm_lock_give(&s->lock);
         return;

@@ -241,7 +241,7 @@ void zm_connection_tune(int fd, zm_transport transport, const zm_tuning *tuning)
         set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, tuning->maxrt_ms);
     int family = 0;
     socklen_t size = sizeof family;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0)
+    if (tuning->tos > 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0)
         set_tos(fd, family, tuning->tos);
     if (tuning->priority > 0)
         set_int(fd, SOL_SOCKET, SO_PRIORITY, tuning->priority);
