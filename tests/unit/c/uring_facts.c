@@ -450,6 +450,18 @@ static void a_request_in_flight_holds_its_descriptor(void)
     CHECK(readable(pair[1], 10000)); /* now it does */
 }
 
+/* 11 */
+static void a_receive_that_polls_first_takes_what_is_there(void)
+{
+    ring r = open_as_the_driver_does();
+    write_byte();
+    add_recv(&r, 1);
+    r.sqes[(atomic_load(r.sq_tail) - 1) & r.sq_mask].ioprio = IORING_RECVSEND_POLL_FIRST;
+    CHECK(enter(&r, 1, 0, 0) == 1);
+    answer cqe = take(&r);
+    CHECK(cqe.user_data == 1 && cqe.res == 1);
+}
+
 typedef struct fact {
     const char *name;
     void (*run)(void);
@@ -473,6 +485,7 @@ static const fact facts[] = {
     FACT(a_request_is_copied_when_it_is_taken),
     FACT(a_cancelled_request_completes_once),
     FACT(a_request_in_flight_holds_its_descriptor),
+    FACT(a_receive_that_polls_first_takes_what_is_there),
 };
 
 int main(int count, char **arguments)

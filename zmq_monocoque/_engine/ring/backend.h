@@ -29,6 +29,7 @@ typedef struct zm_op {
     bool whole;        /* of the caller, a hint for send: complete when all bytes are moved, so
                           that one wake-up does for many steps. Fewer bytes may still come. */
     bool in_flight;    /* driver's */
+    uint8_t dry;       /* driver's: that many receives in a row left nothing behind */
     uint8_t request;   /* driver's: which call started it */
     uint32_t thread;   /* driver's: zm_thread_id() that started it */
     int fd;            /* driver's */

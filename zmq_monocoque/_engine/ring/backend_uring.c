@@ -40,6 +40,7 @@
 enum {
     SQ_ENTRIES = 128,  /* requests gathered for one submission; more are submitted on the way */
     CQ_ENTRIES = 1024, /* completions between two reaps before the kernel has to keep some */
+    DRY = 4,           /* receives after which the next one is not expected to find anything */
 };
 
 /* user_data below this is ours; from here on it is the address of a zm_op. */
@@ -154,12 +155,17 @@ static inline zm_op *op_of(zm_uring *u, const zm_uring_cqe *cqe)
     return NULL;
 }
 
-static inline void complete(zm_uring *u, zm_op *op, int32_t res, zm_completion *out)
+static inline void complete(zm_uring *u, zm_op *op, int32_t res, uint32_t flags,
+                            zm_completion *out)
 {
     ZM_OP_FROM_KERNEL(op);
     zm_driver_finish(&u->base, op);
     if (op->request == ZM_REQUEST_ACCEPT)
         zm_fd_own(res);
+    if (res > 0 && !(flags & ZM_URING_CQE_SOCK_NONEMPTY))
+        op->dry += op->dry < DRY;
+    else
+        op->dry = 0;
     out->op = op;
     out->res = res;
 }
@@ -182,7 +188,7 @@ static int reap_stash(zm_uring *u, zm_completion *out, int count)
     while (n < count && u->stash_first) {
         zm_op *op = u->stash_first;
         u->stash_first = op->next;
-        complete(u, op, (int32_t) op->size, &out[n++]);
+        complete(u, op, (int32_t) op->size, ZM_URING_CQE_SOCK_NONEMPTY, &out[n++]);
     }
     if (!u->stash_first)
         atomic_store_explicit(&u->stashed, false, memory_order_relaxed);
@@ -323,6 +329,9 @@ static void uring_start(zm_driver *driver, zm_op *op)
     switch (op->request) {
     case ZM_REQUEST_RECV:
         sqe->opcode = ZM_URING_OP_RECV;
+        /* An attempt that finds nothing costs as much as the poll that follows it. */
+        if (op->dry == DRY && setup_flags & ZM_URING_SETUP_COOP_TASKRUN)
+            sqe->ioprio = ZM_URING_RECV_POLL_FIRST;
         sqe->len = (uint32_t) op->size;
         break;
     case ZM_REQUEST_SEND:
@@ -386,7 +395,7 @@ static int uring_reap(zm_driver *driver, zm_completion *out, int count)
         const zm_uring_cqe *cqe = &u->cqes[head++ & u->cq_mask];
         zm_op *op = op_of(u, cqe);
         if (op)
-            complete(u, op, cqe->res, &out[n++]);
+            complete(u, op, cqe->res, cqe->flags, &out[n++]);
     }
     set_cq_head(u, head);
     if (ZM_UNLIKELY(u->must_arm))

@@ -86,7 +86,8 @@ enum {
 
 enum { ZM_URING_ENTER_GETEVENTS = 1u << 0, ZM_URING_ENTER_EXT_ARG = 1u << 3 };
 enum { ZM_URING_SQ_CQ_OVERFLOW = 1u << 1, ZM_URING_SQ_TASKRUN = 1u << 2 };
-enum { ZM_URING_CQE_MORE = 1u << 1 };
+enum { ZM_URING_CQE_MORE = 1u << 1, ZM_URING_CQE_SOCK_NONEMPTY = 1u << 2 }; /* the latter: 5.19 */
+enum { ZM_URING_RECV_POLL_FIRST = 1u << 0 }; /* in ioprio; Linux 5.19 */
 enum { ZM_URING_POLL_MULTI = 1u << 0 };
 
 /* --- liburing ------------------------------------------------------------------------------ */
