@@ -23,6 +23,7 @@ enum {
     PAUSE_NS = 100 * 1000,      /* sends further apart than this are not a burst */
     PAUSE_PEER_NS = 1000,       /* and this for every peer that the last one was encoded for */
     FLUSH_BYTES = 64 * 1024,
+    FLUSH_MANY_BYTES = 128 * 1024, /* of each of several peers */
     LOOK_GAP_MAX_NS = 1000 * 1000
 };
 
@@ -646,8 +647,9 @@ int zm_socket_full_locked(zm_socket *s)
     if (zm_list_empty(&s->dirty))
         return 0;
     zm_conn *newest = ZM_CONTAINER(s->dirty.prev, zm_conn, dirty_link);
+    size_t full = s->dirty.next == s->dirty.prev ? FLUSH_BYTES : FLUSH_MANY_BYTES;
     /* A full buffer leaves at once; what is in flight already takes the rest with it. */
-    return newest->peer && zm_outq_waiting(&newest->peer->out) >= FLUSH_BYTES
+    return newest->peer && zm_outq_waiting(&newest->peer->out) >= full
                    && !newest->send_op.in_flight
                ? ZM_SEND_FLUSH
                : 0;
