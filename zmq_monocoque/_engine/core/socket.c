@@ -172,8 +172,8 @@ void zm_socket_close_locked(zm_socket *s)
     }
     zm_endpoints_close_locked(s);
     if (s->driver) {
-        zm_drive_once_locked(s);
-        zm_drive_once_locked(s);
+        zm_drive_for_keeper_locked(s);
+        zm_drive_for_keeper_locked(s);
     }
     if (zm_socket_reap_locked(s))
         return;
