@@ -96,16 +96,14 @@ static void xor_stream(uint8_t *data, size_t size, const uint8_t *nonce, uint64_
     memcpy(data + whole, portion, rest);
 }
 
+/* Sixteen bytes at any address. */
+typedef uint8_t bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
+
 static void xor_bytes(uint8_t *data, const uint8_t *other, size_t size)
 {
     size_t at = 0;
-    for (; at + sizeof(uint64_t) <= size; at += sizeof(uint64_t)) {
-        uint64_t a, b;
-        memcpy(&a, data + at, sizeof a);
-        memcpy(&b, other + at, sizeof b);
-        a ^= b;
-        memcpy(data + at, &a, sizeof a);
-    }
+    for (; at + sizeof(bytes16) <= size; at += sizeof(bytes16))
+        *(bytes16 *) (data + at) ^= *(const bytes16 *) (other + at);
     for (; at < size; at++)
         data[at] ^= other[at];
 }
