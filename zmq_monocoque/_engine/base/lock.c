@@ -4,14 +4,21 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "clock.h"
 
 /* Long enough to ride out a holder that runs, short enough not to burn a slice on one core. */
 enum { SPINS_MAX = 64 };
+
+/* Peers that share a processor keep each other waiting for 20 us, whoever computes for a slice. */
+enum { LATE_NS = 200 * 1000, CROWDED_NS = 50 * 1000 * 1000, NAP_NS = 20 * 1000 };
+
+static _Atomic int64_t crowded_until; /* 0: not at all */
 
 int zm_futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline_ns)
 {
@@ -48,6 +55,34 @@ void zm_lock_take_slow(zm_lock *lock)
 void zm_lock_wake(zm_lock *lock)
 {
     zm_futex_wake(&lock->word, 1);
+}
+
+bool zm_spin_yield(void)
+{
+    if (zm_spin_crowded()) {
+        /* Somebody who looks all the same, for want of another way: sleep gives it back sooner. */
+        nanosleep(&(struct timespec) {.tv_nsec = NAP_NS}, NULL);
+        return false;
+    }
+    int64_t began = zm_now_ns();
+    sched_yield();
+    int64_t now = zm_now_ns();
+    if (now - began < LATE_NS)
+        return true;
+    atomic_store_explicit(&crowded_until, now + CROWDED_NS, memory_order_relaxed);
+    return false;
+}
+
+bool zm_spin_crowded(void)
+{
+    int64_t until = atomic_load_explicit(&crowded_until, memory_order_relaxed);
+    if (ZM_LIKELY(!until))
+        return false;
+    if (zm_now_ns() < until)
+        return true;
+    /* Unless it was just found crowded again. */
+    atomic_compare_exchange_strong(&crowded_until, &until, 0);
+    return false;
 }
 
 static _Thread_local uint32_t cached_id;

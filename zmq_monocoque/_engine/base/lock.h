@@ -50,6 +50,13 @@ uint32_t zm_thread_id(void);
 /* After a fork: the thread has another id now. */
 void zm_thread_id_forget(void);
 
+/* Gives others the processor, between two looks for what is to happen soon. False: it came back
+ * late. Somebody computes there, and whoever is seen to use up his time gets it back later than one
+ * who slept: nobody is to spin now, nor for a while. */
+bool zm_spin_yield(void);
+/* Is that while not over? */
+bool zm_spin_crowded(void);
+
 static inline void zm_cpu_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)

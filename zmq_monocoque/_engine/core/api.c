@@ -279,7 +279,7 @@ void zm_spin_set(int on)
 
 bool zm_spin_allowed(void)
 {
-    return spin_wanted && many_cpus;
+    return spin_wanted && many_cpus && !zm_spin_crowded();
 }
 
 int zm_has(const char *capability)

@@ -6,8 +6,6 @@
  * Also here: mail from other threads, and the wake-ups of whoever watches from outside. */
 #include "internal.h"
 
-#include <sched.h>
-
 enum {
     COMPLETIONS_MAX = 512, /* taken in at once, before others get a turn */
     SPIN_NS = 60 * 1000,        /* a little more than one loopback round trip's work */
@@ -308,7 +306,7 @@ static void bring_receives_home(zm_socket *s)
     int64_t until = zm_now_ns() + HOMECOMING_NS;
     while (s->moving && zm_now_ns() < until)
         if (!reap(s))
-            sched_yield();
+            zm_spin_yield();
 }
 
 void zm_drive_peek_locked(zm_socket *s)
@@ -447,7 +445,8 @@ static bool spin_for_attention(zm_socket *s, uint32_t seen, int64_t until_ns)
                 return true;
             zm_cpu_relax();
         }
-        sched_yield();
+        if (!zm_spin_yield())
+            return false;
     } while (zm_now_ns() < until_ns);
     return false;
 }
@@ -533,10 +532,8 @@ static bool pull_body(zm_socket *s, int64_t patience_ns, int64_t deadline_ns)
             if (s->pattern->can_recv(s))
                 return true;
             until = now + patience_ns;
-        } else if (now >= until) {
+        } else if (now >= until || !zm_spin_yield()) {
             return false;
-        } else {
-            sched_yield();
         }
     }
 }

@@ -215,10 +215,10 @@ static void *keep(void *argument)
         int64_t next = zm_sooner(look_around(k), zm_context_trim(k->context, zm_now_ns()));
         /* A look asked for while looking around came with a wake. */
         atomic_store(&k->planned, next < 0 ? AWAKE - 1 : next);
-        bool eager = k->eager_until && zm_now_ns() < k->eager_until;
+        bool eager = k->eager_until && zm_now_ns() < k->eager_until && !zm_spin_crowded();
         int n = zm_watch_wait(k->watch, owners, EVENTS_MAX, eager ? 0 : next);
         if (eager && n == 0)
-            sched_yield();
+            zm_spin_yield();
         atomic_store(&k->planned, AWAKE);
         for (int i = 0; i < n; i++) {
             if (owners[i])

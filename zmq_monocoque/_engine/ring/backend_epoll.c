@@ -17,7 +17,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -393,7 +392,9 @@ static int epoll_driver_wait(zm_driver *driver, int64_t deadline_ns, int64_t spi
             return rc > 0 ? 0 : -errno;
         if (deadline_ns >= 0 && zm_now_ns() >= deadline_ns)
             return -ETIMEDOUT;
-        sched_yield(); /* the peer we spin for may stand behind us on the same core */
+        /* The peer we spin for may stand behind us on the same core. */
+        if (!zm_spin_yield())
+            spin_until_ns = 0;
     }
 }
 
