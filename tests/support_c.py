@@ -49,6 +49,12 @@ def build_shared(directory: Path, name: str, *sources: str) -> ctypes.CDLL:
     return ctypes.CDLL(str(build_library(directory, name, *sources)), use_errno=True)
 
 
+def preloading(library: Path) -> dict[str, str]:
+    """Our environment, for a child that loads ``library`` first, behind a sanitizer only."""
+    before = os.environ.get("LD_PRELOAD")
+    return {**os.environ, "LD_PRELOAD": f"{before} {library}" if before else str(library)}
+
+
 def build_program(directory: Path, name: str, *sources: str) -> Path:
     """The files as a program that stops at the first memory error, leak or undefined behaviour."""
     return _compile(directory / name, sources, _SANITIZERS)

@@ -3,13 +3,12 @@ sleeps."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
 from support import TIMEOUT, module_source
-from support_c import build_library
+from support_c import build_library, preloading
 
 ROUND_TRIPS = """
 import ctypes, threading
@@ -42,11 +41,10 @@ def test_who_gets_the_processor_back_late_does_not_spin_for_a_while(
     if on_libzmq:
         pytest.skip("what this engine does")
     late = build_library(tmp_path, "late_yield", "late_yield.c")
-    preload = " ".join(filter(None, [os.environ.get("LD_PRELOAD"), str(late)]))
     count = 2000
     done = subprocess.run(
         [sys.executable, "-c", module_source(zmq) + ROUND_TRIPS, address, str(count)],
-        env={**os.environ, "LD_PRELOAD": preload},
+        env=preloading(late),
         capture_output=True,
         text=True,
         timeout=TIMEOUT,

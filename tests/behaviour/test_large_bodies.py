@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import hashlib
-import os
 import select
 import socket
 import subprocess
@@ -26,7 +25,7 @@ from support import (
     refused,
     shake_hands,
 )
-from support_c import build_library
+from support_c import build_library, preloading
 
 MB = 1 << 20
 SIZES = [100_000, MB, 3 * MB + 7, 65_473, 20_000_000, 70_000]
@@ -226,10 +225,9 @@ def test_what_lies_behind_a_large_body_wakes_its_reader_however_busy_the_machine
     """
     slow = build_library(tmp_path, "slow_yield", "slow_yield.c")
     rounds = 60
-    preload = " ".join(filter(None, [os.environ.get("LD_PRELOAD"), str(slow)]))
     reader = subprocess.Popen(
         [sys.executable, "-c", module_source(zmq) + READER, str(3 * rounds)],
-        env={**os.environ, "LD_PRELOAD": preload},
+        env=preloading(slow),
         stdout=subprocess.PIPE,
         text=True,
     )

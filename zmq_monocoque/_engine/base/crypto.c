@@ -10,7 +10,6 @@
 
 enum {
     PATH_BYTES = 4096,
-    NONCE = 8, /* of Salsa20 */
     BLOCK = 64,
     PORTION = 256, /* four blocks at once, in little more time than one (measured, SSE2 and AVX2) */
     WIDE = 512,    /* eight, in the time of four (AVX2) */

@@ -300,17 +300,12 @@ void zm_connection_lowat(int fd, size_t bytes)
 /* Are both ends on one address, and so on one machine? */
 static bool is_local(int fd)
 {
-    struct sockaddr_storage here, there;
-    socklen_t here_size = sizeof here, there_size = sizeof there;
-    if (getsockname(fd, (struct sockaddr *) &here, &here_size) < 0
-        || getpeername(fd, (struct sockaddr *) &there, &there_size) < 0
-        || here.ss_family != there.ss_family)
+    zm_cidr here;
+    socklen_t size = sizeof here.network;
+    if (getsockname(fd, (struct sockaddr *) &here.network, &size) < 0)
         return false;
-    if (here.ss_family == AF_INET6)
-        return memcmp(&((struct sockaddr_in6 *) &here)->sin6_addr,
-                      &((struct sockaddr_in6 *) &there)->sin6_addr, sizeof(struct in6_addr)) == 0;
-    return ((struct sockaddr_in *) &here)->sin_addr.s_addr
-           == ((struct sockaddr_in *) &there)->sin_addr.s_addr;
+    here.prefix_bits = here.network.ss_family == AF_INET6 ? 128 : 32;
+    return zm_cidr_match(&here, fd);
 }
 
 void zm_connection_unpace(int fd)
