@@ -75,4 +75,4 @@ class _Pyzmq:
 
 
 # Context, Socket, Frame, zmq_poll and all others that speak in the terms of the host.
-globals().update(bind(_Pyzmq())._asdict())
+bind(_Pyzmq()).publish(globals())

@@ -166,7 +166,7 @@ PyObject *lane_frame_received(lane_binding *binding, zm_block *taken_block, cons
 }
 
 PyDoc_STRVAR(fast_copy_doc,
-"fast_copy()\n\n"
+"fast_copy($self, /)\n--\n\n"
 "A frame of the same class that shares this one's body, tracker and properties.");
 
 static PyObject *frame_fast_copy(PyObject *op, PyObject *unused)
@@ -337,7 +337,7 @@ static PyObject *frame_get_number(lane_frame *self, long option)
 }
 
 PyDoc_STRVAR(get_doc,
-"get(option) -> int | str\n\n"
+"get($self, option, /)\n--\n\n"
 "A number for MORE, SRCFD and SHARED; a string for a property of the connection the frame came\n"
 "by: 'Socket-Type', 'Peer-Address', 'User-Id', what the ZAP handler answered (zmq_msg_gets(3)).\n"
 "Raises ZMQError(EINVAL) if there is none.");
@@ -374,7 +374,7 @@ static PyObject *frame_get(PyObject *op, PyObject *option)
 }
 
 PyDoc_STRVAR(set_doc,
-"set(option, value)\n\n"
+"set($self, option, value, /)\n--\n\n"
 "There is nothing to set on a frame: ZMQError(EINVAL). 'routing_id' and 'group', of the draft\n"
 "socket types, are checked for their type and have no effect.");
 
@@ -447,7 +447,7 @@ static PyGetSetDef frame_getset[] = {
 };
 
 PyDoc_STRVAR(frame_doc,
-"Frame(data=None, track=False, copy=None, copy_threshold=None)\n\n"
+"Frame(data=None, track=False, copy=None, copy_threshold=None, **kwargs)\n--\n\n"
 "One message part. `data` is any contiguous buffer. With copy=None it is copied if it has fewer\n"
 "than `copy_threshold` bytes (default: the module's COPY_THRESHOLD). track=True gives the frame a\n"
 "tracker, which is done at once if the data was copied.\n"

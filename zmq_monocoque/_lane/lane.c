@@ -322,8 +322,9 @@ static int hooks_check(PyObject *hooks)
 }
 
 PyDoc_STRVAR(bind_doc,
-"bind(api_address, hooks) -> (SocketBase, Frame)\n\n"
-"Makes a pair of classes over the engine whose function table is at `api_address`.\n\n"
+"bind($module, api_address, hooks, /)\n--\n\n"
+"Makes a pair of classes, (SocketBase, Frame), over the engine whose function table is at\n"
+"`api_address`.\n\n"
 "`hooks` is an object with these callables, looked up when they are needed:\n"
 "  error(errno) -> the exception to raise\n"
 "  frame_class() -> what recv(copy=False) makes, a subclass of this Frame\n"

@@ -238,7 +238,7 @@ zm_block *lane_hold_copy(const zm_api *api, const void *data, Py_ssize_t size)
 /* --- seen from Python ------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(drain_doc,
-"drain() -> int\n\n"
+"drain($module, /)\n--\n\n"
 "Finishes the zero-copy messages the engine has let go of: their objects are released, their\n"
 "tracker events set. Returns how many they were.");
 
@@ -279,7 +279,7 @@ static int wait_for_bell(long long ns)
 }
 
 PyDoc_STRVAR(wait_event_doc,
-"wait_event(event, timeout=None) -> bool\n\n"
+"wait_event($module, event, timeout=None, /)\n--\n\n"
 "Waits up to `timeout` seconds (None: without limit) until `event.is_set()`, and meanwhile\n"
 "finishes what the engine lets go of. Returns what is_set() said last. An event that is not set\n"
 "by the lane is seen within 20 ms.");

@@ -114,7 +114,7 @@ static int threshold_resolve(lane_socket *self)
 }
 
 PyDoc_STRVAR(attach_doc,
-"_attach(handle)\n\n"
+"_attach($self, handle, /)\n--\n\n"
 "Names the engine's socket this one stands for. A handle that names nothing is remembered, and\n"
 "every call then raises ZMQError(ENOTSOCK). copy_threshold, if not set before, is taken from the\n"
 "module now.");
@@ -160,7 +160,7 @@ static int socket_set_copy_threshold(PyObject *op, PyObject *value, void *unused
 }
 
 PyDoc_STRVAR(get_int_doc,
-"_get_int(option) -> int\n\n"
+"_get_int($self, option, /)\n--\n\n"
 "An option whose value is an int (zmq_getsockopt(3)).");
 
 static PyObject *socket_get_int(PyObject *op, PyObject *option)
@@ -176,7 +176,7 @@ static PyObject *socket_get_int(PyObject *op, PyObject *option)
 }
 
 PyDoc_STRVAR(spin_doc,
-"_spin() -> bool\n\n"
+"_spin($self, /)\n--\n\n"
 "Before a wait for a message in an event loop: looks for it for some microseconds, if that would\n"
 "have paid lately. True when there is one.");
 
@@ -197,7 +197,7 @@ static PyObject *socket_spin(PyObject *op, PyObject *unused)
 }
 
 PyDoc_STRVAR(send_doc,
-"send(data, flags=0, copy=True, track=False, routing_id=None, group=None)\n\n"
+"send($self, data, flags=0, copy=True, track=False, routing_id=None, group=None)\n--\n\n"
 "Sends one message part: a contiguous buffer of any item size, or a Frame (zmq_msg_send(3)).\n\n"
 "copy=False sends the object's own memory from copy_threshold bytes on; with track=True a\n"
 "MessageTracker is returned, which is done when the object may be changed again. A Frame answers\n"
@@ -206,23 +206,23 @@ PyDoc_STRVAR(send_doc,
 "track=True with an untracked Frame, RuntimeError for routing_id and group (drafts).");
 
 PyDoc_STRVAR(send_multipart_doc,
-"send_multipart(msg_parts, flags=0, copy=True, track=False, **kwargs)\n\n"
+"send_multipart($self, msg_parts, flags=0, copy=True, track=False, **kwargs)\n--\n\n"
 "Sends a message of several parts, all or none; see send(). Returns what the last part's send()\n"
 "would. `msg_parts` is a sequence that can be sliced.\n"
 "Raises TypeError if a part is no buffer, BufferError if one is not contiguous, IndexError if\n"
 "there are none, Again.");
 
 PyDoc_STRVAR(recv_doc,
-"recv(flags=0, copy=True, track=False)\n\n"
+"recv($self, flags=0, copy=True, track=False)\n--\n\n"
 "The next message part as bytes, or with copy=False as a Frame (zmq_msg_recv(3)).\n"
 "Raises Again if there is none (DONTWAIT, RCVTIMEO).");
 
 PyDoc_STRVAR(recv_multipart_doc,
-"recv_multipart(flags=0, copy=True, track=False) -> list\n\n"
-"All parts of the next message; see recv().");
+"recv_multipart($self, flags=0, copy=True, track=False)\n--\n\n"
+"A list of all parts of the next message; see recv().");
 
 PyDoc_STRVAR(send_many_doc,
-"send_many(messages, *, flags=0, copy=True) -> int\n\n"
+"send_many($self, messages, *, flags=0, copy=True)\n--\n\n"
 "Sends messages one after the other, in few system calls: each is a buffer or Frame, or a list or\n"
 "tuple of them for a message of several parts. Returns how many were sent: fewer than all only if\n"
 "the next one would block (DONTWAIT, or SNDTIMEO, which counts once for all), or failed.\n"
@@ -231,15 +231,16 @@ PyDoc_STRVAR(send_many_doc,
 "Does not call the send() of a subclass.");
 
 PyDoc_STRVAR(recv_many_doc,
-"recv_many(max, *, flags=0, copy=True, multipart=False) -> list\n\n"
-"Waits for one message as recv() does, and takes those that are there by then, up to `max`.\n"
+"recv_many($self, max, *, flags=0, copy=True, multipart=False)\n--\n\n"
+"Waits for one message as recv() does, and answers a list of those that are there by then, up to\n"
+"`max`.\n"
 "A message of one part is bytes, or a Frame with copy=False; one of several parts a list of them.\n"
 "With multipart=True each message is a list.\n"
 "Raises ValueError if `max` is less than 1, Again if there is none (DONTWAIT, RCVTIMEO).\n"
 "Does not call the recv() of a subclass.");
 
 PyDoc_STRVAR(recv_into_doc,
-"recv_into(buffer, /, *, nbytes=0, flags=0) -> int\n\n"
+"recv_into($self, buffer, /, *, nbytes=0, flags=0)\n--\n\n"
 "Receives the next part into a writable contiguous buffer, up to `nbytes` bytes (0: all of the\n"
 "buffer); the rest of the part is lost. Returns the size of the whole part.\n"
 "Raises ValueError if nbytes does not fit the buffer, BufferError, TypeError, Again.");

@@ -65,4 +65,4 @@ class _Host:
 
 
 # Context, Socket, Frame, zmq_poll and all others that speak in the terms of the host.
-globals().update(bind(_Host())._asdict())
+bind(_Host()).publish(globals())

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from zmq_monocoque import _lane
 from zmq_monocoque.backend._context import ContextMixin
 from zmq_monocoque.backend._engine import lib
-from zmq_monocoque.backend._misc import Devices, curve
+from zmq_monocoque.backend._misc import curve, devices
 from zmq_monocoque.backend._poll import make_zmq_poll
 from zmq_monocoque.backend._socket import SocketMixin
 
@@ -67,6 +67,12 @@ class ReleaseEvent(Event):
 class Backend(NamedTuple):
     """The public names of a pyzmq backend that depend on the host."""
 
+    def publish(self, module: dict[str, Any]) -> None:
+        """Makes them names of ``module``, its globals: there pickles find them again."""
+        for name, value in self._asdict().items():
+            value.__module__, value.__qualname__ = module["__name__"], value.__name__
+            module[name] = value
+
     Context: type
     Socket: type
     Frame: type
@@ -107,7 +113,7 @@ def bind(host: Host) -> Backend:
         _context_class=context,
         _default_copy_threshold=staticmethod(host.copy_threshold),
     )
-    devices = Devices(socket, check, retry)
+    proxy, proxy_steerable, monitored_queue = devices(socket, retry)
     curve_keypair, curve_public = curve(host.error)
     return Backend(
         Context=context,
@@ -115,9 +121,9 @@ def bind(host: Host) -> Backend:
         Frame=lane_frame,
         Message=lane_frame,
         zmq_poll=make_zmq_poll(socket, check),
-        proxy=devices.proxy,
-        proxy_steerable=devices.proxy_steerable,
-        monitored_queue=devices.monitored_queue,
+        proxy=proxy,
+        proxy_steerable=proxy_steerable,
+        monitored_queue=monitored_queue,
         curve_keypair=curve_keypair,
         curve_public=curve_public,
     )

@@ -30,6 +30,9 @@ class ContextMixin:
         self._handle = shadow if shadow else self._check(lib.zm_context_new(io_threads))
         self.closed = False
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a Context cannot be pickled: it stands for what this process has")
+
     @property
     def underlying(self) -> int:
         """The engine's number for this context; 0 once it has ended."""

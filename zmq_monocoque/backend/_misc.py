@@ -75,32 +75,28 @@ def curve(
     return curve_keypair, curve_public
 
 
-class Devices:
-    """The proxies, for the sockets of one host. They run until ContextTerminated."""
+def devices(
+    socket_class: type, retry: Callable[..., int]
+) -> tuple[Callable[..., int], Callable[..., int], Callable[..., int]]:
+    """proxy, proxy_steerable and monitored_queue, for the sockets of one host. They run until
+    ContextTerminated."""
 
-    def __init__(
-        self, socket_class: type, check: Callable[[int], int], retry: Callable[..., int]
-    ) -> None:
-        self._socket_class = socket_class
-        self._check = check
-        self._retry = retry
-
-    def _handle(self, name: str, socket: Any, optional: bool = False) -> int:
+    def handle_of(name: str, socket: Any, optional: bool = False) -> int:
         if socket is None and optional:
             return -1
-        if not isinstance(socket, self._socket_class):
+        if not isinstance(socket, socket_class):
             raise TypeError(f"{name} must be a Socket, got {socket!r}")
         return socket.underlying  # type: ignore[attr-defined]
 
-    def proxy(self, frontend: Any, backend: Any, capture: Any = None) -> int:
+    def proxy(frontend: Any, backend: Any, capture: Any = None) -> int:
         """Passes messages between two sockets, and a copy of each to ``capture``.
 
         Source: zmq_proxy(3).
         """
-        return self.proxy_steerable(frontend, backend, capture)
+        return proxy_steerable(frontend, backend, capture)
 
     def proxy_steerable(
-        self, frontend: Any, backend: Any, capture: Any = None, control: Any = None
+        frontend: Any, backend: Any, capture: Any = None, control: Any = None
     ) -> int:
         """As `proxy`; ``control`` receives PAUSE, RESUME, TERMINATE and STATISTICS.
 
@@ -109,17 +105,16 @@ class Devices:
         zmq_proxy_steerable(3).
         """
         handles = (
-            self._handle("frontend", frontend),
-            self._handle("backend", backend),
-            self._handle("capture", capture, optional=True),
-            self._handle("control", control, optional=True),
+            handle_of("frontend", frontend),
+            handle_of("backend", backend),
+            handle_of("capture", capture, optional=True),
+            handle_of("control", control, optional=True),
         )
         # The state outlives a signal: the counts go on, and a pause lasts.
         state = ffi.new("zm_proxy_state *")
-        return self._retry(lib.zm_proxy_run, *handles, state)
+        return retry(lib.zm_proxy_run, *handles, state)
 
     def monitored_queue(
-        self,
         in_socket: Any,
         out_socket: Any,
         mon_socket: Any,
@@ -132,11 +127,11 @@ class Devices:
         one side is the recipient's address of the other.
         """
         handles = (
-            self._handle("in_socket", in_socket),
-            self._handle("out_socket", out_socket),
-            self._handle("mon_socket", mon_socket),
+            handle_of("in_socket", in_socket),
+            handle_of("out_socket", out_socket),
+            handle_of("mon_socket", mon_socket),
         )
-        return self._retry(
+        return retry(
             lib.zm_monitored_queue_run,
             *handles,
             in_prefix,
@@ -144,3 +139,5 @@ class Devices:
             out_prefix,
             len(out_prefix),
         )
+
+    return proxy, proxy_steerable, monitored_queue
