@@ -590,6 +590,13 @@ int zm_endpoint_term(int64_t handle, const char *text)
 {
     char resolved[ZM_ENDPOINT_MAX] = "";
     zm_address address;
+    zm_socket *s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    int rc = zm_socket_enter_locked(s);
+    zm_lock_give(&s->lock);
+    if (rc < 0)
+        return rc;
     /* A name stands for what it resolves to, a wildcard for nothing (S-31). */
     int parsed = zm_address_parse(text, false, false, &address);
     if (parsed == -EPROTONOSUPPORT || (parsed < 0 && !strstr(text, "://")))
@@ -598,10 +605,10 @@ int zm_endpoint_term(int64_t handle, const char *text)
         && (address.resolved || zm_address_resolve(&address, false) == 0))
         zm_address_format((struct sockaddr *) &address.peer, address.peer_size, resolved,
                           sizeof resolved);
-    zm_socket *s = zm_socket_lock(handle);
+    s = zm_socket_lock(handle);
     if (!s)
         return -ENOTSOCK;
-    int rc = zm_socket_enter_locked(s);
+    rc = zm_socket_enter_locked(s);
     bool found = false;
     if (rc == 0) {
         ZM_LIST_EACH (node, &s->endpoints) {

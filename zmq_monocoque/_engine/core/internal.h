@@ -467,6 +467,7 @@ struct zm_socket {
     int type;
     const zm_pattern *pattern;
     bool open;    /* the application has it */
+    bool told;    /* a call answered that the context ends */
     bool closing; /* lingers, or waits for requests in flight */
     zm_list in_context; /* context->sockets */
     zm_options options;
@@ -573,6 +574,9 @@ int64_t zm_socket_handle(const zm_socket *s);
 bool zm_socket_lock_generation(zm_socket *s, uint32_t generation);
 /* 0, or -ETERM. Takes mail in. */
 int zm_socket_enter_locked(zm_socket *s);
+/* The same for options and the monitor: programs shut down with them while their context ends, so
+ * they work until one of the other calls was told of the end (S-47). */
+int zm_socket_enter_aside_locked(zm_socket *s);
 
 int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message);
 int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part);

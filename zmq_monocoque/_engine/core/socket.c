@@ -191,7 +191,19 @@ int zm_socket_enter_locked(zm_socket *s)
         zm_mail_take_locked(s);
     if (ZM_UNLIKELY(!s->open))
         return -ENOTSOCK;
-    return ZM_UNLIKELY(atomic_load_explicit(&s->context->ended, memory_order_relaxed)) ? -ETERM : 0;
+    if (ZM_LIKELY(!atomic_load_explicit(&s->context->ended, memory_order_relaxed)))
+        return 0;
+    s->told = true;
+    return -ETERM;
+}
+
+int zm_socket_enter_aside_locked(zm_socket *s)
+{
+    if (ZM_UNLIKELY(s->told))
+        return -ETERM;
+    if (atomic_load_explicit(&s->attention, memory_order_acquire))
+        zm_mail_take_locked(s);
+    return 0;
 }
 
 int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message)
@@ -279,7 +291,7 @@ int zm_socket_set(int64_t handle, int option, const void *value, size_t size)
     zm_socket *s = zm_socket_lock(handle);
     if (!s)
         return -ENOTSOCK;
-    int rc = zm_socket_enter_locked(s);
+    int rc = zm_socket_enter_aside_locked(s);
     if (rc == 0)
         rc = set_locked(s, option, value, size);
     if (rc == 0 && s->driver && (!zm_list_empty(&s->dirty) || !zm_list_empty(&s->hungry)))
@@ -348,7 +360,7 @@ static int get_locked(zm_socket *s, int option, void *out, size_t *inout_size)
 
 int zm_socket_get_locked(zm_socket *s, int option, void *out_value, size_t *inout_size)
 {
-    int rc = zm_socket_enter_locked(s);
+    int rc = option == EVENTS ? zm_socket_enter_locked(s) : zm_socket_enter_aside_locked(s);
     return rc < 0 ? rc : get_locked(s, option, out_value, inout_size);
 }
 
@@ -416,7 +428,7 @@ int zm_socket_monitor(int64_t handle, const char *endpoint, int events)
     zm_socket *s = zm_socket_lock(handle);
     if (!s)
         return -ENOTSOCK;
-    int rc = zm_socket_enter_locked(s);
+    int rc = zm_socket_enter_aside_locked(s);
     if (rc == 0) {
         if (endpoint)
             rc = zm_monitor_start_locked(s, endpoint, events);
