@@ -32,6 +32,18 @@ static inline void zm_list_append(zm_list *head, zm_list *node)
     head->prev = node;
 }
 
+/* All of `from` goes to the end of `head`. */
+static inline void zm_list_append_all(zm_list *head, zm_list *from)
+{
+    if (zm_list_empty(from))
+        return;
+    from->next->prev = head->prev;
+    head->prev->next = from->next;
+    from->prev->next = head;
+    head->prev = from->prev;
+    zm_list_init(from);
+}
+
 static inline void zm_list_remove(zm_list *node)
 {
     if (!node->next)

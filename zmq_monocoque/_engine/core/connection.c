@@ -806,6 +806,7 @@ void zm_conn_received_locked(zm_conn *conn, int32_t res)
     zm_socket *s = conn->socket;
     s->moving -= conn->moving;
     conn->moving = false;
+    zm_list_remove(&conn->armed_link);
     if (conn->closing) {
         end_if_done(conn);
         return;
@@ -944,7 +945,12 @@ void zm_conn_arm_locked(zm_conn *conn)
         zm_connection_lowat(conn->fd, lowat);
         conn->lowat = lowat;
     }
-    zm_driver_recv(conn->socket->driver, &conn->recv_op, conn->fd, to, size);
+    zm_socket *s = conn->socket;
+    zm_driver_recv(s->driver, &conn->recv_op, conn->fd, to, size);
+    uint32_t me = zm_thread_id();
+    if (ZM_UNLIKELY(s->arm_thread == ZM_NO_THREAD))
+        s->arm_thread = me;
+    zm_list_append(s->arm_thread == me ? &s->armed : &s->armed_elsewhere, &conn->armed_link);
 }
 
 bool zm_conn_pull_locked(zm_conn *conn)

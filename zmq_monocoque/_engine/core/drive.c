@@ -16,6 +16,9 @@ enum {
     LOOKS_A_YIELD = 8,
     ROUNDS_MAX = 8,
     HOMECOMING_NS = 200 * 1000, /* for the thread that armed a receive to let it go */
+    MOVE_PRICE_NS = 20 * 1000, /* of one receive: ten times what it takes */
+    MOVES_MIN = 8,
+    MOVES_MAX = 256,
     PULL_NS = 60 * 1000,        /* between two pieces of a large body */
     PULL_MAX_NS = 2000 * 1000,  /* then signals and other threads have their turn */
     PAUSE_NS = 100 * 1000,      /* sends further apart than this are not a burst */
@@ -207,9 +210,6 @@ static void arm_hungry_except(zm_socket *s, const zm_conn *except)
         zm_conn_arm_locked(conn);
         node = s->hungry.next; /* arming may end connections, others too */
     }
-    uint32_t me = zm_thread_id();
-    if (s->arm_thread != me)
-        s->arm_thread = s->arm_thread == ZM_NO_THREAD ? me : 0;
 }
 
 static void arm_hungry(zm_socket *s)
@@ -274,25 +274,52 @@ void zm_drive_for_keeper_locked(zm_socket *s)
     bury(s);
 }
 
-/* Armed receives complete in the thread that armed them; one that is about to sleep, or to
- * look, takes them over, or each message would wake another thread first. Returns how many are
- * on their way. */
+/* How many receives may be moved now: as many as the time since the last ones pays for. A few of
+ * many would not be worth the trip. */
+static int moves_paid_for(zm_socket *s, int64_t now)
+{
+    int64_t most = now - MOVES_MAX * MOVE_PRICE_NS;
+    if (s->moves_paid_ns < most)
+        s->moves_paid_ns = most;
+    int paid = (int) ((now - s->moves_paid_ns) / MOVE_PRICE_NS);
+    if (paid >= MOVES_MIN)
+        return paid;
+    const zm_list *node = &s->armed_elsewhere;
+    for (int i = 0; i <= paid; i++)
+        if ((node = node->next) == &s->armed_elsewhere)
+            return paid;
+    return 0;
+}
+
+/* Armed receives complete in the thread that armed them; one that is about to sleep, or to look,
+ * takes them over, or each message would wake another thread first. Those that came last go first,
+ * and no more than pays: whoever has a thousand idle peers and shares them with another thread in
+ * turn does not move them at each turn. Those that stay behind wake the thread they are with once,
+ * and are armed anew by the one that drives then. Returns how many are on their way. */
 static int take_over_receives(zm_socket *s)
 {
     uint32_t me = zm_thread_id();
-    int moved = 0;
-    if (s->arm_thread == me)
-        return 0;
-    ZM_LIST_EACH (node, &s->conns) {
-        zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
-        if (conn->recv_op.in_flight && conn->recv_op.thread != me && !conn->moving) {
-            conn->moving = true;
-            s->moving++;
-            moved++;
-            zm_driver_cancel(s->driver, &conn->recv_op);
-        }
+    if (s->arm_thread != me) {
+        zm_list_append_all(&s->armed_elsewhere, &s->armed);
+        s->arm_thread = me;
     }
-    s->arm_thread = me;
+    if (zm_list_empty(&s->armed_elsewhere) || !zm_driver_is_thread_bound(s->driver))
+        return 0;
+    int moved = 0;
+    for (int left = moves_paid_for(s, zm_now_ns()); left && !zm_list_empty(&s->armed_elsewhere);
+         left--) {
+        zm_list *node = s->armed_elsewhere.prev;
+        zm_conn *conn = ZM_CONTAINER(node, zm_conn, armed_link);
+        zm_list_remove(node);
+        zm_list_append(s->armed.next, node); /* before the first, so that the order stays */
+        if (conn->recv_op.thread == me || conn->moving)
+            continue;
+        conn->moving = true;
+        s->moving++;
+        moved++;
+        zm_driver_cancel(s->driver, &conn->recv_op);
+    }
+    s->moves_paid_ns += moved * MOVE_PRICE_NS;
     return moved;
 }
 

@@ -191,7 +191,7 @@ struct zm_conn {
     bool turned_away; /* lingers until the peer has read why */
     bool shut_out;    /* ZAP status 300: how its handshake ended was told */
     bool cut_off;     /* a send failed: only what is still to be read is left to do */
-    zm_list dirty_link, hungry_link;
+    zm_list dirty_link, hungry_link, armed_link; /* the last: while its receive is in flight */
     zm_session session;
     zm_limits limits;
     uint64_t parts, part_bytes; /* of the message that is arriving */
@@ -479,7 +479,9 @@ struct zm_socket {
     uint32_t followers; /* threads that sleep on seq */
     uint32_t pollers;   /* threads in zm_poll that sleep on the doorbell */
     uint32_t moving;     /* receives that are being taken over */
-    uint32_t arm_thread; /* who armed all receives; 0: several threads; ZM_NO_THREAD: nobody yet */
+    uint32_t arm_thread; /* who drove last, and has the receives; ZM_NO_THREAD: nobody yet */
+    zm_list armed, armed_elsewhere; /* by arm_thread, and by others: the newest at the end */
+    int64_t moves_paid_ns; /* until then the time has been spent on moving receives */
     _Atomic(zm_driver *) wakeable; /* driver, while a thread sleeps in it */
     bool unseen;      /* something changed since EVENTS was read */
     uint32_t watcher; /* the thread that read EVENTS last: it need not be rung by itself */

@@ -51,6 +51,8 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_list_init(&s->ended_conns);
     zm_list_init(&s->dirty);
     zm_list_init(&s->hungry);
+    zm_list_init(&s->armed);
+    zm_list_init(&s->armed_elsewhere);
     s->quiet_ns = ZM_QUIET_NS;
     zm_turn_init(&s->readers);
     zm_turn_init(&s->writers);

@@ -42,6 +42,11 @@ unsigned zm_driver_in_flight(const zm_driver *driver)
     return driver->in_flight;
 }
 
+bool zm_driver_is_thread_bound(const zm_driver *driver)
+{
+    return driver->ops->thread_bound;
+}
+
 static inline void start(zm_driver *driver, zm_op *op, uint8_t request, int fd, void *buffer,
                          size_t size)
 {

@@ -62,6 +62,10 @@ int zm_driver_fd(const zm_driver *driver);
 /* Requests started and not yet reaped. Locked. */
 unsigned zm_driver_in_flight(const zm_driver *driver);
 
+/* Does a request complete in the thread that started it (zm_op.thread), which has to go through the
+ * kernel for that? Else in whichever reaps. */
+bool zm_driver_is_thread_bound(const zm_driver *driver);
+
 /* --- start a request. Locked. They are queued and reach the kernel with submit() or wait();
  *     they do not fail (what the kernel refuses comes as a completion). ------------------------ */
 void zm_driver_recv(zm_driver *driver, zm_op *op, int fd, void *lent, size_t size);

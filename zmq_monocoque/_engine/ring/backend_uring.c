@@ -592,6 +592,7 @@ int zm_uring_open(zm_driver **out_driver)
 }
 
 static const zm_driver_ops uring_ops = {
+    .thread_bound = true,
     .close = uring_close,
     .start = uring_start,
     .cancel = uring_cancel,

@@ -16,6 +16,7 @@ enum { ZM_REQUEST_RECV = 1, ZM_REQUEST_SEND, ZM_REQUEST_ACCEPT, ZM_REQUEST_CONNE
 enum { ZM_TRANSFER_MAX = INT_MAX & ~4095 };
 
 typedef struct zm_driver_ops {
+    bool thread_bound; /* requests complete in the thread that started them */
     void (*close)(zm_driver *taken);
     /* The op is filled: request, fd, buffer, size. */
     void (*start)(zm_driver *driver, zm_op *op);
