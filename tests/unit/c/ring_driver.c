@@ -744,6 +744,90 @@ static void no_wake_is_lost(void)
     pthread_join(thread, NULL);
 }
 
+static _Atomic uint32_t mail_posted, mail_seen;
+static _Atomic bool sleeper_stops;
+
+/* As the keeper does: sleeps on the descriptor, reaps once, and looks at the mail after that. */
+static void *sleeps_on_the_descriptor(void *unused)
+{
+    (void) unused;
+    zm_completion done;
+    while (!atomic_load(&sleeper_stops)) {
+        wait_fd_readable();
+        zm_driver_reap(driver, &done, 1);
+        atomic_store(&mail_seen, atomic_load(&mail_posted));
+    }
+    return NULL;
+}
+
+/* Two wakes, the second at any moment of the reap that the first brings about. wait_fd_readable()
+ * fails when one was lost. */
+static void every_wake_makes_the_descriptor_readable(void)
+{
+    enum { PAIRS = 3000, GAP_NS = 30000 };
+    pthread_t thread = run(sleeps_on_the_descriptor, NULL);
+    unsigned seed = 1;
+    for (int i = 0; i < PAIRS; i++) {
+        atomic_fetch_add(&mail_posted, 1);
+        zm_driver_wake(driver);
+        int64_t until = zm_now_ns() + rand_r(&seed) % GAP_NS;
+        while (zm_now_ns() < until)
+            zm_cpu_relax();
+        atomic_fetch_add(&mail_posted, 1);
+        zm_driver_wake(driver);
+        while (atomic_load(&mail_seen) != atomic_load(&mail_posted))
+            sched_yield();
+    }
+    atomic_store(&sleeper_stops, true);
+    zm_driver_wake(driver);
+    pthread_join(thread, NULL);
+    zm_completion done;
+    zm_driver_reap(driver, &done, 1);
+}
+
+/* The calls that a reap makes, with a wake right before and right after each (linked with --wrap). */
+static _Thread_local bool wakes_inside;
+
+static void wake_inside(void)
+{
+    if (wakes_inside)
+        zm_driver_wake(driver);
+}
+
+int __real_epoll_wait(int fd, struct epoll_event *events, int count, int ms);
+int __wrap_epoll_wait(int fd, struct epoll_event *events, int count, int ms)
+{
+    wake_inside();
+    int n = __real_epoll_wait(fd, events, count, ms);
+    wake_inside();
+    return n;
+}
+
+ssize_t __real_read(int fd, void *out, size_t size);
+ssize_t __wrap_read(int fd, void *out, size_t size)
+{
+    wake_inside();
+    ssize_t n = __real_read(fd, out, size);
+    wake_inside();
+    return n;
+}
+
+static void a_wake_in_the_middle_of_a_reap_does_not_deafen_the_driver(void)
+{
+    zm_completion done;
+    for (int i = 0; i < 5; i++) {
+        zm_driver_wake(driver);
+        wait_fd_readable();
+        wakes_inside = true;
+        CHECK_EQUAL(zm_driver_reap(driver, &done, 1), 0);
+        wakes_inside = false;
+        /* Its caller looks at what the wakes were for; the next one is heard again. */
+        zm_driver_wake(driver);
+        wait_fd_readable();
+        CHECK_EQUAL(zm_driver_reap(driver, &done, 1), 0);
+    }
+}
+
 static void on_signal(int number)
 {
     (void) number;
@@ -809,7 +893,7 @@ static void the_descriptor_is_readable_while_completions_wait(void)
         CHECK(write(s[1], "x", 1) == 1);
         wait_fd_readable();
         int64_t deadline = LIMIT; /* epoll's answer may be late by some microseconds */
-        while (!zm_driver_ready(driver))
+        while (!zm_driver_reap_pays(driver))
             CHECK(zm_now_ns() < deadline);
         CHECK_EQUAL(result_of(&op), 1);
         nothing_completes();
@@ -979,6 +1063,38 @@ static void what_a_busy_or_sleeping_thread_armed_completes(void)
             atomic_store(&phase, 2);
             pthread_join(thread, NULL);
         }
+    close_pair(shared_pair);
+}
+
+/* Also after the thread whose requests they were is gone. */
+static void readiness_is_a_fact(void)
+{
+    zm_completion done;
+    struct timespec pause = {.tv_nsec = 1000000}; /* long enough for a hint to change its mind */
+    pair(shared_pair);
+    for (int i = 0; i < 20; i++) {
+        pthread_join(run(arms_and_exits, NULL), NULL);
+        nanosleep(&pause, NULL);
+        CHECK(!zm_driver_ready(driver));
+        CHECK(write(shared_pair[1], "x", 1) == 1);
+        int32_t res = result_of(&shared_op);
+        CHECK(!zm_driver_ready(driver));
+        if (res == -ECANCELED) {
+            zm_driver_recv(driver, &shared_op, shared_pair[0], shared_buffer, 4);
+            zm_driver_submit(driver);
+            CHECK(zm_driver_ready(driver));
+            CHECK_EQUAL(zm_driver_reap(driver, &done, 1), 1);
+        }
+        nothing_completes();
+        CHECK(!fd_readable());
+        nanosleep(&pause, NULL);
+        CHECK(!zm_driver_ready(driver));
+    }
+    zm_driver_wake(driver);
+    wait_fd_readable();
+    CHECK(zm_driver_ready(driver));
+    nothing_completes();
+    CHECK(!zm_driver_ready(driver));
     close_pair(shared_pair);
 }
 
@@ -1404,6 +1520,8 @@ static const struct {
     TEST(a_wait_ends_at_its_deadline),
     TEST(a_wake_ends_the_present_or_the_next_wait),
     TEST(no_wake_is_lost),
+    TEST(every_wake_makes_the_descriptor_readable),
+    TEST(a_wake_in_the_middle_of_a_reap_does_not_deafen_the_driver),
     TEST(a_signal_ends_a_wait_and_loses_nothing),
     TEST(the_descriptor_is_readable_while_completions_wait),
     TEST(the_descriptor_stays_readable_after_a_reap_that_left_some),
@@ -1411,6 +1529,7 @@ static const struct {
     TEST(a_driver_outlives_the_thread_that_opened_it),
     TEST(a_request_outlives_its_thread_or_is_cancelled),
     TEST(what_a_busy_or_sleeping_thread_armed_completes),
+    TEST(readiness_is_a_fact),
     TEST(threads_start_requests_while_another_waits),
     TEST(any_order_of_starts_and_cancels),
     TEST(a_forked_child_closes_its_copies_only),

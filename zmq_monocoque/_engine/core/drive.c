@@ -402,7 +402,7 @@ void zm_socket_flush_locked(zm_socket *s)
         arm_hungry(s);
     flush_dirty(s);
     zm_driver_submit(s->driver);
-    if (!s->driven && zm_driver_ready(s->driver) && reap(s)) {
+    if (!s->driven && zm_driver_reap_pays(s->driver) && reap(s)) {
         /* What was taken only in part goes on; whoever looks next finds it in flight. */
         start(s);
         zm_driver_submit(s->driver);
@@ -552,7 +552,8 @@ static bool pull_body(zm_socket *s, int64_t patience_ns, int64_t deadline_ns)
     int64_t end = zm_sooner(deadline_ns, now + PULL_MAX_NS);
     for (;; now = zm_now_ns()) {
         bool news = atomic_load_explicit(&s->attention, memory_order_acquire)
-                    || (zm_driver_ready(s->driver) && reap(s)) || s->bulk != conn || !conn->hungry;
+                    || (zm_driver_reap_pays(s->driver) && reap(s)) || s->bulk != conn
+                    || !conn->hungry;
         if (news || now >= end)
             return true;
         if (zm_conn_pull_locked(conn)) {

@@ -106,6 +106,11 @@ bool zm_driver_ready(const zm_driver *driver)
     return driver->ops->ready(driver);
 }
 
+bool zm_driver_reap_pays(const zm_driver *driver)
+{
+    return driver->ops->reap_pays(driver);
+}
+
 void zm_driver_wait_prepare(zm_driver *driver)
 {
     driver->ops->wait_prepare(driver);

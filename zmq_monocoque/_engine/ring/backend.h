@@ -85,8 +85,12 @@ void zm_driver_submit(zm_driver *driver);
 /* Takes up to `count` completions; returns how many. Locked; not while another thread is in
  * wait(). Runs what the kernel left to run in this thread, if anything, first. */
 int zm_driver_reap(zm_driver *driver, zm_completion *out, int count);
-/* Is a completion waiting (cheap, no system call)? Any thread. */
+/* A fact: a completion is there, so that nobody needs to sleep. No system call; what the kernel has
+ * not handed over yet is not counted, but makes the descriptor readable. Any thread. */
 bool zm_driver_ready(const zm_driver *driver);
+/* A hint, which may be wrong either way: a reap, with the system call that it may take, is likely
+ * to find something. Nothing that sleeps may depend on it. Any thread. */
+bool zm_driver_reap_pays(const zm_driver *driver);
 
 /* Waits until a completion can be reaped, wake() was called, `deadline_ns` came (< 0: none) or a
  * signal. Polls for up to `spin_ns` first, without sleeping. Before giving up the lock the caller

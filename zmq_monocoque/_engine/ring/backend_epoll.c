@@ -340,12 +340,13 @@ static void take_events(zm_epoll *e)
 static int epoll_reap(zm_driver *driver, zm_completion *out, int count)
 {
     zm_epoll *e = epoll_of(driver);
-    /* Before the events are taken. The exchange reads what wake() wrote, so that what its caller
-     * did before is seen after this. */
-    if (atomic_load_explicit(&e->waking, memory_order_relaxed))
-        atomic_exchange(&e->waking, false);
     if (!e->done_first)
         take_events(e);
+    /* Once the events are taken: an edge that is taken while `waking` stands is of a wake that this
+     * reap answers. Cleared before, a wake in between would lose its edge and stand for ever. The
+     * exchange reads what wake() wrote, so that what its caller did before is seen after this. */
+    if (atomic_load_explicit(&e->waking, memory_order_relaxed))
+        atomic_exchange(&e->waking, false);
     int n = take_done(e, out, count);
     tell(e);
     return n;
@@ -356,12 +357,18 @@ static void epoll_submit(zm_driver *driver)
     tell(epoll_of(driver));
 }
 
-/* Data on a socket is not seen without a system call, so after a while the answer is "perhaps". */
 static bool epoll_ready(const zm_driver *driver)
 {
     const zm_epoll *e = ZM_CONTAINER(driver, const zm_epoll, base);
     return atomic_load_explicit(&e->has_done, memory_order_acquire) ||
-           atomic_load_explicit(&e->waking, memory_order_relaxed) ||
+           atomic_load_explicit(&e->waking, memory_order_relaxed);
+}
+
+/* Data on a socket is not seen without a system call, so after a while the answer is "perhaps". */
+static bool epoll_reap_pays(const zm_driver *driver)
+{
+    const zm_epoll *e = ZM_CONTAINER(driver, const zm_epoll, base);
+    return epoll_ready(driver) ||
            zm_now_ns() - atomic_load_explicit(&e->asked_ns, memory_order_relaxed) >= STALE_NS;
 }
 
@@ -465,6 +472,7 @@ static const zm_driver_ops epoll_ops = {
     .submit = epoll_submit,
     .reap = epoll_reap,
     .ready = epoll_ready,
+    .reap_pays = epoll_reap_pays,
     .wait_prepare = epoll_wait_prepare,
     .wait = epoll_driver_wait,
     .wake = epoll_wake,

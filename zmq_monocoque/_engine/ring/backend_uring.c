@@ -408,7 +408,16 @@ static int uring_reap(zm_driver *driver, zm_completion *out, int count)
     return n;
 }
 
+/* Those that the kernel had to keep are completions, too. SQ_TASKRUN is none: it may be the work of
+ * another thread, and stands until more is done when that thread is gone. */
 static bool uring_ready(const zm_driver *driver)
+{
+    const zm_uring *u = ZM_CONTAINER(driver, const zm_uring, base);
+    return has_completion(u) ||
+           atomic_load_explicit(u->sq_flags, memory_order_relaxed) & ZM_URING_SQ_CQ_OVERFLOW;
+}
+
+static bool uring_reap_pays(const zm_driver *driver)
 {
     const zm_uring *u = ZM_CONTAINER(driver, const zm_uring, base);
     return has_completion(u) || kernel_has_work(u);
@@ -599,6 +608,7 @@ static const zm_driver_ops uring_ops = {
     .submit = uring_submit,
     .reap = uring_reap,
     .ready = uring_ready,
+    .reap_pays = uring_reap_pays,
     .wait_prepare = uring_wait_prepare,
     .wait = uring_wait,
     .wake = uring_wake,

@@ -24,6 +24,7 @@ typedef struct zm_driver_ops {
     void (*submit)(zm_driver *driver);
     int (*reap)(zm_driver *driver, zm_completion *out, int count);
     bool (*ready)(const zm_driver *driver);
+    bool (*reap_pays)(const zm_driver *driver);
     void (*wait_prepare)(zm_driver *driver);
     int (*wait)(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns);
     void (*wake)(zm_driver *driver);
