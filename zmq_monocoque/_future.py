@@ -605,10 +605,14 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
             init(context, **kwargs)
         else:
             init(context, socket_type, **kwargs)
-        if sync is None:
-            sync = zmq.Socket(shadow=self.underlying, copy_threshold=self.copy_threshold)
+        try:
+            if sync is None:
+                sync = zmq.Socket(shadow=self.underlying, copy_threshold=self.copy_threshold)
+            self._waits = waits = _Waits(sync)
+        except BaseException:
+            self._discard()
+            raise
         self._shadow_sock = sync
-        self._waits = waits = _Waits(sync)
         self._recv_futures = waits.recv
         self._send_futures = waits.send
 

@@ -38,7 +38,13 @@ class AsyncioAuthenticator(Authenticator):
     def start(self) -> None:
         """Starts the task, in the running loop. Errors as `Authenticator.start`."""
         super().start()
-        self._task = asyncio.ensure_future(self._handle_requests())
+        requests = self._handle_requests()
+        try:
+            self._task = asyncio.ensure_future(requests)
+        except BaseException:
+            requests.close()
+            super().stop()
+            raise
 
     async def _handle_requests(self) -> None:
         zap = self.zap_socket

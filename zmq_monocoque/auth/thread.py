@@ -36,7 +36,6 @@ class AuthenticationThread(Thread):
 
     def run(self) -> None:
         """Handles requests until it is told to end, or the context ends."""
-        self.loop = asyncio.new_event_loop()
         try:
             self.loop.run_until_complete(self._run())
         except zmq.ContextTerminated:
@@ -49,6 +48,15 @@ class AuthenticationThread(Thread):
                 self.authenticator.zap_socket.close()
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
+
+    def start(self) -> None:
+        # Here, where there is somebody to hear that there are no descriptors left.
+        self.loop = asyncio.new_event_loop()
+        try:
+            super().start()
+        except BaseException:
+            self.loop.close()
+            raise
 
     async def _run(self) -> None:
         zap = self.authenticator.zap_socket
@@ -93,15 +101,24 @@ class ThreadAuthenticator(Authenticator):
     def start(self) -> None:
         """Starts the thread; it answers from when this returns. Errors as `Authenticator.start`."""
         super().start()
-        theirs: zmq.Socket[Any] = self.context.socket(zmq.PAIR, socket_class=zmq.Socket)
-        self.pipe = self.context.socket(zmq.PAIR, socket_class=zmq.Socket)
-        for end in (theirs, self.pipe):
-            end.linger = 1
-        theirs.bind(self.pipe_endpoint)
-        self.pipe.connect(self.pipe_endpoint)
-        self.thread = AuthenticationThread(self, theirs)
-        self.thread.start()
-        self.thread.started.wait()
+        ends: list[zmq.Socket[Any]] = []
+        try:
+            for _ in range(2):
+                end = self.context.socket(zmq.PAIR, socket_class=zmq.Socket)
+                ends.append(end)
+                end.linger = 1
+            theirs, pipe = ends
+            theirs.bind(self.pipe_endpoint)
+            pipe.connect(self.pipe_endpoint)
+            thread = AuthenticationThread(self, theirs)
+            thread.start()
+        except BaseException:
+            for end in ends:
+                end.close()
+            super().stop()
+            raise
+        self.pipe, self.thread = pipe, thread
+        thread.started.wait()
 
     def stop(self) -> None:
         """Ends the thread and waits for that. May be called again."""

@@ -85,12 +85,13 @@ class SocketMixin:
             )
         elif socket_type == -1:
             raise TypeError("socket_type must be specified")
-        else:
-            handle = self._check(lib.zm_socket_new(context.underlying, socket_type))
-        self._attach(handle)
+        # What may fail comes first: a socket that was made would not be closed then.
         self.copy_threshold = (
             self._default_copy_threshold() if copy_threshold is None else copy_threshold
         )
+        if not shadow:
+            handle = self._check(lib.zm_socket_new(context.underlying, socket_type))
+        self._attach(handle)
         self._closed = False
 
     @property

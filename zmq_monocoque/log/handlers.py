@@ -55,11 +55,16 @@ class PUBHandler(logging.Handler):
             self.ctx = self.socket.context
         else:
             self.ctx = zmq.Context() if context is None else context
-            self.socket = self.ctx.socket(zmq.PUB)
             try:
-                self.socket.bind(interface_or_socket)
+                self.socket = self.ctx.socket(zmq.PUB)
+                try:
+                    self.socket.bind(interface_or_socket)
+                except BaseException:
+                    self.socket.close()
+                    raise
             except BaseException:
-                self.socket.close()
+                if context is None:
+                    self.ctx.term()
                 raise
 
     @property

@@ -228,13 +228,17 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
             raise ZMQError(Errno.ENOTSUP)
         make: Any = self._socket_class if socket_class is None else socket_class
         socket = make(self, socket_type, **kwargs)
-        for option, value in self.sockopts.items():
-            try:
-                socket.setsockopt(option, value)
-            except ZMQError:
-                # Not an option of this type of socket.
-                pass
-        self._add_socket(socket)
+        try:
+            for option, value in self.sockopts.items():
+                try:
+                    socket.setsockopt(option, value)
+                except ZMQError:
+                    # Not an option of this type of socket.
+                    pass
+            self._add_socket(socket)
+        except BaseException:
+            socket.close()
+            raise
         return socket
 
     def setsockopt(self, opt: int, value: Any) -> None:

@@ -6,6 +6,7 @@ what is here builds on them.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from errno import EADDRINUSE
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -123,7 +124,11 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
             self._shadow_obj = shadow
         self._shadow = bool(address)
         super().__init__(context, socket_type, shadow=address, copy_threshold=copy_threshold)
-        number = self.get(TYPE)
+        try:
+            number = self.get(TYPE)
+        except BaseException:
+            self._discard()
+            raise
         try:
             self.__dict__["type"] = kind = SocketType(number)
             self._type_name = kind.name
@@ -137,6 +142,12 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
             if warn is not None:
                 warn(f"Unclosed socket {self}", ResourceWarning, stacklevel=2, source=self)
             self.close()
+
+    def _discard(self) -> None:
+        """Closes what an ``__init__`` that fails had made: a traceback may keep the object, and
+        `Context.term` would wait for it."""
+        if not self._shadow:
+            SocketBase.close(self)
 
     def __repr__(self) -> str:
         cls = self.__class__
@@ -424,8 +435,17 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
         if addr is None:
             addr = f"inproc://monitor.s-{self.fileno()}"
         self.monitor(addr, EVENT_ALL if events is None else events)
-        self._monitor_socket = self.context.socket(PAIR)
-        self._monitor_socket.connect(addr)
+        monitor: Any = None
+        try:
+            monitor = self.context.socket(PAIR)
+            monitor.connect(addr)
+        except BaseException:
+            if monitor is not None:
+                monitor.close()
+            with contextlib.suppress(ZMQError):
+                self.monitor(None, 0)
+            raise
+        self._monitor_socket = monitor
         return self._monitor_socket
 
     def disable_monitor(self) -> None:
