@@ -8,21 +8,30 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from leaks import MODULE
+
+import zmq_monocoque
 
 pytestmark = pytest.mark.skipif(MODULE != "zmq_monocoque", reason="the commands are our engine's")
 TIMEOUT = 50
 STEPS = 8
 
 
-def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+SHIM = Path(zmq_monocoque.__file__).parent / "_shim"
+
+
+def command(
+    *arguments: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "zmq_monocoque", *arguments],
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
+        cwd=cwd,
         env={**os.environ, **environment},
     )
 
@@ -33,20 +42,130 @@ def test_help_lists_the_commands():
     assert "demo" in done.stdout and "doctor" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], [], ["demo", "--nonsense"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([], ["nonsense"], ["doctor", "nonsense"], ["run"], ["run", "-m"]),
+        *(["demo", "--nonsense"], ["demo", "--peer", "nonsense"], ["demo", "--seconds"]),
+        *(["demo", "--seconds", text] for text in ("0", "-1", "nan", "inf", "1e300", "x", "")),
+        *(["bench", "--seconds", text] for text in ("0", "-1", "nan", "inf", "x")),
+        *(["bench", "--runs", text] for text in ("0", "-1", "1.5", "x")),
+    ],
+)
 def test_a_usage_error_ends_with_2_and_says_how_it_is_used(arguments):
     done = command(*arguments)
     assert done.returncode == 2
-    assert "usage:" in done.stderr
+    assert "usage:" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["-m", "nosuch"], "No module named nosuch"),
+        (["-m", "nosuch.part"], "nosuch"),
+        (["-m", "zipfile.nosuch"], "zipfile.nosuch"),
+        (["-m", "json"], "json"),  # a package that is no program
+        (["-m", "sys"], "sys"),
+        (["-m", ".relative"], "Relative"),
+        (["nosuch.py"], "no such file: nosuch.py"),
+        (["."], "__main__"),
+        (["-m", ""], ""),
+        ([""], ""),
+    ],
+)
+def test_run_says_in_a_sentence_that_there_is_no_program(arguments, said, tmp_path):
+    done = command("run", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("how", [["app.py"], ["-m", "app"]])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import nosuch",
+        "open('nosuch')",
+        "import runpy; runpy.run_module('nosuch')",
+        "raise BrokenPipeError",
+    ],
+)
+def test_an_error_of_the_program_itself_keeps_its_traceback(line, how, tmp_path):
+    (tmp_path / "app.py").write_text(line)
+    done = command("run", *how, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "app.py" in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "zmq_monocoque", "doctor"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=TIMEOUT,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def facts_of(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    assert done.returncode == 0, done.stderr
+    return {line[:20].strip(): line[20:].strip() for line in done.stdout.splitlines()}
+
+
+def search_path(*first: Path) -> str:
+    return os.pathsep.join(filter(None, [*map(str, first), os.environ.get("PYTHONPATH", "")]))
+
+
+def test_doctor_says_what_import_zmq_is(tmp_path):
+    """Real pyzmq, this engine under its name, pyzmq on this engine, something else, nothing."""
+    if importlib.util.find_spec("zmq") is not None:
+        facts = facts_of(command("doctor"))
+        assert facts["import zmq"].startswith("pyzmq ") and "libzmq" in facts["import zmq"]
+        backend = "zmq_monocoque.pyzmq_backend"
+        facts = facts_of(command("doctor", PYZMQ_BACKEND=backend))
+        assert "on this engine" in facts["import zmq"] and backend in facts["import zmq"]
+    facts = facts_of(command("doctor", PYTHONPATH=search_path(SHIM)))
+    assert facts["import zmq"].startswith("this engine, ")
+    for source, said in (
+        ("", "not pyzmq"),
+        ("1 / 0", "fails: ZeroDivisionError"),
+        ("import nosuch", "fails: ModuleNotFoundError: No module named 'nosuch'"),
+        ("import os; os._exit(3)", "ends the process with 3"),
+        ("raise ModuleNotFoundError(name='zmq')", "not installed"),
+    ):
+        (tmp_path / "zmq.py").write_text(source)
+        facts = facts_of(command("doctor", PYTHONPATH=search_path(tmp_path)))
+        assert said in facts["import zmq"], source
+
+
+def test_where_zmq_is_this_engine_the_demo_does_not_call_it_pyzmq():
+    path = search_path(SHIM)
+    done = command("demo", "--seconds", "0.001", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "the peer on zmq_monocoque too, since import zmq is this engine" in done.stdout
+    assert "libzmq" not in done.stdout
+    done = command("demo", "--peer", "pyzmq", PYTHONPATH=path)
+    assert done.returncode == 1 and done.stdout == ""
+    assert "import zmq is this engine" in done.stderr
+
+
+def test_the_demo_says_how_to_get_the_pyzmq_that_it_was_asked_for(tmp_path):
+    (tmp_path / "zmq.py").write_text("raise ModuleNotFoundError(name='zmq')")
+    done = command("demo", "--peer", "pyzmq", PYTHONPATH=search_path(tmp_path))
+    assert done.returncode == 1 and "pip install pyzmq" in done.stderr
 
 
 def test_doctor_names_kernel_liburing_and_the_driver_that_runs():
     done = command("doctor", ZMQ_MONOCOQUE_DRIVER="epoll")
     assert done.returncode == 0, done.stderr
-    facts = {line[:20].strip(): line[20:].strip() for line in done.stdout.splitlines()}
+    facts = facts_of(done)
     assert facts["driver that runs"] == "epoll"
     assert os.uname().release in facts["machine"]
-    assert {"liburing", "io_uring_disabled", "descriptors", "pyzmq"} <= set(facts)
+    assert {"liburing", "io_uring_disabled", "descriptors", "import zmq", "pyzmq"} <= set(facts)
 
 
 @pytest.mark.parametrize("peer", ["pyzmq", "zmq_monocoque"])

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from zmq_monocoque._cli import bench
+from zmq_monocoque._cli import bench, machine
 from zmq_monocoque._cli.demo import Stop
 
 ENGINES = [("zmq_monocoque", "zmq_monocoque"), ("pyzmq", "zmq")]
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--busy", type=int, default=4, help="processes that compute (4)")
     parser.add_argument("names", nargs="*", default=WORKLOADS)
     options = parser.parse_args()
+    machine.need_pyzmq()
     wanted = [w for w in bench.WORKLOADS if any(w.name.startswith(n) for n in options.names)]
     scenes = (
         ("one processor", on_one_processor()),

@@ -278,6 +278,7 @@ def main() -> None:
     parser.add_argument("--redraw", metavar="FILE", help="draw what --json wrote; measure nothing")
     parser.add_argument("curves", nargs="*", metavar="CURVE", help=f"of {', '.join(TITLES)}; all")
     options = parser.parse_args()
+    machine.need_pyzmq()
     if options.redraw:
         written = json.loads(Path(options.redraw).read_text())
     else:

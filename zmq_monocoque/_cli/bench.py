@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
-from . import machine
+from . import arguments, machine
 from .demo import Stop, Stopped
 from .workloads import PATIENCE_MS
 
@@ -29,13 +30,11 @@ DESCRIPTION = (
     " turn, each with sender and receiver in processes of their own, and prints rates, round trips"
     " and the processor time that each side spent on a message."
 )
-#: Name, module, distribution. The first is the one that the others are held against.
-ENGINES = (
-    ("zmq_monocoque", "zmq_monocoque", "zmq_monocoque"),
-    ("pyzmq", "zmq", "pyzmq"),
-    ("pyomq", "pyomq", "pyomq"),
-)
 KB = 1024
+#: From so many processors that others use, figures say little.
+MUCH_FOR_OTHERS = 0.1
+#: How long others are looked at before anything starts, in seconds.
+LOOK = 0.3
 
 
 class BenchFailure(Exception):
@@ -104,6 +103,8 @@ class Figures:
     workload: str
     engine: str
     rate: float | None = None
+    #: The most less the least of the runs' round trips (rates where there are none), by the median.
+    spread: float | None = None
     bytes_a_second: float | None = None
     p50: float | None = None
     p99: float | None = None
@@ -229,12 +230,16 @@ def measure(workload: Workload, module: str, seconds: float, stop: Stop) -> Figu
 
 
 def median_of(runs: list[Figures]) -> Figures:
-    """Figure by figure."""
+    """Figure by figure; and how far the one that `ratio` goes by varied."""
     columns = [asdict(run) for run in runs]
-    merged = columns[0]
+    merged = dict(columns[0])
     for name, value in merged.items():
         if isinstance(value, float):
             merged[name] = statistics.median(column[name] for column in columns)
+    if len(runs) > 1:
+        judged = "p50" if merged["p50"] else "rate"
+        values = [column[judged] for column in columns]
+        merged["spread"] = (max(values) - min(values)) / merged[judged]
     return Figures(**merged)
 
 
@@ -268,9 +273,9 @@ def measure_in_turn(
 # --- the table ------------------------------------------------------------------------------
 
 HEADER = (
-    f"  {'':<22}{'':<15}{'':>13}{'':>10}{'round trip, us':>16}{'CPU us a message':>19}{'':>8}\n"
+    f"  {'':<22}{'':<15}{'':>13}{'':>10}{'round trip, us':>16}{'':>8}{'CPU us a message':>19}\n"
     f"  {'workload':<22}{'engine':<15}{'messages/s':>13}{'MB/s':>10}{'p50':>8}{'p99':>8}"
-    f"{'sender':>9}{'receiver':>10}{'ratio':>8}"
+    f"{'spread':>8}{'sender':>9}{'receiver':>10}{'ratio':>8}"
 )
 
 
@@ -295,7 +300,9 @@ def rows(figures: list[Figures]) -> Iterator[str]:
         better = ratio(figures[0], f) if i else None
         yield (
             f"  {name:<22}{f.engine:<15}{f.rate:>13,.0f}{f.bytes_a_second / 1e6:>10,.1f}"
-            f"{micro(f.p50):>8}{micro(f.p99):>8}{micro(f.sender, 2):>9}{micro(f.receiver, 2):>10}"
+            f"{micro(f.p50):>8}{micro(f.p99):>8}"
+            f"{'' if f.spread is None else f'{f.spread:.0%}':>8}"
+            f"{micro(f.sender, 2):>9}{micro(f.receiver, 2):>10}"
             f"{'' if better is None else f'{better:.2f}':>8}"
         )
 
@@ -306,14 +313,23 @@ def rows(figures: list[Figures]) -> Iterator[str]:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quick", action="store_true", help="four workloads, once, briefly")
     command.add_argument(
-        "--runs", type=int, default=3, help="runs of each engine, in turn (default: 3)"
+        "--runs", type=arguments.count, default=3, help="runs of each engine, in turn (default: 3)"
     )
     command.add_argument(
-        "--seconds", type=float, default=1.0, help="how long each run sends (default: 1.0)"
+        "--seconds",
+        type=arguments.seconds,
+        default=1.0,
+        help="how long each run sends (default: 1.0)",
     )
-    command.add_argument("--json", metavar="FILE", help="write every figure to FILE as well")
+    command.add_argument(
+        "--json",
+        type=arguments.output_file,
+        metavar="FILE",
+        help="write every figure to FILE as well",
+    )
     command.add_argument(
         "--plot",
+        type=arguments.picture_file,
         metavar="FILE",
         help="draw a picture, by its ending .svg, .png or .pdf (needs matplotlib, which the"
         " extra [bench] brings)",
@@ -348,31 +364,56 @@ def run(options: argparse.Namespace) -> int:
             return 128 + stopped.signum
 
 
-def conditions(engines: list[tuple[str, str]]) -> dict[str, Any]:
+def engines_here() -> dict[str, tuple[str, str]]:
+    """By name: module and version. The first is the one that the others are held against."""
+    found = {
+        "zmq_monocoque": ("zmq_monocoque", machine.version_of("zmq_monocoque") or "source tree")
+    }
+    if machine.zmq().is_pyzmq:
+        found["pyzmq"] = ("zmq", machine.zmq().version)
+    if importlib.util.find_spec("pyomq"):
+        found["pyomq"] = ("pyomq", machine.version_of("pyomq") or "of unknown version")
+    return found
+
+
+def warn_of(others: machine.Others, when: str) -> None:
+    """Says so when others compute: on stderr, where it does not mix with figures."""
+    used = others.processors()
+    if used is not None and used >= MUCH_FOR_OTHERS:
+        print(
+            f"warning: other programs {when} {used:.1f} of {os.cpu_count()} processors; figures"
+            " vary with that, and only large ratios mean something",
+            file=sys.stderr,
+        )
+
+
+def conditions(engines: dict[str, tuple[str, str]]) -> dict[str, Any]:
     driver = machine.driver()
-    distributions = {name: distribution for name, _, distribution in ENGINES}
     return {
         "machine": machine.kernel(),
         "processors": machine.processors(),
         "Python": machine.python(),
         "driver": driver.name + (f" ({driver.reason})" if driver.reason else ""),
-        "engines": {
-            name: machine.version_of(distributions[name]) or "source tree" for name, _ in engines
-        },
+        "engines": {name: version for name, (_, version) in engines.items()},
     }
 
 
 def play(options: argparse.Namespace, chosen: list[Workload], stop: Stop) -> int:
-    engines = [
-        (name, module)
-        for name, module, _ in ENGINES
-        if importlib.util.find_spec(module) is not None
-    ]
-    about = conditions(engines)
+    here = engines_here()
+    about = conditions(here)
+    engines = [(name, module) for name, (module, _) in here.items()]
+    others = machine.Others()
+    time.sleep(LOOK)
+    warn_of(others, "use")
     print(f"{about['machine']}; processors: {about['processors']}; {about['Python']}")
     print(", ".join(f"{name} {version}" for name, version in about["engines"].items()), end="")
     print(f"; driver {about['driver']}")
-    print(f"medians of {options.runs}, in turn, {options.seconds:g} s each\n\n{HEADER}")
+    print(f"medians of {options.runs}, in turn, {options.seconds:g} s each")
+    if "pyzmq" not in here:
+        zmq = machine.zmq()
+        hint = ", and with it to compare with: pip install pyzmq" if zmq.missing else ""
+        print(f"without pyzmq: import zmq is {zmq.text}{hint}")
+    print(f"\n{HEADER}")
     progress = Progress(sys.stderr, len(chosen) * options.runs * len(engines))
     results: list[list[Figures]] = []
     began = time.perf_counter()
@@ -387,6 +428,19 @@ def play(options: argparse.Namespace, chosen: list[Workload], stop: Stop) -> int
             print("\n".join(rows(results[-1])), flush=True)
     finally:
         progress.clear()
+    print(f"\n{time.perf_counter() - began:.0f} s. ratio: how many times better zmq_monocoque is.")
+    warn_of(others, "used")
+    failed = any(group[0].error for group in results)
+    try:
+        write(options, about, results)
+    except OSError as error:
+        print(f"not written: {error}", file=sys.stderr)
+        failed = True
+    return 1 if failed else 0
+
+
+def write(options: argparse.Namespace, about: dict[str, Any], results: list[list[Figures]]) -> None:
+    """The files that were asked for."""
     flat = [figures for group in results for figures in group]
     if options.json:
         with open(options.json, "w") as file:
@@ -395,5 +449,3 @@ def play(options: argparse.Namespace, chosen: list[Workload], stop: Stop) -> int
         from . import plot
 
         plot.draw(results, about, options.plot)
-    print(f"\n{time.perf_counter() - began:.0f} s. ratio: how many times better zmq_monocoque is.")
-    return 1 if any(group[0].error for group in results) else 0

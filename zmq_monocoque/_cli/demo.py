@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import importlib.util
 import json
 import math
 import os
@@ -25,7 +24,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TextIO
 
-from . import machine
+from . import arguments, machine
 from .peer import END, PATIENCE_MS, PROBE, send_for
 
 HELP = "exchange messages with a second process and print how fast that was"
@@ -256,7 +255,7 @@ class Demo:
     def req_rep(self, transport: str, endpoint: str) -> Row:
         message = bytes(SIZE)
         clock = time.perf_counter
-        trips = []
+        trips: list[float] = []
         with self.bound("REQ", endpoint) as (socket, address):
             self.peer.order("REP", address)
             for _ in range(WARM_UP):
@@ -265,7 +264,7 @@ class Demo:
             tick = self.tick()
             end = clock() + self.seconds
             before = clock()
-            while before < end:
+            while before < end or not trips:
                 socket.send(message)
                 if socket.recv() != message:
                     raise DemoFailure(f"REQ/REP over {transport}: the answer is not the question")
@@ -322,7 +321,7 @@ class Demo:
             tick = self.tick()
             end = time.perf_counter() + self.seconds
             count = 0
-            while time.perf_counter() < end:
+            while time.perf_counter() < end or not count:
                 for _ in range(256):
                     socket.send(message)
                 socket.send(OTHER_TOPIC)
@@ -361,10 +360,15 @@ class Demo:
 
 
 def choose_peer(wanted: str) -> str:
-    """The module that the peer runs on."""
-    if wanted == "auto":
-        return "zmq" if importlib.util.find_spec("zmq") else __package__.rpartition(".")[0]
-    return {"pyzmq": "zmq"}.get(wanted, wanted)
+    """The module that the peer runs on. Raises DemoFailure when it is to be a pyzmq that is not
+    there: `zmq` may be another name of ours, and this engine would only have met itself."""
+    zmq = machine.zmq()
+    if wanted == "pyzmq" and not zmq.is_pyzmq:
+        how = ": pip install pyzmq" if zmq.missing else ""
+        raise DemoFailure(f"there is no pyzmq here; import zmq is {zmq.text}{how}")
+    if wanted != "zmq_monocoque" and zmq.is_pyzmq:
+        return "zmq"
+    return __package__.rpartition(".")[0]
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -376,7 +380,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--seconds",
-        type=float,
+        type=arguments.seconds,
         default=1.0,
         help="how long each of the eight exercises sends (default: 1.0)",
     )
@@ -394,7 +398,11 @@ def run(options: argparse.Namespace) -> int:
 
 def play(options: argparse.Namespace, stop: Stop) -> int:
     zmq = importlib.import_module(__package__.rpartition(".")[0])
-    module = choose_peer(options.peer)
+    try:
+        module = choose_peer(options.peer)
+    except DemoFailure as error:
+        print(f"--peer {options.peer}: {error}", file=sys.stderr)
+        return 1
     started = time.perf_counter()
     progress = Progress(sys.stderr, Demo.STEPS)
     with contextlib.ExitStack() as stack:
@@ -415,6 +423,8 @@ def play(options: argparse.Namespace, stop: Stop) -> int:
             print(f"the demo failed at {progress.name or 'the start'}: {what}", file=sys.stderr)
             return 1
     whose = f"pyzmq {about['pyzmq']} (libzmq {about['libzmq']})" if module == "zmq" else module
+    if options.peer == "auto" and module != "zmq":
+        whose += f" too, since import zmq is {machine.zmq().text}"
     driver = machine.driver()
     print(f"zmq_monocoque on {driver.name}, the peer on {whose}, {SIZE}-byte messages\n")
     if driver.reason:

@@ -41,10 +41,18 @@ def advice() -> list[str]:
     return found
 
 
+def distribution() -> str:
+    """The distribution called pyzmq, which may be ours (compat/); "" when there is none."""
+    version = machine.version_of("pyzmq") or ""
+    if version.endswith("+monocoque"):
+        return f"{version}: not pyzmq, but what makes `import zmq` this engine"
+    return version
+
+
 def run(options: argparse.Namespace) -> int:
     """Prints the findings; returns the exit code."""
     driver = machine.driver()
-    pyzmq = machine.version_of("pyzmq")
+    zmq = machine.zmq()
     facts = {
         "zmq_monocoque": machine.version_of("zmq_monocoque") or "source tree, not installed",
         "Python": machine.python(),
@@ -57,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
         "driver that runs": driver.name,
         "descriptors": machine.limit(resource.RLIMIT_NOFILE),
         "locked memory, KB": machine.limit(resource.RLIMIT_MEMLOCK, 1024),
-        "pyzmq": pyzmq or "not installed (not needed; the demo and the tests use it as a peer)",
+        "import zmq": zmq.text,
+        "pyzmq": distribution() or "not installed (not needed; demo, bench and tests compare)",
     }
     for name, fact in facts.items():
         print(f"{name:<20}{fact}")

@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import resource
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 #: /proc/sys/kernel/io_uring_disabled, Documentation/admin-guide/sysctl/kernel.rst (Linux 6.6).
@@ -33,12 +38,110 @@ def driver() -> Driver:
     return Driver(backend.driver_name(), backend.driver_reason())
 
 
+def need_pyzmq() -> None:
+    """Ends a program that compares, where there is nothing to compare with."""
+    if not zmq().is_pyzmq:
+        raise SystemExit(f"there is no pyzmq here to compare with: import zmq is {zmq().text}")
+
+
+class Others:
+    """How many processors others were using, since the last look, while we used some too."""
+
+    def __init__(self) -> None:
+        self._before = self._read()
+
+    def processors(self) -> float | None:
+        """None where it cannot be told."""
+        before, self._before = self._before, self._read()
+        if before is None or self._before is None or self._before[0] <= before[0]:
+            return None
+        wall, busy, own = (b - a for a, b in zip(before, self._before, strict=True))
+        return max(0.0, busy - own) / wall
+
+    def _read(self) -> tuple[float, float, float] | None:
+        """Now, the time of all processors that somebody used, and ours. Interrupts are nobody's:
+        our own messages cause them, and they count for no process."""
+        try:
+            first = Path("/proc/stat").read_text().partition("\n")[0].split()
+        except OSError:
+            return None
+        user, nice, system, _, _, _, _, steal = map(int, first[1:9])
+        spent = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return (
+            time.monotonic(),
+            (user + nice + system + steal) / os.sysconf("SC_CLK_TCK"),
+            sum(usage.ru_utime + usage.ru_stime for usage in spent),
+        )
+
+
 def version_of(distribution: str) -> str | None:
     """The installed version of a distribution; None: not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+#: What a new process says of its ``import zmq``.
+_ASK_ZMQ = """
+import json
+answer = {}
+try:
+    import zmq
+except ModuleNotFoundError as error:
+    if error.name != "zmq":
+        answer["error"] = f"{type(error).__name__}: {error}"
+except Exception as error:
+    answer["error"] = f"{type(error).__name__}: {error}"
+else:
+    answer = {"file": zmq.__file__, "name": zmq.__name__}
+    if hasattr(zmq, "pyzmq_version"):
+        answer |= {"version": zmq.pyzmq_version(), "libzmq": zmq.zmq_version()}
+        answer["backend"] = getattr(zmq.backend, "backend", "")  # of PYZMQ_BACKEND
+print(json.dumps(answer))
+"""
+
+
+@dataclass
+class Zmq:
+    """What a new process gets for ``import zmq``, as this one would start it.
+
+    ``is_pyzmq``: real pyzmq over libzmq, and so something to hold this engine against. ``text``
+    says what it is, or why there is none; ``missing``: there is none.
+    """
+
+    is_pyzmq: bool
+    text: str
+    version: str = ""
+    missing: bool = False
+
+
+@cache
+def zmq() -> Zmq:
+    """Asks a process. Distributions' names do not tell: the one called pyzmq may be ours."""
+    done = subprocess.run(
+        [sys.executable, "-c", _ASK_ZMQ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    try:
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        return Zmq(False, f"ends the process with {done.returncode}")
+    if "error" in found:
+        return Zmq(False, f"fails: {found['error']}")
+    if not found:
+        return Zmq(False, "not installed", missing=True)
+    own = __package__.partition(".")[0]
+    if found["name"] == own:
+        return Zmq(False, f"this engine, from {found['file']}")
+    if "version" not in found:
+        return Zmq(False, f"a module that is not pyzmq, from {found['file']}")
+    backend, version = found["backend"], f"{found['version']} (libzmq {found['libzmq']})"
+    if backend.partition(".")[0] == own:
+        return Zmq(False, f"pyzmq {found['version']} on this engine (PYZMQ_BACKEND={backend})")
+    return Zmq(True, f"pyzmq {version}, from {found['file']}", version)
 
 
 def read_number(path: str, field: str | None = None) -> int | None:

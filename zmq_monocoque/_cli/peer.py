@@ -80,7 +80,7 @@ def send_for(
     """
     end = time.perf_counter() + seconds
     count = 0
-    while time.perf_counter() < end:
+    while time.perf_counter() < end or not count:
         for _ in range(256):
             socket.send(message)
         count += 256

@@ -7,6 +7,7 @@ import os
 import runpy
 import site
 import sys
+import traceback
 from pathlib import Path
 
 from zmq_monocoque import _shim, compat
@@ -37,15 +38,29 @@ def run(options: argparse.Namespace) -> int:
     own_directory_comes_first = not getattr(sys.flags, "safe_path", False)
     prepare_children(1 if own_directory_comes_first else 0)
     sys.argv[:] = [options.target, *options.arguments]
-    if options.is_module:
-        runpy.run_module(options.target, run_name="__main__", alter_sys=True)
-    else:
-        target = Path(options.target).resolve()
-        if own_directory_comes_first:
-            # As the interpreter does it: the program's directory comes first, not the current one.
-            sys.path[0] = str(target if target.is_dir() else target.parent)
-        runpy.run_path(options.target, run_name="__main__")
+    try:
+        if options.is_module:
+            runpy.run_module(options.target, run_name="__main__", alter_sys=True)
+        else:
+            target = Path(options.target).resolve()
+            if own_directory_comes_first:
+                # As the interpreter does it: the program's directory comes first, not the current.
+                sys.path[0] = str(target if target.is_dir() else target.parent)
+            runpy.run_path(options.target, run_name="__main__")
+    except (ImportError, OSError) as error:
+        if not never_began(error):
+            raise
+        print(error, file=sys.stderr)
+        return 1
     return 0
+
+
+def never_began(error: BaseException) -> bool:
+    """Was it runpy that found no program, and not the program that met an error?"""
+    frames = [
+        frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return frames[0] == __name__ and set(frames[1:]) == {"runpy"}
 
 
 def prepare_children(place: int) -> None:

@@ -218,11 +218,11 @@ def req(zmq: Any, order: Order) -> Answer:
     for _ in range(WARM_UP):
         send(body)
         recv()
-    trips = []
+    trips: list[float] = []
     meter = Meter()
     before = clock()
     end = before + order["seconds"]
-    while before < end:
+    while before < end or not trips:
         send(body)
         recv()
         after = clock()
@@ -274,7 +274,7 @@ def dealers(zmq: Any, order: Order) -> Answer:
     round_trip()
     meter, rounds = Meter(), 0
     end = time.perf_counter() + order["seconds"]
-    while time.perf_counter() < end:
+    while time.perf_counter() < end or not rounds:
         round_trip()
         rounds += 1
     answer = meter.read(rounds * len(sockets))
@@ -297,7 +297,7 @@ def publisher(zmq: Any, order: Order) -> Answer:
     send, body = socket.send, bytes(order["size"])
     meter, count = Meter(), 0
     end = time.perf_counter() + order["seconds"]
-    while time.perf_counter() < end:
+    while time.perf_counter() < end or not count:
         for _ in range(BLOCK):
             send(body)
         count += BLOCK
