@@ -21,9 +21,18 @@ class Hooks(Protocol):
     def gcref(self, obj: Any, event: Any, /) -> Any: ...
 
 @type_check_only
+class Binding:
+    """What an engine's table and a package's hooks are together, sockets apart."""
+
+    def poll(
+        self, sockets: Sequence[tuple[Any, int]], timeout: int | None = -1
+    ) -> list[tuple[Any, int]]: ...
+
+@type_check_only
 class SocketBase:
     """The calls of a socket that are made once a message."""
 
+    _binding: Binding
     copy_threshold: int
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     @property

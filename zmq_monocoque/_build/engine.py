@@ -79,7 +79,7 @@ SOURCES = [
 
 #: The lane, likewise.
 LANE = "zmq_monocoque/_lane"
-LANE_SOURCES = ["lane.c", "socket.c", "send.c", "recv.c", "frame.c", "release.c"]
+LANE_SOURCES = ["lane.c", "socket.c", "send.c", "recv.c", "poll.c", "frame.c", "release.c"]
 
 #: The headers whose declarations Python sees.
 CDEF_HEADERS = ["engine.h", "wire/session_handle.h"]

@@ -14,7 +14,7 @@
 
 #include "base/block.h"
 
-#define ZM_API_VERSION 2u
+#define ZM_API_VERSION 3u
 
 typedef struct zm_socket zm_socket;
 typedef struct zm_metadata zm_metadata; /* of a connection; reference counted, immutable */
@@ -23,6 +23,16 @@ enum { ZM_DONTWAIT = 1, ZM_SNDMORE = 2 };
 enum { ZM_FOLLOWED = 1 << 29 }; /* for send: more messages follow, or else a flush */
 enum { ZM_POLLIN = 1, ZM_POLLOUT = 2, ZM_POLLERR = 4, ZM_POLLPRI = 8 };
 enum { ZM_SEND_FLUSH = 1 }; /* answer of send: taken, and flush() is due */
+
+/* Answer of what never waits: it would have to. Call its relative that waits, without the GIL. */
+enum { ZM_LATER = INT32_MIN };
+
+/* One of what poll() watches. */
+typedef struct zm_pollitem {
+    int64_t socket; /* its handle; -1: `fd` */
+    int fd;         /* -1: nothing */
+    short events, revents;
+} zm_pollitem;
 
 /* One received message part. */
 typedef struct zm_part {
@@ -69,6 +79,10 @@ typedef struct zm_api {
     /* An option that is an int, as zm_socket_get() gives it. 0, or -errno. */
     int (*get_int)(zm_socket *socket, uint32_t generation, int option, int *out_value);
 
+    /* What of `items` is ready, by what has been taken in already (descriptors: by the kernel).
+     * Answers how many are. 0 and ZM_LATER: poll() is to look more closely. -ETERM, -ENOTSOCK. */
+    int (*poll_glance)(zm_pollitem *items, int count);
+
     /* --- without the GIL --------------------------------------------------------------------- */
 
     /* Pushes what waits to the kernel. Errors of a peer are not the caller's: always 0. */
@@ -81,6 +95,11 @@ typedef struct zm_api {
      * sleeping, for some microseconds, if that would have paid lately. 1: there is one; 0: wait;
      * -ETERM, -ENOTSOCK. */
     int (*spin)(zm_socket *socket, uint32_t generation);
+
+    /* Waits until something of `items` is ready, or `deadline_ns` (on now_ns()'s clock; < 0: none).
+     * Answers how many are. -EINTR: run Python's handlers, and call again. -ETERM. -ENOTSOCK: a
+     * socket is gone, or went meanwhile. */
+    int (*poll)(zm_pollitem *items, int count, int64_t deadline_ns);
 
     /* --- either way -------------------------------------------------------------------------- */
 
@@ -96,6 +115,7 @@ typedef struct zm_api {
     /* The property `name` of a connection ("Socket-Type", "Peer-Address", "User-Id", ...) as a
      * NUL-terminated string owned by the metadata; NULL: no such property. */
     const char *(*metadata_get)(const zm_metadata *metadata, const char *name);
+    int64_t (*now_ns)(void);
     /* The text of an errno, ZMQ's own included; static. */
     const char *(*strerror)(int error);
     /* Remembers an errno as this thread's last one (zmq_errno). */

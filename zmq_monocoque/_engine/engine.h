@@ -64,17 +64,7 @@ typedef struct zm_stats {
 } zm_stats;
 int zm_socket_stats(int64_t socket, zm_stats *out);
 
-/* --- poll, proxy ----------------------------------------------------------------------------- */
-typedef struct zm_pollitem {
-    int64_t socket; /* -1: use fd */
-    int fd;
-    short events, revents;
-} zm_pollitem;
-/* Answers the number of items with events. -EINTR, -ETERM, -ENOTSOCK. `deadline_ns` is absolute on
- * CLOCK_MONOTONIC (see zm_clock_ns), < 0 without limit, so a call after EINTR keeps its end. */
-int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns);
-int64_t zm_clock_ns(void);
-
+/* --- proxy --------------------------------------------------------------------------------- */
 /* Forwards until the context ends (-ETERM) or a signal (-EINTR: call again). capture, control: -1
  * for none. Control commands: PAUSE RESUME TERMINATE STATISTICS; TERMINATE answers 0. */
 typedef struct zm_proxy_state {

@@ -5,9 +5,9 @@
  * hooks. A *binding* is one pair of the two, with the SocketBase and Frame types made for it, so
  * that one process can hold several (our own classes, and those of a real pyzmq).
  *
- * The GIL is held everywhere in the lane except round api->wait() and api->flush(), round the copy
- * of a large body, and in release.c's callbacks. No Python code runs, and nothing that may start
- * a garbage collection is called, between api->recv_begin() and api->recv_end(). */
+ * The GIL is held everywhere in the lane except round api->wait(), api->flush() and api->poll(),
+ * round the copy of a large body, and in release.c's callbacks. No Python code runs, and nothing
+ * that may start a garbage collection is called, between api->recv_begin() and api->recv_end(). */
 #ifndef ZM_LANE_BINDING_H
 #define ZM_LANE_BINDING_H
 
@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <structmember.h>
+#include <unistd.h>
 
 #include "api.h"
 
@@ -44,7 +45,7 @@ typedef struct lane_names {
     PyObject *copy_threshold, *messages, *max, *multipart;
     PyObject *send, *recv, *getsockopt, *set, *is_set;
     PyObject *binding, *error, *frame_class, *event, *tracker, *get_finished_tracker, *gc_refs;
-    PyObject *gcref;
+    PyObject *gcref, *fileno, *sockets, *timeout;
 } lane_names;
 extern lane_names lane_name;
 
@@ -149,5 +150,10 @@ PyObject *lane_frame_received(lane_binding *binding, zm_block *taken_block, cons
 /* --- socket.c --------------------------------------------------------------------------------- */
 
 PyTypeObject *lane_socket_type_new(PyObject *module);
+
+/* --- poll.c ----------------------------------------------------------------------------------- */
+
+/* zmq_poll(). `timeout` in ms; NULL, None and negative: without limit. */
+PyObject *lane_poll(lane_binding *binding, PyObject *sockets, PyObject *timeout);
 
 #endif

@@ -39,6 +39,9 @@ static int names_init(void)
         {&lane_name.get_finished_tracker, "finished_tracker"},
         {&lane_name.gc_refs, "gc_refs"},
         {&lane_name.gcref, "gcref"},
+        {&lane_name.fileno, "fileno"},
+        {&lane_name.sockets, "sockets"},
+        {&lane_name.timeout, "timeout"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (!*table[i].slot && !(*table[i].slot = PyUnicode_InternFromString(table[i].text)))
@@ -257,8 +260,33 @@ static void binding_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
+PyDoc_STRVAR(poll_doc,
+"poll($self, sockets, timeout=-1)\n--\n\n"
+"zmq_poll() of this binding's sockets.");
+
+static PyObject *binding_poll(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
+{
+    static const lane_signature signature = {
+        .function = "poll",
+        .names = {&lane_name.sockets, &lane_name.timeout},
+        .count = 2,
+        .required = 1,
+    };
+    PyObject *values[6] = {NULL};
+    if (lane_arguments(&signature, args, nargs, kwnames, values) < 0)
+        return NULL;
+    return lane_poll((lane_binding *) op, values[0], values[1]);
+}
+
+static PyMethodDef binding_methods[] = {
+    {"poll", (PyCFunction) (void (*)(void)) binding_poll, METH_FASTCALL | METH_KEYWORDS, poll_doc},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyType_Slot binding_slots[] = {
     {Py_tp_doc, "An engine's function table and the Python hooks it works with."},
+    {Py_tp_methods, binding_methods},
     {Py_tp_traverse, binding_traverse},
     {Py_tp_clear, binding_clear},
     {Py_tp_dealloc, binding_dealloc},

@@ -128,6 +128,7 @@ static PyObject *socket_attach(PyObject *op, PyObject *handle)
     if (threshold_resolve(self) < 0)
         return NULL;
     self->handle = number;
+    self->pid = getpid();
     self->socket = self->binding->api->socket_find(number, &self->generation);
     Py_RETURN_NONE;
 }

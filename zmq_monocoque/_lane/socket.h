@@ -10,6 +10,7 @@ typedef struct lane_socket {
     zm_socket *socket; /* NULL: nothing attached, or a handle that names nothing */
     uint32_t generation;
     int64_t handle;
+    pid_t pid; /* of the process that attached it: a fork leaves the other one's dead */
     Py_ssize_t copy_threshold;
     PyObject *weakrefs;
 } lane_socket;

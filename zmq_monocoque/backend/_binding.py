@@ -120,7 +120,7 @@ def bind(host: Host) -> Backend:
         Socket=socket,
         Frame=lane_frame,
         Message=lane_frame,
-        zmq_poll=make_zmq_poll(socket, check),
+        zmq_poll=make_zmq_poll(lane_socket._binding),
         proxy=proxy,
         proxy_steerable=proxy_steerable,
         monitored_queue=monitored_queue,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from warnings import warn
 
 from zmq_monocoque.backend import Socket as SocketBase
+from zmq_monocoque.backend import zmq_poll
 from zmq_monocoque.constants import (
     EVENT_ALL,
     FD,
@@ -418,10 +419,15 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
         """
         if self.closed:
             raise ZMQError(Errno.ENOTSUP)
-        poller = self._poller_class()
-        poller.register(self, flags)
+        if self._poller_class is Poller:
+            milliseconds = -1 if timeout is None or timeout < 0 else int(timeout)
+            ready = zmq_poll(((self, flags),), milliseconds) if flags else []
+        else:
+            poller = self._poller_class()
+            poller.register(self, flags)
+            ready = poller.poll(timeout)
         # Ours is the only socket in there, and a shadow may stand for it.
-        return next((mask for _, mask in poller.poll(timeout)), 0)
+        return ready[0][1] if ready else 0
 
     def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Self:
         """A connected PAIR that receives the ``events`` (default: all) of this socket.

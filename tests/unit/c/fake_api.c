@@ -45,7 +45,8 @@ struct zm_socket {
     int timeout_ms;
     int with_metadata;
     int wake_fd;
-    script on_send, on_recv, on_wait;
+    script on_send, on_recv, on_wait, on_glance, on_poll;
+    int glances, polls;
     int sends, send_blocks, flushes, waits, deadlines;
     int64_t last_deadline;
 };
@@ -251,6 +252,45 @@ static int spin(zm_socket *s, uint32_t generation)
     return stale(s, generation) ? -ENOTSOCK : s->head != s->tail;
 }
 
+/* The first socket among the items is the one that is scripted and counted. */
+static int look(zm_pollitem *items, int count, int glance)
+{
+    int ready = 0, first = 1;
+    for (int i = 0; i < count; i++) {
+        uint32_t generation;
+        int answer;
+        items[i].revents = 0;
+        if (items[i].socket < 0)
+            continue;
+        zm_socket *s = socket_find(items[i].socket, &generation);
+        if (!s)
+            return -ENOTSOCK;
+        if (first) {
+            s->glances += glance;
+            s->polls += !glance;
+            if (scripted(glance ? &s->on_glance : &s->on_poll, &answer))
+                return answer;
+        }
+        first = 0;
+        items[i].revents = items[i].events
+                           & ((s->head != s->tail ? ZM_POLLIN : 0) | (full(s) ? 0 : ZM_POLLOUT));
+        ready += items[i].revents != 0;
+    }
+    return ready;
+}
+
+static int poll_glance(zm_pollitem *items, int count)
+{
+    violations += any_locked;
+    return look(items, count, 1);
+}
+
+static int api_poll(zm_pollitem *items, int count, int64_t end)
+{
+    (void) end;
+    return look(items, count, 0);
+}
+
 static zm_block *block_foreign(const void *data, size_t size, void (*release)(zm_block *),
                                void *hint)
 {
@@ -325,9 +365,11 @@ static zm_api api = {
     .rcvmore = rcvmore,
     .deadline = deadline,
     .get_int = get_int,
+    .poll_glance = poll_glance,
     .flush = flush,
     .wait = api_wait,
     .spin = spin,
+    .poll = api_poll,
     .block_foreign = block_foreign,
     .block_foreign_free = block_foreign_free,
     .block_ref = block_ref,
@@ -335,6 +377,7 @@ static zm_api api = {
     .metadata_ref = metadata_ref,
     .metadata_unref = metadata_unref,
     .metadata_get = metadata_get,
+    .now_ns = now_ns,
     .strerror = api_strerror,
     .set_errno = set_errno,
 };
@@ -358,6 +401,11 @@ void *fake_api_wrong(uint32_t size, uint32_t version)
 uint32_t fake_api_size(void)
 {
     return sizeof(zm_api);
+}
+
+uint32_t fake_api_version(void)
+{
+    return ZM_API_VERSION;
 }
 
 /* A handle; the socket loops back to itself. */
@@ -411,11 +459,15 @@ void fake_pair(int64_t a, int64_t b)
     at(b)->peer = at(a);
 }
 
-/* `call`: 's'end, 'r'ecv_begin, 'w'ait: answer `value` next time. */
+/* `call`: 's'end, 'r'ecv_begin, 'w'ait, poll_'g'lance, 'p'oll: answer `value` next time. */
 void fake_script(int64_t handle, int call, int value)
 {
     zm_socket *s = at(handle);
-    script *to = call == 's' ? &s->on_send : call == 'r' ? &s->on_recv : &s->on_wait;
+    script *to = call == 's'   ? &s->on_send
+                 : call == 'r' ? &s->on_recv
+                 : call == 'w' ? &s->on_wait
+                 : call == 'g' ? &s->on_glance
+                               : &s->on_poll;
     if (to->next == to->count)
         to->next = to->count = 0;
     to->answers[to->count++] = value;
@@ -432,6 +484,8 @@ int64_t fake_count(int64_t handle, int what)
     case 'd': return s->deadlines;
     case 'q': return s->tail - s->head;
     case 'D': return s->last_deadline;
+    case 'g': return s->glances;
+    case 'p': return s->polls;
     default: return -1;
     }
 }

@@ -176,6 +176,11 @@ static zm_driver_kind chosen = ZM_DRIVER_EPOLL;
 static const char *reason = "not initialised";
 static bool spin_wanted = true, many_cpus;
 
+static int64_t api_now_ns(void)
+{
+    return zm_now_ns();
+}
+
 static void api_set_errno(int error)
 {
     last_errno = error;
@@ -204,9 +209,11 @@ static const zm_api api = {
     .rcvmore = api_rcvmore,
     .deadline = api_deadline,
     .get_int = api_get_int,
+    .poll_glance = zm_poll_glance,
     .flush = api_flush,
     .wait = api_wait,
     .spin = api_spin,
+    .poll = zm_poll,
     .block_foreign = api_block_foreign,
     .block_foreign_free = api_block_foreign_free,
     .block_ref = api_block_ref,
@@ -214,6 +221,7 @@ static const zm_api api = {
     .metadata_ref = zm_metadata_ref,
     .metadata_unref = zm_metadata_unref,
     .metadata_get = zm_metadata_get,
+    .now_ns = api_now_ns,
     .strerror = zm_error_text,
     .set_errno = api_set_errno,
 };

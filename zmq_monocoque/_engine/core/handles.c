@@ -91,6 +91,24 @@ zm_socket *zm_socket_lock(int64_t handle)
     return s && zm_socket_lock_generation(s, generation) ? s : NULL;
 }
 
+int zm_socket_lock_for(int64_t handle, bool brief, zm_socket **out_socket)
+{
+    uint32_t generation;
+    zm_socket *s = zm_socket_find(handle, &generation);
+    if (!s)
+        return -ENOTSOCK;
+    if (!brief)
+        zm_lock_take(&s->lock);
+    else if (!zm_lock_try(&s->lock))
+        return ZM_LATER;
+    if (ZM_LIKELY(atomic_load_explicit(&s->generation, memory_order_relaxed) == generation)) {
+        *out_socket = s;
+        return 0;
+    }
+    zm_lock_give(&s->lock);
+    return -ENOTSOCK;
+}
+
 int64_t zm_sockets_in_flight(void)
 {
     int64_t total = 0;

@@ -574,6 +574,8 @@ zm_socket *zm_socket_lock(int64_t handle);
 zm_socket *zm_socket_find(int64_t handle, uint32_t *out_generation);
 int64_t zm_socket_handle(const zm_socket *s);
 bool zm_socket_lock_generation(zm_socket *s, uint32_t generation);
+/* As zm_socket_lock(). 0; -ENOTSOCK: stale; ZM_LATER: `brief`, and somebody has the lock. */
+int zm_socket_lock_for(int64_t handle, bool brief, zm_socket **out_socket);
 /* 0, or -ETERM. Takes mail in. */
 int zm_socket_enter_locked(zm_socket *s);
 /* The same for options and the monitor: programs shut down with them while their context ends, so
@@ -644,6 +646,11 @@ int zm_socket_fd_locked(zm_socket *s);
 int zm_socket_fd_extend_locked(zm_socket *s);
 int zm_socket_doorbell_locked(zm_socket *s);
 void zm_socket_doorbell_clear_locked(zm_socket *s);
+
+/* --- poll (poll.c): see api.h ----------------------------------------------------------------- */
+
+int zm_poll_glance(zm_pollitem *items, int count);
+int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns);
 
 /* --- monitor (monitor.c) --------------------------------------------------------------------- */
 

@@ -14,11 +14,28 @@ typedef struct watch {
 
 static short check_socket(zm_socket *s, short wanted)
 {
-    return (short) (zm_socket_events_locked(s) & wanted);
+    return (short) ((wanted & ZM_POLLIN && s->pattern->can_recv(s) ? ZM_POLLIN : 0)
+                    | (wanted & ZM_POLLOUT && s->pattern->can_send(s) ? ZM_POLLOUT : 0));
 }
 
-/* Looks at one socket. `drive`: takes in what the kernel has first. */
-static int look(zm_pollitem *item, watch *w, bool drive)
+/* Of a socket without all that is wanted of it, beside others that are ready: may a look at the
+ * kernel bring more? */
+static bool may_have_news(const zm_socket *s)
+{
+    return s->driver && !s->driven
+           && (zm_driver_ready(s->driver) || !zm_list_empty(&s->hungry)
+               || !zm_list_empty(&s->dirty));
+}
+
+static bool lacks(const zm_pollitem *item)
+{
+    return item->events & ~item->revents & (ZM_POLLIN | ZM_POLLOUT);
+}
+
+/* Whether a look at a socket that lacks something takes in what the kernel has. */
+typedef enum look_depth { TAKEN_IN, NEWS, KERNEL } look_depth;
+
+static int look(zm_pollitem *item, const watch *w, look_depth depth)
 {
     zm_socket *s = w->socket;
     if (!zm_socket_lock_generation(s, w->generation))
@@ -26,7 +43,7 @@ static int look(zm_pollitem *item, watch *w, bool drive)
     int rc = zm_socket_enter_locked(s);
     if (rc == 0) {
         item->revents = check_socket(s, item->events);
-        if (!item->revents && drive) {
+        if (lacks(item) && (depth == KERNEL || (depth == NEWS && may_have_news(s)))) {
             zm_socket_driven_locked(s, zm_now_ns());
             s->waits_inside = false;
             zm_drive_once_locked(s);
@@ -37,13 +54,13 @@ static int look(zm_pollitem *item, watch *w, bool drive)
     return rc;
 }
 
-static int look_at_all(zm_pollitem *items, watch *watches, int count, bool drive)
+static int look_at_all(zm_pollitem *items, watch *watches, int count, look_depth depth)
 {
     int ready = 0;
     for (int i = 0; i < count; i++) {
         if (!watches[i].socket)
             continue;
-        int rc = look(&items[i], &watches[i], drive);
+        int rc = look(&items[i], &watches[i], depth);
         if (rc < 0)
             return rc;
         ready += items[i].revents != 0;
@@ -59,6 +76,7 @@ static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t
         return -ENOTSOCK;
     int rc = 0;
     fd->events = POLLIN;
+    fd->revents = 0;
     if (s->driver && !s->driven) {
         zm_drive_take_locked(s);
         s->waiting_since = zm_now_ns();
@@ -104,30 +122,58 @@ static void finish(watch *w)
     zm_socket_leave(s);
 }
 
-static int plain_descriptors(zm_pollitem *items, const watch *watches, const struct pollfd *fds,
-                             int count)
+static bool is_plain(const zm_pollitem *item)
 {
-    int ready = 0;
-    for (int i = 0; i < count; i++) {
-        if (watches[i].socket)
-            continue;
-        short events = fds[i].revents, seen = 0;
-        seen |= events & POLLIN ? ZM_POLLIN : 0;
-        seen |= events & POLLOUT ? ZM_POLLOUT : 0;
-        seen |= events & POLLPRI ? ZM_POLLPRI : 0;
-        seen |= events & ~(POLLIN | POLLOUT | POLLPRI) ? ZM_POLLERR : 0;
-        items[i].revents = seen;
-        ready += seen != 0;
-    }
-    return ready;
+    return item->socket < 0;
 }
 
 static void plain_setup(const zm_pollitem *item, struct pollfd *fd)
 {
     fd->fd = item->fd;
+    fd->revents = 0;
     fd->events = (short) ((item->events & ZM_POLLIN ? POLLIN : 0)
                           | (item->events & ZM_POLLOUT ? POLLOUT : 0)
                           | (item->events & ZM_POLLPRI ? POLLPRI : 0));
+}
+
+/* What the kernel said of one. True: something. */
+static bool plain_result(zm_pollitem *item, const struct pollfd *fd)
+{
+    short events = fd->revents, seen = 0;
+    seen |= events & POLLIN ? ZM_POLLIN : 0;
+    seen |= events & POLLOUT ? ZM_POLLOUT : 0;
+    seen |= events & POLLPRI ? ZM_POLLPRI : 0;
+    seen |= events & ~(POLLIN | POLLOUT | POLLPRI) ? ZM_POLLERR : 0;
+    item->revents = seen;
+    return seen != 0;
+}
+
+static int plain_descriptors(zm_pollitem *items, const struct pollfd *fds, int count)
+{
+    int ready = 0;
+    for (int i = 0; i < count; i++)
+        ready += is_plain(&items[i]) && plain_result(&items[i], &fds[i]);
+    return ready;
+}
+
+/* Asks the kernel about the plain descriptors, LOCAL_ITEMS at a time. How many are ready. */
+static int plain_now(zm_pollitem *items, int count)
+{
+    struct pollfd fds[LOCAL_ITEMS];
+    int at[LOCAL_ITEMS], used = 0, ready = 0;
+    for (int i = 0; i < count; i++) {
+        if (is_plain(&items[i])) {
+            plain_setup(&items[i], &fds[used]);
+            at[used++] = i;
+        }
+        if (used < LOCAL_ITEMS && (i + 1 < count || !used))
+            continue;
+        int rc = zm_poll_until(fds, used, 0);
+        for (int k = 0; k < used && rc > 0; k++)
+            ready += plain_result(&items[at[k]], &fds[k]);
+        used = 0;
+    }
+    return ready;
 }
 
 /* One round of sleeping. Ready items, 0, or -errno. */
@@ -138,8 +184,7 @@ static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
     bool now = false;
     int rc = 0, prepared = 0;
     for (; prepared < count && rc >= 0; prepared++) {
-        fds[prepared].revents = 0;
-        if (!watches[prepared].socket) {
+        if (is_plain(&items[prepared])) {
             plain_setup(&items[prepared], &fds[prepared]);
             continue;
         }
@@ -154,8 +199,8 @@ static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
             finish(&watches[i]);
     if (slept < 0 && slept != -EINTR)
         return slept;
-    int ready = slept == -EINTR ? 0 : plain_descriptors(items, watches, fds, count);
-    rc = look_at_all(items, watches, count, false);
+    int ready = slept == -EINTR ? 0 : plain_descriptors(items, fds, count);
+    rc = look_at_all(items, watches, count, TAKEN_IN);
     if (rc < 0)
         return rc;
     ready += rc;
@@ -165,22 +210,57 @@ static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
 static int poll_all(zm_pollitem *items, watch *watches, struct pollfd *fds, int count,
                     int64_t deadline_ns)
 {
-    int ready = look_at_all(items, watches, count, true);
-    bool plain = false;
-    for (int i = 0; i < count; i++)
-        plain |= watches[i].socket == NULL;
-    if (ready != 0 && !plain)
-        return ready;
+    int ready = look_at_all(items, watches, count, TAKEN_IN);
+    if (ready >= 0)
+        ready = look_at_all(items, watches, count, ready ? NEWS : KERNEL);
     if (ready < 0)
         return ready;
-    if (ready > 0)
-        deadline_ns = 0; /* only what the plain descriptors say is missing */
-    int64_t look = zm_now_ns() + ZM_SIGNAL_LOOK_NS;
+    int64_t now = zm_now_ns();
+    if (ready > 0 || (deadline_ns >= 0 && now >= deadline_ns))
+        return ready + plain_now(items, count);
+    int64_t look = now + ZM_SIGNAL_LOOK_NS;
     ready = round_of(items, watches, fds, count,
                      deadline_ns >= 0 && deadline_ns < look ? deadline_ns : look);
     if (ready != 0)
         return ready;
     return deadline_ns >= 0 && zm_now_ns() >= deadline_ns ? 0 : -EINTR;
+}
+
+/* A socket beside ready ones that may have news is looked at in the kernel once nobody has for this
+ * long, which grows with their number: the looks are to take a tenth of the time. */
+enum { STALE_NS = 50 * 1000, STALE_ITEM_NS = 4 * 1000 };
+
+int zm_poll_glance(zm_pollitem *items, int count)
+{
+    int ready = 0;
+    bool plain = false;
+    int64_t oldest = INT64_MAX;
+    for (int i = 0; i < count; i++) {
+        items[i].revents = 0;
+        if (is_plain(&items[i])) {
+            plain = true;
+            continue;
+        }
+        zm_socket *s;
+        int rc = zm_socket_lock_for(items[i].socket, true, &s);
+        if (rc < 0)
+            return rc;
+        rc = zm_socket_enter_locked(s);
+        if (rc == 0) {
+            items[i].revents = check_socket(s, items[i].events);
+            ready += items[i].revents != 0;
+            if (lacks(&items[i]) && may_have_news(s) && s->driven_ns < oldest)
+                oldest = s->driven_ns;
+        }
+        zm_lock_give(&s->lock);
+        if (rc < 0)
+            return rc;
+    }
+    if (!ready)
+        return 0;
+    if (oldest != INT64_MAX && zm_now_ns() - oldest > STALE_NS + (int64_t) count * STALE_ITEM_NS)
+        return ZM_LATER;
+    return plain ? ready + plain_now(items, count) : ready;
 }
 
 int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns)
@@ -197,7 +277,7 @@ int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns)
     for (int i = 0; i < count && rc == 0; i++) {
         watches[i] = (watch){0};
         items[i].revents = 0;
-        if (items[i].socket == -1)
+        if (is_plain(&items[i]))
             continue;
         watches[i].socket = zm_socket_find(items[i].socket, &watches[i].generation);
         if (!watches[i].socket)
@@ -210,9 +290,4 @@ int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns)
     if (fds != local_fds)
         zm_free(fds);
     return rc;
-}
-
-int64_t zm_clock_ns(void)
-{
-    return zm_now_ns();
 }
