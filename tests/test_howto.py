@@ -1,8 +1,9 @@
-"""Documents are true: the programs of how-tos run and print what stands below them, and the tests
-that the page on threats names are there.
+"""README and how-tos are true: who follows one to the letter sees what it shows.
 
-In the how-tos below a ``python`` block is a file whose name is in its first line. A ``sh``
-block is run where the files are; the ``text`` block that may follow is all that it prints.
+A page's blocks are done one after the other in one session of a shell, as a reader does them. A
+``python`` block is a file when its first line names one, and else a program that is run. A ``sh``
+block is typed in where the files are. The ``text`` block that may follow is all that they print.
+In the end nothing may be left running: the next step would meet it.
 """
 
 from __future__ import annotations
@@ -12,52 +13,114 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from pathlib import Path
 from shlex import quote
 
 import pytest
+from support_docs import PAGES, ROOT, Block, blocks
 from support_wire import free_port
 
-TESTS = Path(__file__).resolve().parent
-HOWTO = TESTS.parent / "docs" / "howto"
-THREATS = TESTS.parent / "docs" / "internals" / "threats.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TESTS = ROOT / "tests"
+THREATS = ROOT / "docs" / "internals" / "threats.md"
 PORT = "5555"
+PATIENCE = 40.0
+#: Installs, builds, and tests of the whole: `tests/test_docs.py` looks at these commands instead.
+HEAVY = re.compile(r"^(?:\w+=\S+ )*(?:pip|tox|pytest|python (?:-m (?:venv|pyzmq_suite)|setup\.py|"
+                   r"tests/))", re.MULTILINE)  # fmt: skip
+NEEDED = {"event-loops": ("tornado", "gevent"), "run-pyzmq-on-this-engine": ("zmq",)}
 
 
-def run(script: str, where: Path, environment: dict[str, str]) -> str:
-    """What a shell prints that runs ``script``; what it left running is killed."""
-    shell = subprocess.Popen(
-        ["sh", "-e", "-c", script],
-        cwd=where,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        shell.wait(40)
-        assert shell.returncode == 0, script
-    finally:
+def is_heavy(block: Block) -> bool:
+    return block.kind == "sh" and bool(HEAVY.search(block.text))
+
+
+FOLLOWED = [
+    page
+    for page in PAGES
+    if page.name == "README.md" or page.parent.name == "howto"
+    if any(block.kind in ("python", "sh") and not is_heavy(block) for block in blocks(page))
+]
+
+
+class Session:
+    """A shell that somebody types into, and what its terminal shows."""
+
+    def __init__(self, where: Path, environment: dict[str, str]):
+        self.where = where
+        self.errors = tempfile.TemporaryFile("w+")
+        self.shell = subprocess.Popen(
+            ["sh"],
+            cwd=where,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.shell.wait()
+        assert self.shell.stdin and self.shell.stdout
+        self.shell.stdin.close()
+        self.shell.stdout.close()
+        self.errors.seek(0)
+        print(self.errors.read())
+        self.errors.close()
+
+    def kill(self) -> None:
         try:
-            os.killpg(shell.pid, signal.SIGKILL)
+            os.killpg(self.shell.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        out, err = shell.communicate()
-        print(err)
-    return out
+
+    def type(self, text: str) -> str:
+        """Runs a block to its end; what was printed until then."""
+        assert self.shell.stdin and self.shell.stdout
+        (self.where / ".block").write_text(text)
+        self.shell.stdin.write(". ./.block < /dev/null\necho ended $?\n")
+        self.shell.stdin.flush()
+        watch = threading.Timer(PATIENCE, self.kill)
+        watch.start()
+        printed = ""
+        try:
+            for line in self.shell.stdout:
+                if end := re.fullmatch(r"(.*)ended (\d+)\n", line, re.DOTALL):
+                    assert end[2] == "0", f"ended with {end[2]}:\n{text}"
+                    return printed + end[1]
+                printed += line
+        finally:
+            watch.cancel()
+        raise AssertionError(
+            f"not over after {PATIENCE:.0f} s, having printed {printed!r}:\n{text}"
+        )
+
+    def end(self) -> None:
+        """The shell ends; nothing that it started may still run. What was told to end may take a
+        moment for that."""
+        assert self.shell.stdin
+        self.shell.stdin.close()
+        assert self.shell.wait(PATIENCE) == 0
+        late = time.monotonic() + 5.0
+        while True:
+            try:
+                os.killpg(self.shell.pid, 0)
+            except ProcessLookupError:
+                return
+            assert time.monotonic() < late, "a program that the page started is left running"
+            time.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    ("howto", "programs", "outputs", "needed"),
-    [("security", 6, 5, ()), ("event-loops", 3, 3, ("tornado", "gevent"))],
-)
-def test_a_howto_is_true(zmq, on_libzmq, tmp_path, howto, programs, outputs, needed):
-    if on_libzmq:
-        pytest.skip("about our package")
-    for name in needed:
-        pytest.importorskip(name)
+@pytest.fixture
+def session(tmp_path):
+    """In a directory of its own, with a ``python`` that is this one."""
     commands = tmp_path / "bin"
     commands.mkdir()
     python = commands / "python"
@@ -73,25 +136,63 @@ def test_a_howto_is_true(zmq, on_libzmq, tmp_path, howto, programs, outputs, nee
     }
     where = tmp_path / "work"
     where.mkdir()
-    blocks = BLOCK.findall((HOWTO / f"{howto}.md").read_text())
-    kinds = [kind for kind, _ in blocks]
-    assert kinds.count("python") == programs and kinds.count("text") == outputs
-    port = free_port()
+    with Session(where, environment) as session:
+        yield session
+
+
+def follow(page_blocks: list[Block], session: Session) -> None:
+    """Does what a page says, block after block."""
+    port = str(free_port())
     printed = ""
-    for kind, text in blocks:
-        if kind == "python":
-            name = re.match(r"# (\w+\.py)\b", text)
-            assert name, text
-            (where / name[1]).write_text(text.replace(PORT, str(port)))
-        elif kind == "sh":
-            assert not printed, f"not shown: {printed}"
-            printed = run(text, where, environment)
-        else:
-            assert kind == "text"
+    for number, block in enumerate(page_blocks):
+        text = block.text.replace(PORT, port)
+        if block.kind == "text":
             assert printed == text
             printed = ""
-    for secret in where.glob("*.json"):
+        if block.kind not in ("python", "sh") or is_heavy(block):
+            continue
+        assert not printed, f"not shown: {printed}"
+        if block.kind == "sh":
+            printed = session.type(text)
+            continue
+        name = block.file or f"program{number}.py"
+        (session.where / name).write_text(text)
+        if block.file is None:
+            printed = session.type(f"python {name}\n")
+    assert not printed, f"not shown: {printed}"
+    session.end()
+
+
+@pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.stem)
+def test_a_page_is_true(zmq, on_libzmq, session, page):
+    if on_libzmq:
+        pytest.skip("about our package")
+    for name in NEEDED.get(page.stem, ()):
+        pytest.importorskip(name)
+    follow(blocks(page), session)
+    for secret in session.where.glob("*.json"):
         assert secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_pages_that_show_programs_are_followed():
+    shown = {page.stem for page in PAGES if any(b.kind == "python" for b in blocks(page))}
+    assert shown <= {page.stem for page in FOLLOWED}
+    assert {"README", "security", "event-loops", "batches", "run-one-program"} <= shown
+
+
+@pytest.mark.parametrize(
+    "steps, complaint",
+    [
+        ([Block("sh", "sleep 60 &\n")], "left running"),
+        ([Block("sh", "echo a\n")], "not shown: a"),
+        ([Block("sh", "echo a\n"), Block("text", "b\n")], "assert"),
+        ([Block("sh", "false\n")], "ended with 1"),
+        ([Block("python", "print('a')\n"), Block("text", "b\n")], "assert"),
+    ],
+)
+def test_what_a_page_says_wrongly_is_found(session, steps, complaint):
+    with pytest.raises(AssertionError, match=complaint):
+        follow(steps, session)
 
 
 def test_every_defence_names_tests_that_are_there():

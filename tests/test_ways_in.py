@@ -215,6 +215,13 @@ def test_with_compat_installed_zmq_is_our_engine_in_every_process(environment):
     inside(environment, "-m", "zmq.utils.z85")
 
 
+def test_with_compat_installed_doctor_says_whose_zmq_it_is(environment):
+    done = inside(environment, "-m", "zmq_monocoque", "doctor")
+    facts = {line[:20].strip(): line[20:].strip() for line in done.splitlines()}
+    assert facts["import zmq"].startswith("this engine, ")
+    assert facts["pyzmq"].startswith("27.3.0+monocoque: not pyzmq")
+
+
 def test_with_compat_installed_what_requires_pyzmq_is_content(environment):
     code = "from importlib.metadata import version; print(version('pyzmq'))"
     assert inside(environment, "-c", code) == "27.3.0+monocoque\n"
