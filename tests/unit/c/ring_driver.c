@@ -1327,7 +1327,6 @@ static void opening_fails_cleanly_without_memory_or_descriptors(void)
             break;
         failures++;
         CHECK_EQUAL(rc, -ENOMEM);
-        CHECK(!other);
         CHECK_EQUAL(zm_alloc_live(), live);
         CHECK_EQUAL(zm_fd_count(), owned);
     }
@@ -1389,7 +1388,6 @@ static void a_library_that_does_not_fit_gives_a_reason(void)
     CHECK(strstr(zm_uring_reason(), "does not export"));
     zm_driver *other;
     CHECK_EQUAL(zm_driver_open(ZM_DRIVER_IO_URING, &other), -ENOSYS);
-    CHECK(!other);
     CHECK_EQUAL(zm_driver_open((zm_driver_kind) 9, &other), -EINVAL);
 }
 

@@ -25,4 +25,12 @@ _Noreturn void zm_check_failed(const char *expression, const char *file, int lin
 #define ZM_ASAN 1
 #endif
 
+/* On the way out of a failure. What `out` names means nothing then, and builds with a sanitizer
+ * fill it with rubbish: who had let it be something that lives on is found at once. */
+#if defined(ZM_TSAN) || defined(ZM_ASAN)
+#define ZM_POISON(out) ((void) __builtin_memset((out), 0xdd, sizeof *(out)))
+#else
+#define ZM_POISON(out) ((void) (out))
+#endif
+
 #endif

@@ -848,6 +848,8 @@ void zm_conn_received_locked(zm_conn *conn, int32_t res)
 /* Memory for the next receive. 0, -ENOMEM, -EMSGSIZE. */
 static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size)
 {
+    ZM_POISON(out_to);
+    ZM_POISON(out_size);
     if (conn->large) {
         *out_to = conn->large->data + conn->large_have;
         *out_size = conn->large->size - conn->large_have;

@@ -216,18 +216,28 @@ int zm_context_keeper_locked(zm_context *context, zm_keeper **out_keeper)
         return -EMTHREAD;
     uint32_t count = (uint32_t) context->io_threads;
     uint32_t i = context->next_keeper++ % (count < ZM_KEEPERS_MAX ? count : ZM_KEEPERS_MAX);
-    int rc = context->keepers[i] ? 0 : zm_keeper_new(context, &context->keepers[i]);
+    if (!context->keepers[i]) {
+        zm_keeper *keeper;
+        int rc = zm_keeper_new(context, &keeper);
+        if (rc < 0) {
+            ZM_POISON(out_keeper);
+            return rc;
+        }
+        context->keepers[i] = keeper;
+    }
     *out_keeper = context->keepers[i];
-    return rc;
+    return 0;
 }
 
 int zm_context_driver(zm_context *context, zm_driver **out_driver)
 {
     zm_lock_take(&context->lock);
-    *out_driver = context->spare_count ? context->spares[--context->spare_count] : NULL;
+    zm_driver *spare = context->spare_count ? context->spares[--context->spare_count] : NULL;
     zm_lock_give(&context->lock);
-    if (*out_driver)
+    if (spare) {
+        *out_driver = spare;
         return 0;
+    }
     int rc = zm_driver_open(zm_driver_chosen(), out_driver);
     /* There were rings when the engine started; since then the program may have locked itself in,
      * or reached its limit of locked memory (before Linux 5.12). */

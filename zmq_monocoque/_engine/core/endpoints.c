@@ -124,7 +124,8 @@ static int listen_locked(zm_socket *s, const zm_address *address)
     zm_endpoint *ep = zm_endpoint_new_locked(s, ZM_LISTENER, address);
     if (!ep)
         return -ENOMEM;
-    rc = zm_listener_open(address, &ep->options.tuning, ep->options.use_fd, &ep->fd, ep->text,
+    int fd;
+    rc = zm_listener_open(address, &ep->options.tuning, ep->options.use_fd, &fd, ep->text,
                           ep->directory);
     if (rc < 0) {
         zm_monitor_event(s, ZM_CLOSED, (uint32_t) -1, "");
@@ -132,6 +133,7 @@ static int listen_locked(zm_socket *s, const zm_address *address)
         zm_endpoint_free_locked(ep);
         return rc;
     }
+    ep->fd = fd;
     memcpy(s->last_endpoint, ep->text, sizeof s->last_endpoint);
     zm_monitor_event(s, ZM_LISTENING, (uint32_t) ep->fd, ep->text);
     start_accept(ep);
@@ -358,11 +360,12 @@ static int start_resolving(zm_endpoint *ep)
 static void open_connection(zm_endpoint *ep, const zm_address *address)
 {
     zm_socket *s = ep->socket;
-    int rc = zm_connecter_open(address, &ep->options.tuning, &ep->fd);
-    if (rc < 0) {
+    int fd;
+    if (zm_connecter_open(address, &ep->options.tuning, &fd) < 0) {
         retry_later(ep);
         return;
     }
+    ep->fd = fd;
     if (ep->address.transport == ZM_TCP)
         zm_monitor_event(s, ZM_CONNECT_DELAYED, EINPROGRESS, ep->text);
     ep->timed_out = false;

@@ -62,12 +62,15 @@ void zm_socket_slot_give(zm_socket *s)
 
 zm_socket *zm_socket_find(int64_t handle, uint32_t *out_generation)
 {
+    ZM_POISON(out_generation);
     if (handle <= 0)
         return NULL;
     zm_socket *s = atomic_load(&sockets[handle & (SLOTS_MAX - 1)]);
     uint32_t generation = (uint32_t) (handle >> INDEX_BITS);
+    if (!s || !generation || atomic_load(&s->generation) != generation)
+        return NULL;
     *out_generation = generation;
-    return s && generation && atomic_load(&s->generation) == generation ? s : NULL;
+    return s;
 }
 
 int64_t zm_socket_handle(const zm_socket *s)

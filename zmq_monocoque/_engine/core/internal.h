@@ -408,7 +408,8 @@ typedef struct zm_outgoing {
 struct zm_pattern {
     /* 0, -EAGAIN, -errno. Nothing is kept of `message` after an error. */
     int (*send)(zm_socket *s, const zm_outgoing *message);
-    /* 0: *out_frame is the caller's; out_peer: whom it came from (may be NULL). */
+    /* 0: *out_frame is the caller's; out_peer: whom it came from (may be NULL). -errno: neither
+     * means anything, and nothing in them is owed to anybody. */
     int (*recv)(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer);
     bool (*can_send)(zm_socket *s);
     bool (*can_recv)(zm_socket *s);
@@ -431,6 +432,14 @@ struct zm_pattern {
 extern const zm_pattern zm_pattern_pair, zm_pattern_push, zm_pattern_pull, zm_pattern_dealer,
     zm_pattern_router, zm_pattern_req, zm_pattern_rep, zm_pattern_sub, zm_pattern_xsub,
     zm_pattern_pub, zm_pattern_xpub, zm_pattern_stream;
+
+/* How a pattern's recv() ends that has nothing to give. */
+static inline int zm_recv_nothing(int rc, zm_frame *out_frame, zm_peer **out_peer)
+{
+    ZM_POISON(out_frame);
+    ZM_POISON(out_peer);
+    return rc;
+}
 
 /* Shared by patterns (pattern_basic.c). */
 int zm_balance_send(zm_socket *s, const zm_outgoing *message, zm_peer **out_peer);

@@ -245,6 +245,7 @@ static void bind_to_cpus(pthread_t thread, const bool *cpus)
 
 int zm_keeper_new(zm_context *context, zm_keeper **out_keeper)
 {
+    ZM_POISON(out_keeper);
     zm_keeper *k = zm_calloc(sizeof *k);
     if (!k)
         return -ENOMEM;

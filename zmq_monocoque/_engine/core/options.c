@@ -244,6 +244,7 @@ static const option_row *row_of(int option)
 
 static int number_of(const void *value, size_t size, int low, int high, int *out_number)
 {
+    ZM_POISON(out_number);
     int number;
     if (!value || size != sizeof number)
         return -EINVAL;
@@ -846,8 +847,10 @@ int zm_options_copy(zm_options *out, const zm_options *from)
     out->ipc_uids = copies[1];
     out->ipc_gids = copies[2];
     out->ipc_pids = copies[3];
-    if (rc < 0)
+    if (rc < 0) {
         zm_options_fini(out);
+        ZM_POISON(out);
+    }
     return rc;
 }
 

@@ -15,9 +15,7 @@ int zm_no_send(zm_socket *s, const zm_outgoing *message)
 int zm_no_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
     (void) s;
-    (void) out_frame;
-    (void) out_peer;
-    return -ENOTSUP;
+    return zm_recv_nothing(-ENOTSUP, out_frame, out_peer);
 }
 
 bool zm_never(zm_socket *s)
@@ -57,7 +55,8 @@ int zm_balance_send(zm_socket *s, const zm_outgoing *m, zm_peer **out_peer)
         }
         if (s->sending_to) {
             s->sending_to = NULL;
-            s->dropping = m->more;
+            /* Who is told that the message is lost has no more parts of it. */
+            s->dropping = m->more && rc != -ENOMEM;
             return rc == -ENOMEM ? rc : 0;
         }
         if (rc == -ENOMEM)
@@ -110,7 +109,7 @@ int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
         zm_list *first = zm_turn_first(&s->readers);
         zm_peer *peer = s->receiving_from ? s->receiving_from : first ? PEER_IN(first) : NULL;
         if (!peer)
-            return -EAGAIN;
+            return zm_recv_nothing(-EAGAIN, out_frame, out_peer);
         if (ZM_UNLIKELY(!zm_peer_can_read(peer))) {
             zm_turn_leave(&peer->turn_in);
             s->receiving_from = NULL;

@@ -12,8 +12,8 @@ static int opened(zm_socket *s)
     s->manual_subscriptions = zm_subscriptions_new();
     if (s->subscriptions && s->manual_subscriptions)
         return 0;
-    if (s->subscriptions)
-        zm_subscriptions_free(s->subscriptions);
+    zm_subscriptions_free(s->subscriptions);
+    zm_subscriptions_free(s->manual_subscriptions);
     return -ENOMEM;
 }
 
@@ -353,7 +353,7 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
 static int xpub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
     if (!s->notes.count)
-        return -EAGAIN;
+        return zm_recv_nothing(-EAGAIN, out_frame, out_peer);
     *out_frame = zm_frames_take(&s->notes);
     *out_peer = s->last_subscriber = s->note_peers[s->note_first++];
     if (*out_peer)

@@ -36,18 +36,20 @@ static int start_request(zm_socket *s)
 {
     static const uint8_t none;
     zm_outgoing delimiter = {.data = &none, .size = 0, .more = true};
+    zm_peer *peer = NULL; /* stays so when the request goes nowhere */
     int rc;
     s->reply_peer = NULL;
     if (s->options.req_correlate) {
         s->request_id++;
         zm_outgoing id = {.data = &s->request_id, .size = sizeof s->request_id, .more = true};
-        rc = zm_balance_send(s, &id, &s->reply_peer);
+        rc = zm_balance_send(s, &id, NULL);
         if (rc < 0)
             return rc;
     }
-    rc = zm_balance_send(s, &delimiter, &s->reply_peer);
+    rc = zm_balance_send(s, &delimiter, &peer);
     if (rc < 0)
         return rc;
+    s->reply_peer = peer;
     s->request_started = true;
     drop_waiting(s);
     return 0;
@@ -67,8 +69,10 @@ static int req_send(zm_socket *s, const zm_outgoing *m)
             return rc;
     }
     int rc = zm_balance_send(s, m, NULL);
-    if (rc < 0)
+    if (rc < 0) {
+        s->request_started = false; /* it is gone, and the next part begins another */
         return rc;
+    }
     if (!m->more) {
         s->request_started = false;
         s->awaiting_reply = true;
@@ -104,7 +108,7 @@ static int find_reply(zm_socket *s, zm_frame *frame, zm_peer **peer)
 static int req_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
     if (!s->awaiting_reply)
-        return -EFSM;
+        return zm_recv_nothing(-EFSM, out_frame, out_peer);
     int rc = s->reply_started ? zm_fair_recv(s, out_frame, out_peer)
                               : find_reply(s, out_frame, out_peer);
     if (rc < 0)
@@ -230,11 +234,11 @@ static int start_reading(zm_socket *s)
 static int rep_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
     if (s->owing)
-        return -EFSM;
+        return zm_recv_nothing(-EFSM, out_frame, out_peer);
     if (!s->reply_started) {
         int rc = start_reading(s);
         if (rc < 0)
-            return rc;
+            return zm_recv_nothing(rc, out_frame, out_peer);
     }
     int rc = zm_fair_recv(s, out_frame, out_peer);
     if (rc < 0)

@@ -163,7 +163,7 @@ static int router_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
         return rc;
     }
     if (!zm_fair_can_recv(s))
-        return -EAGAIN;
+        return zm_recv_nothing(-EAGAIN, out_frame, out_peer);
     zm_peer *peer = ZM_CONTAINER(zm_turn_first(&s->readers), zm_peer, turn_in);
     s->receiving_from = peer;
     s->id_sent = true;

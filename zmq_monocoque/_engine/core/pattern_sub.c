@@ -110,7 +110,7 @@ static int sub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
     if (!s->inside_message) {
         int rc = find_message(s);
         if (rc < 0)
-            return rc;
+            return zm_recv_nothing(rc, out_frame, out_peer);
         s->found = false;
     }
     int rc = zm_fair_recv(s, out_frame, out_peer);

@@ -26,6 +26,7 @@ static const zm_pattern *const patterns[ZM_SOCKET_TYPES] = {
 /* Makes a socket in a locked context. */
 int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
 {
+    ZM_POISON(out_socket);
     if (atomic_load(&context->ended))
         return -ETERM;
     if (type < 0 || type >= ZM_SOCKET_TYPES)
@@ -86,9 +87,11 @@ int zm_socket_need_driver_locked(zm_socket *s)
     zm_lock_give(&s->context->lock);
     if (rc < 0)
         return rc;
-    rc = zm_context_driver(s->context, &s->driver);
+    zm_driver *driver;
+    rc = zm_context_driver(s->context, &driver);
     if (rc < 0)
         return rc;
+    s->driver = driver;
     rc = zm_keeper_add_locked(keeper, s);
     if (rc == 0 && s->public_fd >= 0)
         rc = zm_socket_fd_extend_locked(s);
@@ -222,10 +225,14 @@ int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message)
 
 int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part)
 {
-    zm_peer *peer = NULL;
-    int rc = s->pattern->recv(s, &s->current, &peer);
-    if (rc < 0)
+    zm_frame frame;
+    zm_peer *peer;
+    int rc = s->pattern->recv(s, &frame, &peer);
+    if (rc < 0) {
+        ZM_POISON(out_part);
         return rc;
+    }
+    s->current = frame;
     s->reads++;
     out_part->data = s->current.data;
     out_part->size = s->current.size;

@@ -11,7 +11,7 @@
 
 int zm_driver_open(zm_driver_kind kind, zm_driver **out_driver)
 {
-    *out_driver = NULL;
+    ZM_POISON(out_driver);
     int rc = kind == ZM_DRIVER_IO_URING ? zm_uring_open(out_driver)
              : kind == ZM_DRIVER_EPOLL  ? zm_epoll_open(out_driver)
                                         : -EINVAL;

@@ -329,7 +329,7 @@ static int parse_ipc(zm_address *address, bool for_bind)
 
 /* --- the seam --------------------------------------------------------------------------------- */
 
-int zm_address_parse(const char *endpoint, bool for_bind, bool ipv6, zm_address *out_address)
+static int parse(const char *endpoint, bool for_bind, bool ipv6, zm_address *out_address)
 {
     memset(out_address, 0, sizeof *out_address);
     const char *mark = strstr(endpoint, "://");
@@ -370,6 +370,14 @@ int zm_address_parse(const char *endpoint, bool for_bind, bool ipv6, zm_address 
         out_address->resolved = true;
         return 0;
     }
+}
+
+int zm_address_parse(const char *endpoint, bool for_bind, bool ipv6, zm_address *out_address)
+{
+    int rc = parse(endpoint, for_bind, ipv6, out_address);
+    if (rc < 0)
+        ZM_POISON(out_address);
+    return rc;
 }
 
 int zm_address_resolve(zm_address *address, bool ipv6)
@@ -417,6 +425,7 @@ void zm_address_format(const struct sockaddr *address, socklen_t size, char *out
 
 int zm_cidr_parse(const char *text, zm_cidr *out_cidr)
 {
+    ZM_POISON(out_cidr);
     char host[256];
     size_t size = strlen(text);
     const char *slash = strrchr(text, '/');

@@ -175,6 +175,7 @@ int zm_listener_open(const zm_address *address, const zm_tuning *tuning, int use
 {
     ZM_ASSERT(address->transport == ZM_TCP || address->transport == ZM_IPC);
     ZM_ASSERT(address->resolved);
+    ZM_POISON(out_fd);
     out_directory[0] = '\0';
     int rc;
     if (use_fd >= 0)
@@ -200,6 +201,7 @@ void zm_listener_remove_files(const char *endpoint, const char *directory)
 
 int zm_connecter_open(const zm_address *address, const zm_tuning *tuning, int *out_fd)
 {
+    ZM_POISON(out_fd);
     ZM_ASSERT(address->peer_size > 0);
     int family = address->peer.ss_family;
     int fd = -1;

@@ -13,7 +13,7 @@
 typedef struct zm_subscription_index zm_subscription_index;
 
 zm_subscription_index *zm_subscriptions_new(void); /* NULL: memory is out */
-void zm_subscriptions_free(zm_subscription_index *taken);
+void zm_subscriptions_free(zm_subscription_index *taken); /* NULL allowed */
 
 /* Peer `peer` subscribes to `topic` (a set: twice is once). 1: the topic is new to the index (no
  * peer had it). 0: not new. -EEXIST: this peer had it already. -ENOMEM. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "session_private.h"
 
 /* RFC 23: the long size has 63 bits. Also what keeps header + body within size_t. */
@@ -77,9 +78,11 @@ static ssize_t v2_next(zm_session *session, const uint8_t *data, size_t size, zm
 
 ssize_t zm__frame_next(zm_session *session, const uint8_t *data, size_t size, zm__frame *out_frame)
 {
-    if (session->version == ZM_WIRE_1_0)
-        return v1_next(session, data, size, out_frame);
-    return v2_next(session, data, size, out_frame);
+    ssize_t total = session->version == ZM_WIRE_1_0 ? v1_next(session, data, size, out_frame)
+                                                    : v2_next(session, data, size, out_frame);
+    if (total < 0)
+        ZM_POISON(out_frame);
+    return total;
 }
 
 size_t zm__frame_header(const zm_session *session, uint8_t *out, unsigned flags, size_t size)
