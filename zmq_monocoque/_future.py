@@ -12,6 +12,7 @@ The loops' side is in `zmq_monocoque.asyncio` and `zmq_monocoque.eventloop.futur
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from asyncio import _get_running_loop
 from collections import OrderedDict, deque
@@ -501,7 +502,10 @@ class _GivenBack:
 
     def add(self, taken: Any) -> None:
         parts = [*taken] if isinstance(taken, list) else [taken]
-        more = not isinstance(taken, list) and bool(self._sync._get_int(RCVMORE))
+        more = False
+        if not isinstance(taken, list):
+            with contextlib.suppress(zmq.ZMQError):  # closed meanwhile: nobody will ask
+                more = bool(self._sync._get_int(RCVMORE))
         self._messages.append((parts, more))
 
     def _next(self) -> Any:
@@ -999,7 +1003,8 @@ class _AsyncPoller(_Async, zmq.Poller):
     ) -> Future[list[tuple[Any, int]]]:
         """A future of (socket, mask) of what is ready; empty after ``timeout`` ms.
 
-        Else as the synchronous one.
+        It is cancelled when one of the asynchronous sockets is closed meanwhile. Closed ones are
+        not waited for; ZMQError(ENOTSOCK) when there are no others. Else as the synchronous one.
         """
         try:
             ready = self._ready()
@@ -1007,19 +1012,31 @@ class _AsyncPoller(_Async, zmq.Poller):
             return self._failed(error)
         if ready or timeout == 0 or not self.sockets:
             return self._done(ready)
+        if not self._open():
+            return self._failed(zmq.ZMQError(Errno.ENOTSOCK))
         loop = self._current_loop()
         future = self._Future(loop=loop)
         self._wait(loop, future, -1 if timeout is None else timeout)
         return future
 
+    def _open(self) -> list[tuple[Any, int]]:
+        """What can be polled: a closed socket that is still registered is none."""
+        return [
+            (socket, mask)
+            for socket, mask in self.sockets
+            if not isinstance(socket, zmq.Socket) or not socket.closed
+        ]
+
     def _ready(self) -> list[tuple[Any, int]]:
         """What is ready now."""
-        asynchronous = [(s, mask) for s, mask in self.sockets if isinstance(s, _AsyncSocket)]
-        for socket, _ in self.sockets:
+        sockets = self._open()
+        for socket, _ in sockets:
             if isinstance(socket, zmq.Socket) and not isinstance(socket, _AsyncSocket):
                 socket.get(EVENTS)  # its descriptor is quiet after this
-        ready = super().poll(0)
-        for socket, mask in asynchronous:
+        ready = zmq.zmq_poll(sockets, 0)
+        for socket, mask in sockets:
+            if not isinstance(socket, _AsyncSocket):
+                continue
             socket._look()
             # What was given back, only this object knows of.
             if mask & socket.get(EVENTS) and all(socket is not other for other, _ in ready):
@@ -1041,14 +1058,25 @@ class _AsyncPoller(_Async, zmq.Poller):
                     future.set_result(ready)
 
         def watch_socket(socket: _AsyncSocket, mask: int) -> None:
-            def on_events(_: Future[int]) -> None:
+            def on_events(inner: Future[int]) -> None:
+                if future.done():
+                    return
+                if inner.cancelled():  # by its close()
+                    future.cancel()
+                    return
                 look()
-                if not future.done():  # somebody else was faster
+                if not future.done() and not socket.closed:  # somebody else was faster
                     watch_socket(socket, mask)
 
             inner = socket.poll(-1, mask)
             inner.add_done_callback(on_events)
-            ends.append(inner.cancel)
+
+            def stop() -> None:
+                waits: Any = socket._waits
+                waits.forget(inner)
+                inner.cancel()
+
+            ends.append(stop)
 
         def watch_descriptor(fd: int, mask: int) -> None:
             # One of our own: others may watch the same one in this loop.
@@ -1064,10 +1092,13 @@ class _AsyncPoller(_Async, zmq.Poller):
             timer = loop.call_later(timeout / 1000, _set_unless_done, future, [])
             ends.append(timer.cancel)
         future.add_done_callback(end)
-        for socket, mask in self.sockets:
-            if isinstance(socket, _AsyncSocket):
-                watch_socket(socket, mask)
-            elif isinstance(socket, zmq.Socket):
-                watch_descriptor(socket.fileno(), POLLIN)
-            else:
-                watch_descriptor(socket if isinstance(socket, int) else socket.fileno(), mask)
+        try:
+            for socket, mask in self._open():
+                if isinstance(socket, _AsyncSocket):
+                    watch_socket(socket, mask)
+                elif isinstance(socket, zmq.Socket):
+                    watch_descriptor(socket.fileno(), POLLIN)
+                else:
+                    watch_descriptor(socket if isinstance(socket, int) else socket.fileno(), mask)
+        except Exception as error:
+            future.set_exception(error)

@@ -481,3 +481,17 @@ forgotten = zmq.Context().socket(zmq.PUB)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("way", ["position", "keyword", "shadow"])
+def test_of_a_closed_context_comes_a_new_one(zmq, own, way):
+    closed = zmq.Context()
+    closed.term()
+    context = {
+        "position": lambda: own(None, closed),
+        "keyword": lambda: own(None, shadow=closed),
+        "shadow": lambda: own(zmq.Context.shadow, closed),
+    }[way]()
+    assert not context.closed
+    with context.socket(zmq.PUSH) as s:
+        assert s.context is context

@@ -45,7 +45,7 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
     """Context(io_threads=1): the sockets of a program, and the engine's threads under them.
 
     ``Context(other)``, ``Context(shadow=other)`` and `shadow` make a second object for a context
-    that exists; it does not end that one when it is collected.
+    that exists; it does not end that one when it is collected. Of a closed one they make a new one.
 
     An attribute is an option of the context (``max_sockets``) or else the default of an option
     for every socket made later (``linger``); the latter are in ``sockopts``.
@@ -85,9 +85,7 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
         self._shadow_obj = shadow or None
         address = 0
         if isinstance(shadow, Context):
-            address = shadow.underlying
-            if not address:
-                raise ZMQError(EFAULT)
+            address = shadow.underlying  # 0 of a closed one: this is a new one then
         elif shadow:
             address = cast_int_addr(shadow)
         self._shadow = bool(address)
