@@ -186,6 +186,7 @@ static int reap(zm_socket *s)
 
 static void flush_dirty(zm_socket *s)
 {
+    s->flush_due = false;
     if (zm_list_empty(&s->dirty))
         return;
     zm_list work;
@@ -407,6 +408,36 @@ void zm_socket_flush_locked(zm_socket *s)
         start(s);
         zm_driver_submit(s->driver);
         zm_keeper_resume_locked(s);
+    }
+    s->flushed_ns = zm_now_ns();
+}
+
+/* The kernel's buffers are full. A peer that reads empties them, but in its own time: whoever takes
+ * a microsecond for each message (libzmq does) finds room where one who takes a tenth of it drops.
+ * True: something has happened. */
+static bool wait_for_reader(zm_conn *conn)
+{
+    zm_peer *peer = conn->peer;
+    if (zm_driver_ready(conn->socket->driver))
+        return true;
+    if (peer->patience_ns <= 0)
+        return false;
+    int64_t began = zm_now_ns();
+    zm_spin_yield();
+    peer->patience_ns -= zm_now_ns() - began;
+    return zm_driver_ready(conn->socket->driver);
+}
+
+void zm_drive_for_room_locked(zm_conn *conn)
+{
+    zm_socket *s = conn->socket;
+    if (!conn->active || s->driven || (conn->send_op.in_flight && !wait_for_reader(conn)))
+        return;
+    flush_dirty(s);
+    zm_driver_submit(s->driver);
+    if (reap(s)) {
+        start(s);
+        zm_driver_submit(s->driver);
     }
     s->flushed_ns = zm_now_ns();
 }
@@ -671,6 +702,8 @@ int zm_socket_full_locked(zm_socket *s)
 {
     if (zm_list_empty(&s->dirty))
         return 0;
+    if (ZM_UNLIKELY(s->flush_due))
+        return ZM_SEND_FLUSH;
     zm_conn *newest = ZM_CONTAINER(s->dirty.prev, zm_conn, dirty_link);
     size_t full = s->dirty.next == s->dirty.prev ? FLUSH_BYTES : FLUSH_MANY_BYTES;
     /* A full buffer leaves at once; what is in flight already takes the rest with it. */

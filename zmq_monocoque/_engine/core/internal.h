@@ -121,6 +121,7 @@ struct zm_peer {
     zm_list turn_out;
     bool writing;  /* parts of a message are in, more follow */
     bool out_full; /* was at its HWM and is not below the low-water mark yet */
+    int64_t patience_ns; /* may still be spent on waiting for room before messages are dropped */
 
     zm_route route;   /* ROUTER, REP, STREAM */
     bool raw;         /* bytes without framing */
@@ -157,6 +158,10 @@ zm_frame zm_peer_read(zm_peer *peer);
 /* One frame; the last of a message (`!more`) is committed. 0, -EAGAIN (HWM), -ENOMEM. A `block`
  * (may be NULL) is referenced, not taken. */
 int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more);
+/* As zm_peer_write(), for those who drop what a peer has no room for: makes some first. */
+int zm_peer_offer(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more);
+/* As zm_peer_can_write(), likewise. */
+bool zm_peer_has_room_locked(zm_peer *peer);
 void zm_peer_rollback(zm_peer *peer);
 /* A subscription (or its end) for a publisher behind this peer. */
 void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size);
@@ -504,6 +509,7 @@ struct zm_socket {
     zm_list dirty;  /* connections with something to send */
     zm_list hungry; /* connections whose receive is to be armed */
     bool sent_since_wait, burst;
+    bool flush_due; /* a peer has half of SNDHWM, and the kernel none of it */
     int64_t flushed_ns;
     _Atomic int doorbell;     /* eventfd, -1: not made */
     _Atomic bool bell_wanted; /* somebody watches it */
@@ -633,6 +639,9 @@ int zm_socket_spin_locked(zm_socket *s);
 void zm_socket_waited_locked(zm_socket *s);
 /* Pushes what waits to the kernel. */
 void zm_socket_flush_locked(zm_socket *s);
+/* Before a message for `conn` is dropped: what waits goes to the kernel, and what it has taken
+ * counts no more. Frees nothing. */
+void zm_drive_for_room_locked(zm_conn *conn);
 /* After a part was written to a remote peer: 0 or ZM_SEND_FLUSH. */
 int zm_socket_sent_locked(zm_socket *s);
 /* The same of a part that others follow: ZM_SEND_FLUSH when a buffer is full. */

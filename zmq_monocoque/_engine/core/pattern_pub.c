@@ -332,11 +332,11 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
             return rc;
         if (s->options.xpub_nodrop)
             for (uint32_t i = 0; i < s->match_count; i++)
-                if (!zm_peer_can_write(s->matches[i]))
+                if (!zm_peer_has_room_locked(s->matches[i]))
                     return -EAGAIN; /* to all of them or to none (S-11) */
     }
     for (uint32_t i = 0; i < s->match_count;) {
-        if (zm_peer_write(s->matches[i], m->data, m->size, m->block, m->more) == 0) {
+        if (zm_peer_offer(s->matches[i], m->data, m->size, m->block, m->more) == 0) {
             i++;
             continue;
         }

@@ -253,7 +253,7 @@ static int rep_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 static void write_envelope(zm_socket *s)
 {
     zm_peer *peer = s->reply_peer;
-    if (peer && (peer->ended || !zm_peer_can_write(peer))) {
+    if (peer && (peer->ended || !zm_peer_has_room_locked(peer))) {
         peer = s->reply_peer = NULL;
         s->stats.messages_dropped++;
     }

@@ -123,7 +123,7 @@ static int router_send(zm_socket *s, const zm_outgoing *m)
         zm_peer *peer = peer_of_route(zm_router_table_find(&s->routes, m->data, m->size));
         if (peer && peer->ended)
             peer = NULL;
-        bool room = peer && zm_peer_can_write(peer);
+        bool room = peer && zm_peer_has_room_locked(peer);
         if (s->options.router_mandatory && !room)
             return peer ? -EAGAIN : -EHOSTUNREACH;
         s->sending_to = room ? peer : NULL;
@@ -221,7 +221,7 @@ static int stream_send(zm_socket *s, const zm_outgoing *m)
         zm_peer *peer = peer_of_route(zm_router_table_find(&s->routes, m->data, m->size));
         if (!peer || peer->ended)
             return -EHOSTUNREACH;
-        if (!zm_peer_can_write(peer))
+        if (!zm_peer_has_room_locked(peer))
             return -EAGAIN;
         s->sending_to = peer;
         s->body_next = true;

@@ -158,7 +158,7 @@ static void send_to_all(zm_socket *s, const zm_outgoing *m, bool first, bool sub
         /* A publisher that is not there yet is told all subscriptions when it is. */
         if (subscription && !peer->inproc && !(peer->conn && peer->conn->active))
             continue;
-        if (zm_peer_write(peer, m->data, m->size, m->block, m->more) < 0)
+        if (zm_peer_offer(peer, m->data, m->size, m->block, m->more) < 0)
             s->stats.messages_dropped++;
     }
 }

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+/* For a peer that does not read at all this is lost, once. */
+enum { PATIENCE_NS = 2000 * 1000 };
+
 /* Free entries of the peer table are NULL; `peer_hint` is where to look first. */
 static int take_index(zm_socket *s, zm_peer *peer)
 {
@@ -171,6 +174,7 @@ bool zm_peer_can_write(zm_peer *peer)
     int hwm = peer->socket->options.sndhwm;
     if (hwm > 0 && peer->out.count >= (uint32_t) hwm && !peer->conflate) {
         peer->out_full = true;
+        peer->patience_ns = PATIENCE_NS;
         return false;
     }
     return true;
@@ -226,10 +230,35 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
     peer->writing = more;
     if (!more) {
         s->stats.messages_sent++;
-        if (peer->conn && peer->conn->active)
-            zm_conn_dirty_locked(peer->conn);
+        zm_conn *conn = peer->conn;
+        if (conn && conn->active) {
+            zm_conn_dirty_locked(conn);
+            /* Who hands over each message at once never has this many while the kernel takes
+             * them. SNDHWM 0: no limit. */
+            if (ZM_UNLIKELY(peer->out.count > (uint32_t) s->options.sndhwm / 2)
+                && s->options.sndhwm > 0 && !conn->send_op.in_flight)
+                s->flush_due = true;
+        }
     }
     return 0;
+}
+
+bool zm_peer_has_room_locked(zm_peer *peer)
+{
+    if (ZM_LIKELY(zm_peer_can_write(peer)))
+        return true;
+    if (peer->inproc || peer->ended || !peer->conn)
+        return false;
+    zm_drive_for_room_locked(peer->conn);
+    return !peer->ended && zm_peer_can_write(peer);
+}
+
+int zm_peer_offer(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
+{
+    int rc = zm_peer_write(peer, data, size, block, more);
+    if (ZM_UNLIKELY(rc == -EAGAIN) && zm_peer_has_room_locked(peer))
+        rc = zm_peer_write(peer, data, size, block, more);
+    return rc;
 }
 
 void zm_peer_rollback(zm_peer *peer)
