@@ -2,9 +2,9 @@
 
 libzmq hands every message to a thread that sends it, so a burst fills a high-water mark only as
 fast as that thread falls behind. Here messages wait for company first (decision 5), and the
-patterns that drop must not take that for a full peer. The quick cases are sized so that the kernel's
-buffers hold the whole burst: none of it may be lost, whoever gets the processor when. With
-``ZM_BURSTS=1`` a fuller matrix is held against pyzmq sending to pyzmq, side by side.
+patterns that drop must not take that for a full peer. The quick cases are sized so that the
+kernel's buffers hold the whole burst: none of it may be lost, whoever gets the processor when.
+With ``ZM_BURSTS=1`` a fuller matrix is held against pyzmq sending to pyzmq, side by side.
 """
 
 from __future__ import annotations
