@@ -58,8 +58,8 @@ class _Pyzmq:
     def frame_class(self) -> type:
         return _pyzmq("zmq").Frame
 
-    def tracker(self, event: Event) -> Any:
-        return _pyzmq("zmq").MessageTracker(event)
+    def tracker(self, *watched: Any) -> Any:
+        return _pyzmq("zmq").MessageTracker(*watched)
 
     def finished_tracker(self) -> Any:
         return _pyzmq("zmq")._FINISHED_TRACKER

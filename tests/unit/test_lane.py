@@ -187,8 +187,8 @@ class Hooks:
     def event(self):
         return threading.Event()
 
-    def tracker(self, event):
-        return Tracker(event)
+    def tracker(self, *watched):
+        return Tracker(*watched)
 
     def finished_tracker(self):
         return FINISHED
@@ -885,10 +885,15 @@ def test_a_multipart_message_arrives_in_order(s, count, copied):
 def test_send_multipart_answers_what_the_last_part_would(bound, s):
     big = bytes(BIG)
     assert s.send_multipart([b"a", b"b"]) is None
-    assert s.send_multipart([big, b"b"], copy=False, track=True) is FINISHED
+    assert s.send_multipart([b"a", b"b"], copy=False, track=True) is FINISHED
     assert isinstance(s.send_multipart([b"a", big], copy=False, track=True), Tracker)
     assert s.send_multipart([b"a", big], copy=False) is None
     assert s.send_multipart([b"a", bound.Frame(b"b")], copy=False) is None
+    # Of all parts whose memory the engine has.
+    first = s.send_multipart([big, b"b"], copy=False, track=True)
+    assert isinstance(first, Tracker) and first is not FINISHED
+    both = s.send_multipart([big, b"a", big], copy=False, track=True)
+    assert [type(tracker) for tracker in both.events] == [Tracker, Tracker]
     assert s.send_multipart(msg_parts=[b"a"], foo=1, routing_id=3, group="x") is None
 
 

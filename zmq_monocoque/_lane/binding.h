@@ -64,6 +64,8 @@ PyObject *lane_raise(lane_binding *binding, int error);
 /* Hooks. New references; NULL with an exception. */
 PyObject *lane_event_new(lane_binding *binding);
 PyObject *lane_tracker_new(lane_binding *binding, PyObject *event);
+/* Of a list of trackers. */
+PyObject *lane_tracker_of_all(lane_binding *binding, PyObject *trackers);
 PyObject *lane_finished_tracker(lane_binding *binding);
 /* A borrowed reference, NULL with an exception. */
 PyTypeObject *lane_frame_class(lane_binding *binding);

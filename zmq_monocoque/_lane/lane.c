@@ -178,6 +178,16 @@ PyObject *lane_tracker_new(lane_binding *binding, PyObject *event)
     return PyObject_CallMethodOneArg(binding->hooks, lane_name.tracker, event);
 }
 
+PyObject *lane_tracker_of_all(lane_binding *binding, PyObject *trackers)
+{
+    PyObject *hook = PyObject_GetAttr(binding->hooks, lane_name.tracker);
+    PyObject *arguments = hook ? PyList_AsTuple(trackers) : NULL;
+    PyObject *tracker = arguments ? PyObject_CallObject(hook, arguments) : NULL;
+    Py_XDECREF(hook);
+    Py_XDECREF(arguments);
+    return tracker;
+}
+
 PyObject *lane_finished_tracker(lane_binding *binding)
 {
     if (!binding->finished_tracker) {
@@ -357,7 +367,7 @@ PyDoc_STRVAR(bind_doc,
 "  error(errno) -> the exception to raise\n"
 "  frame_class() -> what recv(copy=False) makes, a subclass of this Frame\n"
 "  event() -> a new event, with set() and is_set()\n"
-"  tracker(event) -> a MessageTracker\n"
+"  tracker(*watched) -> a MessageTracker of events and other trackers\n"
 "  finished_tracker() -> the tracker that is always done\n"
 "  copy_threshold() -> bytes from which copy=False does not copy\n"
 "  gc_refs() -> the dict that shows what is in the engine's hands\n"

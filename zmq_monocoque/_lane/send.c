@@ -256,6 +256,35 @@ fail:
     return NULL;
 }
 
+/* A tracker that somebody may have to wait for. */
+static bool is_live(lane_binding *binding, PyObject *tracker)
+{
+    return tracker && tracker != Py_None && tracker != binding->finished_tracker;
+}
+
+/* Adds a part's tracker to those of its message: the list at `all`, made when it is needed. 0, or
+ * -1 with an exception. */
+static int trackers_add(PyObject **all, PyObject *tracker)
+{
+    if (!*all && !(*all = PyList_New(0)))
+        return -1;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(*all); i++)
+        if (PyList_GET_ITEM(*all, i) == tracker)
+            return 0;
+    return PyList_Append(*all, tracker);
+}
+
+/* What a message answers, given the answer of its last part, which it takes, and the trackers of
+ * all parts (NULL: there are none). NULL with an exception. */
+static PyObject *message_answer(lane_binding *binding, PyObject *taken_last, PyObject *trackers)
+{
+    if (!trackers)
+        return taken_last;
+    Py_DECREF(taken_last);
+    return PyList_GET_SIZE(trackers) == 1 ? Py_NewRef(PyList_GET_ITEM(trackers, 0))
+                                          : lane_tracker_of_all(binding, trackers);
+}
+
 /* Through the send() of a subclass, part by part. */
 static PyObject *parts_send_overridden(lane_socket *self, PyObject *list, PyObject *flags,
                                        PyObject *copy, PyObject *track)
@@ -263,15 +292,25 @@ static PyObject *parts_send_overridden(lane_socket *self, PyObject *list, PyObje
     PyObject *more = PyLong_FromLong(ZM_SNDMORE);
     PyObject *flags_more = more ? PyNumber_Or(more, flags) : NULL;
     PyObject *keywords = flags_more ? PyTuple_Pack(2, lane_name.copy, lane_name.track) : NULL;
-    PyObject *result = NULL;
+    PyObject *result = NULL, *trackers = NULL, *finished = lane_finished_tracker(self->binding);
     Py_ssize_t count = PyList_GET_SIZE(list);
-    for (Py_ssize_t i = 0; keywords && i < count; i++) {
+    for (Py_ssize_t i = 0; keywords && finished && i < count; i++) {
         PyObject *arguments[] = {(PyObject *) self, PyList_GET_ITEM(list, i),
                                  i + 1 < count ? flags_more : flags, copy, track};
         Py_XSETREF(result, PyObject_VectorcallMethod(lane_name.send, arguments, 3, keywords));
         if (!result)
             break;
+        if (is_live(self->binding, result) && PyObject_TypeCheck(result, Py_TYPE(finished)) &&
+            trackers_add(&trackers, result) < 0) {
+            Py_CLEAR(result);
+            break;
+        }
     }
+    /* An answer that is no tracker is the subclass's own affair. */
+    if (result && (result == Py_None || PyObject_TypeCheck(result, Py_TYPE(finished))))
+        result = message_answer(self->binding, result, trackers);
+    Py_XDECREF(finished);
+    Py_XDECREF(trackers);
     Py_XDECREF(more);
     Py_XDECREF(flags_more);
     Py_XDECREF(keywords);
@@ -287,6 +326,7 @@ static int parts_send(lane_socket *self, PyObject *list, int flags, bool copy, b
 {
     outgoing on_stack[PARTS_ON_STACK], *parts = on_stack;
     Py_ssize_t count = PyList_GET_SIZE(list), ready = 0;
+    PyObject *trackers = NULL, *last = Py_None, *result = NULL;
     int answer = -1;
     if (count > PARTS_ON_STACK) {
         parts = PyMem_New(outgoing, (size_t) count);
@@ -302,7 +342,13 @@ static int parts_send(lane_socket *self, PyObject *list, int flags, bool copy, b
             lane_failed(self);
             goto out;
         }
+        last = parts[ready - 1].result;
+        if (is_live(self->binding, last) && trackers_add(&trackers, last) < 0)
+            goto out;
     }
+    result = message_answer(self->binding, Py_NewRef(last), trackers);
+    if (!result)
+        goto out;
     int flush_due = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         int status = outgoing_send(&parts[i], self, i + 1 < count ? flags | ZM_SNDMORE : flags);
@@ -314,8 +360,10 @@ static int parts_send(lane_socket *self, PyObject *list, int flags, bool copy, b
         flush_due |= status;
     }
     answer = flush_due;
-    *out_result = Py_NewRef(parts[count - 1].result);
+    *out_result = Py_NewRef(result);
 out:
+    Py_XDECREF(trackers);
+    Py_XDECREF(result);
     for (Py_ssize_t i = 0; i < ready; i++)
         outgoing_clear(&parts[i], self->binding->api);
     if (parts != on_stack)

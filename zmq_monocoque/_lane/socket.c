@@ -209,7 +209,7 @@ PyDoc_STRVAR(send_doc,
 PyDoc_STRVAR(send_multipart_doc,
 "send_multipart($self, msg_parts, flags=0, copy=True, track=False, **kwargs)\n--\n\n"
 "Sends a message of several parts, all or none; see send(). Returns what the last part's send()\n"
-"would. `msg_parts` is a sequence that can be sliced.\n"
+"would, but the tracker is one of all parts. `msg_parts` is a sequence that can be sliced.\n"
 "Raises TypeError if a part is no buffer, BufferError if one is not contiguous, IndexError if\n"
 "there are none, Again.");
 

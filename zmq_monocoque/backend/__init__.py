@@ -7,7 +7,6 @@ call time, to make its Frames and trackers.
 # ruff: noqa: F401
 from __future__ import annotations
 
-from threading import Event
 from typing import Any
 
 from zmq_monocoque.backend._binding import ReleaseEvent, bind
@@ -45,10 +44,10 @@ class _Host:
 
         return Frame
 
-    def tracker(self, event: Event) -> Any:
+    def tracker(self, *watched: Any) -> Any:
         from zmq_monocoque.sugar.tracker import MessageTracker
 
-        return MessageTracker(event)
+        return MessageTracker(*watched)
 
     def finished_tracker(self) -> Any:
         from zmq_monocoque.sugar.tracker import _FINISHED_TRACKER

@@ -40,8 +40,8 @@ class Host(Protocol):
     def event(self) -> Event:
         """A new event, for a tracker to wait for: a `ReleaseEvent`."""
 
-    def tracker(self, event: Event) -> Any:
-        """A tracker that is done once ``event`` is set."""
+    def tracker(self, *watched: Any) -> Any:
+        """A tracker that is done once all of ``watched`` are: an event, or other trackers."""
 
     def finished_tracker(self) -> Any:
         """The tracker that every send which copied returns."""
