@@ -113,10 +113,7 @@ static int api_get_int(zm_socket *s, uint32_t generation, int option, int *out_v
 
 static int api_flush(zm_socket *s, uint32_t generation)
 {
-    if (zm_socket_lock_generation(s, generation)) {
-        zm_socket_flush_locked(s);
-        zm_lock_give(&s->lock);
-    }
+    zm_socket_flush(s, generation);
     return 0;
 }
 

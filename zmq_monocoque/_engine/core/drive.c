@@ -15,6 +15,7 @@ enum {
     SPIN_DEBT = 8, /* waits in an event loop before a spin that failed is tried again */
     LOOKS_A_YIELD = 8,
     ROUNDS_MAX = 8,
+    HANDOVER_NS = 20 * 1000 * 1000, /* for the thread that waits in the driver to wake up */
     HOMECOMING_NS = 200 * 1000, /* for the thread that armed a receive to let it go */
     MOVE_PRICE_NS = 20 * 1000, /* of one receive: ten times what it takes */
     MOVES_MIN = 8,
@@ -418,14 +419,14 @@ void zm_socket_flush_locked(zm_socket *s)
 static bool wait_for_reader(zm_conn *conn)
 {
     zm_peer *peer = conn->peer;
-    if (zm_driver_ready(conn->socket->driver))
+    if (zm_driver_reap_pays(conn->socket->driver))
         return true;
     if (peer->patience_ns <= 0)
         return false;
     int64_t began = zm_now_ns();
     zm_spin_yield();
     peer->patience_ns -= zm_now_ns() - began;
-    return zm_driver_ready(conn->socket->driver);
+    return zm_driver_reap_pays(conn->socket->driver);
 }
 
 void zm_drive_for_room_locked(zm_conn *conn)
@@ -440,6 +441,23 @@ void zm_drive_for_room_locked(zm_conn *conn)
         zm_driver_submit(s->driver);
     }
     s->flushed_ns = zm_now_ns();
+}
+
+void zm_socket_flush(zm_socket *s, uint32_t generation)
+{
+    if (!zm_socket_lock_generation(s, generation))
+        return;
+    zm_socket_flush_locked(s);
+    /* The thread that waits in the driver takes in what the kernel has finished. It gets the time
+     * for that, or messages would be dropped for those that are gone already. */
+    int64_t until = s->flushed_ns + HANDOVER_NS;
+    while (ZM_UNLIKELY(s->driven) && zm_driver_ready(s->driver) && zm_now_ns() < until) {
+        zm_lock_give(&s->lock);
+        zm_spin_yield();
+        if (!zm_socket_lock_generation(s, generation))
+            return;
+    }
+    zm_lock_give(&s->lock);
 }
 
 /* Did a wait of this length pay, or would a spin have? Learned, because nobody can tell before. */

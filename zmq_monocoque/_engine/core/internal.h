@@ -639,6 +639,8 @@ int zm_socket_spin_locked(zm_socket *s);
 void zm_socket_waited_locked(zm_socket *s);
 /* Pushes what waits to the kernel. */
 void zm_socket_flush_locked(zm_socket *s);
+/* As above, of a socket that is not locked; may give others time. Not with the GIL held. */
+void zm_socket_flush(zm_socket *s, uint32_t generation);
 /* Before a message for `conn` is dropped: what waits goes to the kernel, and what it has taken
  * counts no more. Frees nothing. */
 void zm_drive_for_room_locked(zm_conn *conn);
