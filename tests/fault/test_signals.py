@@ -351,3 +351,229 @@ def test_a_blocked_wait_in_another_thread_is_not_disturbed(zmq, make, handled):
         assert waiting.still_runs(after=0)
         push.send(b"x")
         assert waiting.result() == b"x"
+
+
+RACE = """
+import os, random, signal, sys, threading, time
+
+class Stop(Exception):
+    pass
+
+def handler(*_):
+    raise Stop
+
+def tcp(kind):
+    s = ctx.socket(kind)
+    s.bind("tcp://127.0.0.1:*")
+    return s
+
+def poller(*things):
+    p = zmq.Poller()
+    for thing in things:
+        p.register(thing, zmq.POLLIN)
+    return p.poll
+
+def inproc():
+    s = ctx.socket(zmq.PULL)
+    s.bind("inproc://race")
+    return s.recv
+
+def shared():
+    s = tcp(zmq.PULL)
+    waiting = threading.Thread(target=s.recv, daemon=True)
+    waiting.start()
+    while open(f"/proc/self/task/{waiting.native_id}/stat").read().split()[2] != "S":
+        pass
+    return s.recv
+
+def term():
+    s = ctx.socket(zmq.PUSH)
+    s.connect("tcp://127.0.0.1:1")
+    s.send(b"x")
+    s.close()
+    return ctx.term
+
+def send():
+    s = tcp(zmq.PUSH)
+    return lambda: s.send(b"x")
+
+def proxy():
+    front, back = tcp(zmq.DEALER), tcp(zmq.DEALER)
+    return lambda: zmq.proxy(front, back)
+
+ctx = zmq.Context()
+call = {
+    "recv": lambda: tcp(zmq.PULL).recv,
+    "inproc": inproc,
+    "shared": shared,
+    "send": send,
+    "poll": lambda: tcp(zmq.PULL).poll,
+    "poll many": lambda: poller(*[tcp(zmq.PULL) for _ in range(40)]),
+    "poll descriptors": lambda: poller(os.pipe()[0]),
+    "proxy": proxy,
+    "term": term,
+}[sys.argv[1]]()
+
+round_ = 0
+
+def watch():
+    seen = -1
+    while seen != round_:
+        seen = round_
+        time.sleep(10)
+    print("lost in round", seen, flush=True)
+    os._exit(1)
+
+threading.Thread(target=watch, daemon=True).start()
+signal.signal(signal.SIGALRM, handler)
+rng = random.Random(1)
+for round_ in range(int(sys.argv[2])):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-6, 150e-6))
+        call()
+    except Stop:
+        pass
+assert signal.set_wakeup_fd(-1) == -1
+print("none lost", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("recv", "inproc", "shared", "send", "poll", "poll many", "poll descriptors", "proxy"),
+        "term",
+    ],
+)
+def test_a_signal_at_any_moment_of_a_wait_is_noticed(zmq, call, on_libzmq):
+    """Before, between and in its system calls; nothing else happens that would end the wait."""
+    if on_libzmq:
+        pytest.skip("pyzmq loses a signal that comes right before it sleeps")
+    done = run_python(module_source(zmq) + RACE, call, "2000")
+    assert done.stdout == "none lost\n" and done.returncode == 0, done
+
+
+def wait_for_a_long_sleep() -> None:
+    """Until the main thread sleeps, and has so long that it no longer looks after signals."""
+    path = f"/proc/self/task/{os.getpid()}/status"
+
+    def switches() -> str:
+        with open(path) as status:
+            return next(line for line in status if line.startswith("voluntary"))
+
+    while True:
+        seen = switches()
+        time.sleep(0.1)
+        if switches() == seen:
+            return
+
+
+@pytest.mark.parametrize("how", ["recv", "poll", "inproc"])
+def test_a_signal_that_another_thread_gets_ends_the_wait(zmq, make, how, on_libzmq):
+    """The kernel may give it to any thread; Python's handlers run in the main thread."""
+    if on_libzmq:
+        pytest.skip("pyzmq's main thread does not hear of it")
+    pull = make(zmq.PULL, rcvtimeo=-1)
+    bind(pull, *([fresh_inproc()] if how == "inproc" else []))
+    done = threading.Event()
+
+    def deliver():
+        wait_for_a_long_sleep()
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        done.wait()
+
+    def handler(*_):
+        raise Stop
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    other = Background(deliver)
+    try:
+        with pytest.raises(Stop):
+            pull.poll() if how == "poll" else pull.recv()
+    finally:
+        done.set()
+        other.result()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_program_keeps_its_own_wakeup_descriptor(zmq, make, handled):
+    """It is there after each wait, told of each signal, and handlers run during the wait."""
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    pull = make(zmq.PULL, rcvtimeo=2000)
+    bind(pull)
+    try:
+        assert signal.set_wakeup_fd(writes) == -1
+        with Signals(signal.SIGUSR1, 0.1, most=3):
+            _again(zmq, pull.recv)
+        assert signal.set_wakeup_fd(-1) == writes
+        assert len(handled) == 3
+        assert os.read(reads, 9) == bytes([signal.SIGUSR1]) * 3
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(reads)
+        os.close(writes)
+
+
+def test_a_handler_may_wait_itself(zmq, make):
+    """For a message, and be interrupted itself; the wait outside goes on after it."""
+    outer, inner, push = make(zmq.PULL, rcvtimeo=-1), make(zmq.PULL, rcvtimeo=-1), make(zmq.PUSH)
+    push.connect(bind(inner))
+    got = []
+
+    def handler(*_):
+        got.append(inner.recv())
+
+    def deliver():
+        for n in range(2):
+            while len(got) < n:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            wait_for_a_long_sleep()
+            os.kill(os.getpid(), signal.SIGUSR2)
+        with outer_context.socket(zmq.PUSH) as s:
+            s.connect(address)
+            s.send(b"at last")
+
+    nothing = signal.signal(signal.SIGUSR2, lambda *_: push.send(b"for the handler"))
+    before = signal.signal(signal.SIGUSR1, handler)
+    outer_context, address = outer.context, bind(outer)
+    try:
+        other = Background(deliver)
+        assert outer.recv() == b"at last"
+        other.result()
+        assert got == [b"for the handler"] * 2
+        assert signal.set_wakeup_fd(-1) == -1
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGUSR2, nothing)
+
+
+def test_a_child_forked_during_a_wait_does_not_write_to_its_parent(zmq, make, on_libzmq):
+    """By another thread, while Python's main thread sleeps in recv()."""
+    code = """
+import os, signal, threading
+ctx = zmq.Context()
+pull, push = ctx.socket(zmq.PULL), ctx.socket(zmq.PUSH)
+push.connect(f"tcp://127.0.0.1:{pull.bind_to_random_port('tcp://127.0.0.1')}")
+def fork():
+    import time
+    time.sleep(0.2)
+    child = os.fork()
+    if child == 0:
+        ok = signal.set_wakeup_fd(-1) == -1
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+        other = zmq.Context().socket(zmq.PULL)
+        other.bind("tcp://127.0.0.1:*")
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        if ok:
+            other.recv()
+        os._exit(1)
+    push.send(b"%d" % os.waitpid(child, 0)[1])
+threading.Thread(target=fork, daemon=True).start()
+print(pull.recv().decode(), flush=True)
+os._exit(0)
+"""
+    done = run_python(module_source(zmq) + code)
+    assert done.stdout == "0\n" and not done.stderr, done

@@ -54,6 +54,7 @@ SOURCES = [
     "core/frames.c",
     "core/metadata.c",
     "core/timer.c",
+    "core/signals.c",
     "core/connection.c",
     "core/zap.c",
     "core/endpoints.c",
@@ -79,7 +80,16 @@ SOURCES = [
 
 #: The lane, likewise.
 LANE = "zmq_monocoque/_lane"
-LANE_SOURCES = ["lane.c", "socket.c", "send.c", "recv.c", "poll.c", "frame.c", "release.c"]
+LANE_SOURCES = [
+    "lane.c",
+    "signals.c",
+    "socket.c",
+    "send.c",
+    "recv.c",
+    "poll.c",
+    "frame.c",
+    "release.c",
+]
 
 #: The headers whose declarations Python sees.
 CDEF_HEADERS = ["engine.h", "wire/session_handle.h"]

@@ -9,6 +9,7 @@
 #ifndef ZM_API_H
 #define ZM_API_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -82,6 +83,15 @@ typedef struct zm_api {
     /* What of `items` is ready, by what has been taken in already (descriptors: by the kernel).
      * Answers how many are. 0 and ZM_LATER: poll() is to look more closely. -ETERM, -ENOTSOCK. */
     int (*poll_glance)(zm_pollitem *items, int count);
+    /* Does this thread run Python's signal handlers? */
+    bool (*signals_are_mine)(void);
+    /* Where Python is to write while such a thread is in wait(); -1: no descriptors, or memory.
+     * Signals that came before this call are forgotten: the caller runs their handlers itself. */
+    int (*signals_pipe)(void);
+    /* How the calls of this thread that follow hear of signals that interrupted no system call. 0:
+     * not at all, since it runs no handlers; < 0: by the pipe; > 0: not, so that they look after so
+     * many ns. Answers how it was before. */
+    int64_t (*signals_heed)(int64_t look_ns);
 
     /* --- without the GIL --------------------------------------------------------------------- */
 

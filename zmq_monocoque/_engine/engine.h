@@ -21,6 +21,8 @@ const char *zm_driver_reason(void);
 int zm_driver_select(const char *name);
 /* Spin before sleeping: 0 never, 1 where it pays (default). */
 void zm_spin_set(int on);
+/* The thread (its id as the kernel has it) that runs Python's signal handlers. */
+void zm_signals_thread(int thread);
 /* Address of the function table for the lane (see api.h). */
 uintptr_t zm_api_address(void);
 

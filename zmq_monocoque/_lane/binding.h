@@ -61,6 +61,31 @@ lane_binding *lane_binding_of(PyTypeObject *type);
 /* Raises the exception of an errno (> 0), and remembers it as the thread's last. Always NULL. */
 PyObject *lane_raise(lane_binding *binding, int error);
 
+/* The exception that is set, if any, while other Python code runs. */
+typedef struct lane_exception {
+    PyObject *type, *value, *traceback; /* from Python 3.12 on only `value` */
+} lane_exception;
+
+static inline lane_exception lane_exception_keep(void)
+{
+    lane_exception kept = {0};
+#if PY_VERSION_HEX >= 0x030C0000
+    kept.value = PyErr_GetRaisedException();
+#else
+    PyErr_Fetch(&kept.type, &kept.value, &kept.traceback);
+#endif
+    return kept;
+}
+
+static inline void lane_exception_restore(lane_exception taken)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(taken.value);
+#else
+    PyErr_Restore(taken.type, taken.value, taken.traceback);
+#endif
+}
+
 /* Hooks. New references; NULL with an exception. */
 PyObject *lane_event_new(lane_binding *binding);
 PyObject *lane_tracker_new(lane_binding *binding, PyObject *event);
@@ -90,6 +115,27 @@ int lane_arguments(const lane_signature *signature, PyObject *const *args, Py_ss
 int lane_int(PyObject *value, int *out);
 int lane_size(PyObject *value, Py_ssize_t *out);
 int lane_bool(PyObject *value, bool *out);
+
+/* The table at `address`, if it is the one we were built for, else NULL with ImportError. */
+const zm_api *lane_api_at(PyObject *address);
+
+/* --- signals.c: waits and signal handlers ----------------------------------------------------- */
+
+typedef struct lane_signals {
+    bool mine; /* this thread runs the handlers; else there is nothing to do */
+    bool installed;
+    int64_t before;
+} lane_signals;
+
+int lane_signals_init(void);
+/* Round a call of the engine that may wait. May run handlers that are due: 0, or -1 with what one
+ * raised, and then there is nothing to end. */
+int lane_signals_begin(const zm_api *api, lane_signals *out);
+/* `interrupted`: the call answered -EINTR, and will probably be made again. */
+void lane_signals_end(const zm_api *api, const lane_signals *state, bool interrupted);
+
+PyObject *lane_interruptible(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *lane_signals_after_fork(PyObject *module, PyObject *unused);
 
 /* --- release.c: Python objects whose memory the engine holds ---------------------------------- */
 

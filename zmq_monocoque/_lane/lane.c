@@ -327,7 +327,7 @@ typedef struct {
 } module_state;
 
 /* Is the table at `address` the one we were built for? Else ImportError. */
-static const zm_api *api_at(PyObject *address)
+const zm_api *lane_api_at(PyObject *address)
 {
     const zm_api *api = PyLong_AsVoidPtr(address);
     if (!api) {
@@ -380,7 +380,7 @@ static PyObject *module_bind(PyObject *module, PyObject *args)
     PyObject *address, *hooks;
     if (!PyArg_ParseTuple(args, "O!O:bind", &PyLong_Type, &address, &hooks))
         return NULL;
-    const zm_api *api = api_at(address);
+    const zm_api *api = lane_api_at(address);
     if (!api || hooks_check(hooks) < 0)
         return NULL;
     module_state *state = PyModule_GetState(module);
@@ -426,7 +426,7 @@ static int only_interpreter_check(void)
 static int module_exec(PyObject *module)
 {
     module_state *state = PyModule_GetState(module);
-    if (only_interpreter_check() < 0 || names_init() < 0)
+    if (only_interpreter_check() < 0 || names_init() < 0 || lane_signals_init() < 0)
         return -1;
     state->binding_type =
         (PyTypeObject *) PyType_FromModuleAndSpec(module, &binding_spec, NULL);
@@ -449,8 +449,21 @@ static int module_clear(PyObject *module)
     return 0;
 }
 
+PyDoc_STRVAR(interruptible_doc,
+"interruptible($module, api_address, call, /, *args)\n--\n\n"
+"Answers call(*args), an engine call that may wait. Called by the thread that runs signal handlers,\n"
+"it goes back to its caller (-EINTR) for a signal that comes at any moment. Handlers that are due\n"
+"may run first, and what they raise gets out.");
+
+PyDoc_STRVAR(signals_after_fork_doc,
+"signals_after_fork($module, /)\n--\n\n"
+"In a forked child: Python no longer writes to its parent.");
+
 static PyMethodDef module_methods[] = {
     {"bind", module_bind, METH_VARARGS, bind_doc},
+    {"interruptible", (PyCFunction) (void (*)(void)) lane_interruptible, METH_FASTCALL,
+     interruptible_doc},
+    {"signals_after_fork", lane_signals_after_fork, METH_NOARGS, signals_after_fork_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -192,9 +192,13 @@ static int polled_wait(polled *p, int timeout_ms)
             if (!looked)
                 deadline = timeout_ms < 0 ? -1 : api->now_ns() + (int64_t) timeout_ms * NS_A_MS;
             looked = true;
+            lane_signals signals;
+            if (lane_signals_begin(api, &signals) < 0)
+                return -1;
             Py_BEGIN_ALLOW_THREADS
             rc = api->poll(p->items, p->count, deadline);
             Py_END_ALLOW_THREADS
+            lane_signals_end(api, &signals, rc == -EINTR);
             lane_drain_if_due();
             if (PyErr_CheckSignals() < 0)
                 return -1;

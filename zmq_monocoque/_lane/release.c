@@ -95,12 +95,7 @@ Py_ssize_t lane_drain(void)
     struct lane_hold *newest = atomic_exchange(&lane_released, NULL);
     if (!newest)
         return 0;
-#if PY_VERSION_HEX >= 0x030C0000
-    PyObject *raised = PyErr_GetRaisedException();
-#else
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-#endif
+    lane_exception kept = lane_exception_keep();
     struct lane_hold *oldest = NULL;
     while (newest) {
         struct lane_hold *next = newest->next;
@@ -116,11 +111,7 @@ Py_ssize_t lane_drain(void)
         count++;
     }
     ring_bell(); /* another thread may wait for an event that was just set here */
-#if PY_VERSION_HEX >= 0x030C0000
-    PyErr_SetRaisedException(raised);
-#else
-    PyErr_Restore(type, value, traceback);
-#endif
+    lane_exception_restore(kept);
     return count;
 }
 

@@ -43,13 +43,17 @@ int lane_wait_ready(lane_socket *self, int event, int64_t deadline)
 int lane_wait_status(lane_socket *self, int event, int64_t deadline, int *out_status)
 {
     int status;
+    lane_signals signals;
     *out_status = 0;
+    if (lane_signals_begin(self->binding->api, &signals) < 0)
+        return -1;
     /* Another thread may attach something else meanwhile, or nothing. */
     zm_socket *socket = self->socket;
     uint32_t generation = self->generation;
     Py_BEGIN_ALLOW_THREADS
     status = self->binding->api->wait(socket, generation, event, deadline);
     Py_END_ALLOW_THREADS
+    lane_signals_end(self->binding->api, &signals, status == -EINTR);
     if (PyErr_CheckSignals() < 0)
         return -1;
     lane_drain_if_due();

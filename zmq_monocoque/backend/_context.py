@@ -9,7 +9,7 @@ from collections.abc import Callable
 from errno import EINTR, ETIMEDOUT
 from typing import Any
 
-from zmq_monocoque.backend._engine import ffi, lib
+from zmq_monocoque.backend._engine import ffi, interruptible, lib
 
 
 class ContextMixin:
@@ -60,7 +60,7 @@ class ContextMixin:
         end = None if timeout is None or timeout < 0 else time.monotonic() + timeout / 1000
         while True:
             left_ms = -1 if end is None else max(0, math.ceil((end - time.monotonic()) * 1000))
-            answer = lib.zm_context_term(self._handle, left_ms)
+            answer = interruptible(lib.zm_context_term, self._handle, left_ms)
             if answer == -EINTR:
                 continue
             try:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from functools import partial
 from importlib.machinery import PathFinder
 from warnings import warn
 
@@ -23,7 +25,13 @@ except ImportError as error:
         path=error.path,
     ) from error
 
-__all__ = ["driver_name", "driver_reason", "ffi", "lib"]
+from zmq_monocoque import _lane
+
+__all__ = ["driver_name", "driver_reason", "ffi", "interruptible", "lib"]
+
+#: interruptible(call, *args): an engine call that may wait and answers -EINTR for a signal, one
+#: that came just before included.
+interruptible = partial(_lane.interruptible, int(lib.zm_api_address()))
 
 
 def _extension_path(package: str, name: str) -> str | None:
@@ -53,6 +61,8 @@ def _start() -> None:
             RuntimeWarning,
             stacklevel=2,
         )
+    lib.zm_signals_thread(threading.main_thread().native_id)
+    os.register_at_fork(after_in_child=_lane.signals_after_fork)
     spin = os.environ.get("ZMQ_MONOCOQUE_SPIN", "")
     if spin in ("0", "1"):
         lib.zm_spin_set(int(spin))

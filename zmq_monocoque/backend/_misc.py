@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from zmq_monocoque.backend._engine import ffi, lib
+from zmq_monocoque.backend._engine import ffi, interruptible, lib
 
 #: The libzmq whose behaviour this is.
 ZMQ_VERSION_INFO = (4, 3, 5)
@@ -112,7 +112,7 @@ def devices(
         )
         # The state outlives a signal: the counts go on, and a pause lasts.
         state = ffi.new("zm_proxy_state *")
-        return retry(lib.zm_proxy_run, *handles, state)
+        return retry(interruptible, lib.zm_proxy_run, *handles, state)
 
     def monitored_queue(
         in_socket: Any,
@@ -132,6 +132,7 @@ def devices(
             handle_of("mon_socket", mon_socket),
         )
         return retry(
+            interruptible,
             lib.zm_monitored_queue_run,
             *handles,
             in_prefix,

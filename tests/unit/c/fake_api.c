@@ -352,6 +352,21 @@ static void set_errno(int error)
     last_errno = error;
 }
 
+static bool signals_are_mine(void)
+{
+    return false;
+}
+
+static int signals_pipe(void)
+{
+    return -1;
+}
+
+static int64_t signals_heed(int64_t look_ns)
+{
+    return look_ns;
+}
+
 static zm_api api = {
     .size = sizeof(zm_api),
     .version = ZM_API_VERSION,
@@ -367,6 +382,9 @@ static zm_api api = {
     .get_int = get_int,
     .poll_glance = poll_glance,
     .flush = flush,
+    .signals_are_mine = signals_are_mine,
+    .signals_pipe = signals_pipe,
+    .signals_heed = signals_heed,
     .wait = api_wait,
     .spin = spin,
     .poll = api_poll,

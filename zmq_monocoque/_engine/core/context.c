@@ -76,14 +76,16 @@ int zm_context_term(int64_t handle, int timeout_ms)
     end_locked(context);
     zm_lock_give(&context->lock);
     for (;;) {
-        uint32_t count = atomic_load(&context->socket_count);
-        if (!count)
+        uint32_t seen = atomic_load(&context->departures);
+        if (!atomic_load(&context->socket_count))
             break;
-        int64_t look = zm_now_ns() + ZM_SIGNAL_LOOK_NS;
-        bool last = deadline >= 0 && deadline < look;
-        int rc = zm_futex_wait(&context->socket_count, count, last ? deadline : look);
+        if (!zm_signals_sleep((zm_sleep) {.word = &context->departures}))
+            return -EINTR;
+        int64_t until = zm_sooner(deadline, zm_signals_look());
+        int rc = zm_futex_wait(&context->departures, seen, until);
+        zm_signals_awake();
         if (rc < 0)
-            return rc == -ETIMEDOUT && !last ? -EINTR : rc;
+            return rc == -ETIMEDOUT && until != deadline ? -EINTR : rc;
     }
     context = zm_context_lock(handle);
     if (!context)
@@ -102,10 +104,11 @@ int zm_context_term(int64_t handle, int timeout_ms)
 
 void zm_context_socket_gone(zm_context *context)
 {
-    /* The last touch: term() may free everything as soon as the count is 0. The word itself stays
-     * valid, since slots do. */
+    /* The last touch: term() may free everything as soon as the count is 0. The words themselves
+     * stay valid, since slots do. */
     atomic_fetch_sub(&context->socket_count, 1);
-    zm_futex_wake(&context->socket_count, 1 << 20);
+    atomic_fetch_add(&context->departures, 1);
+    zm_futex_wake(&context->departures, 1 << 20);
 }
 
 int zm_context_set(int64_t handle, int option, int value)

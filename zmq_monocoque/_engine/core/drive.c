@@ -534,11 +534,12 @@ static int follow(zm_socket *s, int64_t deadline_ns)
     int64_t began = zm_now_ns(), spin = spin_time(s);
     atomic_fetch_add(&s->sleeping, 1);
     int rc = 0;
-    if (!atomic_load(&s->attention)) {
+    if (!atomic_load(&s->attention) && zm_signals_sleep((zm_sleep) {.word = &s->seq})) {
         s->followers++;
         zm_lock_give(&s->lock);
         if (!spin || !spin_for_attention(s, seen, began + spin))
             rc = zm_futex_wait(&s->seq, seen, deadline_ns);
+        zm_signals_awake();
         zm_lock_take(&s->lock);
         s->followers--;
     }
@@ -640,7 +641,8 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
     int rc = 0;
     /* Mail that came before `sleeping` was counted did not wake anybody, nor does what RCVHWM held
      * back and what a receive, once it is to be armed again, finds in its memory. */
-    if (!atomic_load(&s->attention) && s->pattern->can_recv(s) == readable) {
+    if (!atomic_load(&s->attention) && s->pattern->can_recv(s) == readable
+        && zm_signals_sleep((zm_sleep) {.driver = s->driver})) {
         int64_t spin = spin_time(s);
         int64_t began = zm_now_ns();
         s->waiting_since = began;
@@ -648,6 +650,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
         zm_driver_wait_prepare(s->driver);
         zm_lock_give(&s->lock);
         rc = zm_driver_wait(s->driver, until, spin);
+        zm_signals_awake();
         zm_lock_take(&s->lock);
         int64_t now = zm_now_ns();
         learn_to_spin(s, rc == 0, now - began);
@@ -696,11 +699,10 @@ int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns)
         }
         if (waited) {
             s->refused = false; /* tried again, whatever it was that came */
-            return -EINTR; /* woken for nothing the caller can use: see ZM_SIGNAL_LOOK_NS */
+            return -EINTR;
         }
         waited = true;
-        int64_t look = zm_now_ns() + ZM_SIGNAL_LOOK_NS;
-        zm_drive_locked(s, deadline_ns >= 0 && deadline_ns < look ? deadline_ns : look);
+        zm_drive_locked(s, zm_sooner(deadline_ns, zm_signals_look()));
     }
 }
 

@@ -202,6 +202,7 @@ static void after_fork_in_child(void)
     atomic_store(&zm_live_sockets, 0);
     atomic_store(&zm_live_contexts, 0);
     zm_thread_id_forget();
+    zm_signals_after_fork();
     zm_block_store_after_fork();
     zm_secrets_after_fork();
     zm_fd_close_all_after_fork();

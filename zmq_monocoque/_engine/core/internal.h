@@ -627,11 +627,8 @@ void zm_drive_for_keeper_locked(zm_socket *s); /* which knows by itself when to 
 void zm_drive_peek_locked(zm_socket *s);
 /* As above, then waits for anything to happen. 0, -EAGAIN (deadline), -EINTR. */
 int zm_drive_locked(zm_socket *s, int64_t deadline_ns);
-/* A signal that comes between two system calls interrupts neither. So that its handler is never far
- * away, a wait that was woken for nothing, or has lasted this long, goes back to the caller as if a
- * signal had come (-EINTR): it runs handlers and calls again. */
-#define ZM_SIGNAL_LOOK_NS (500 * ZM_MS)
-/* Waits for POLLIN or POLLOUT. 0, -EAGAIN, -EINTR, -ETERM. */
+/* Waits for POLLIN or POLLOUT. 0, -EAGAIN, -EINTR (a signal, or woken for nothing that the caller
+ * can use), -ETERM. */
 int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns);
 /* Before a wait for a message in an event loop. 1: one is there; 0: wait; -ETERM, -ENOTSOCK. */
 int zm_socket_spin_locked(zm_socket *s);
@@ -672,6 +669,31 @@ void zm_socket_doorbell_clear_locked(zm_socket *s);
 int zm_poll_glance(zm_pollitem *items, int count);
 int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns);
 
+/* --- signals (signals.c) ---------------------------------------------------------------------- */
+
+/* Where a thread is about to sleep: in a driver, on a word, or in poll() with the bell. */
+typedef struct zm_sleep {
+    zm_driver *driver;
+    _Atomic uint32_t *word; /* counted up for a signal */
+    bool bell;
+} zm_sleep;
+
+/* A wait of a thread that heeds signals (see api.h) goes back to its caller (-EINTR) when one came,
+ * however short before: the caller runs handlers, and calls again. One who is not told looks after
+ * them at this time; ZM_FOREVER: no need. */
+int64_t zm_signals_look(void);
+/* True: sleep, and call zm_signals_awake() after it. False: a signal came. */
+bool zm_signals_sleep(zm_sleep where);
+void zm_signals_awake(void);
+/* To be polled for input by who says that it sleeps with the bell; -1: it hears of no signals. */
+int zm_signals_bell(void);
+/* For those who never sleep: is it time to go back to the caller? */
+bool zm_signals_due(void);
+int zm_signals_pipe(void);
+bool zm_signals_are_mine(void);
+int64_t zm_signals_heed(int64_t look_ns);
+void zm_signals_after_fork(void);
+
 /* --- monitor (monitor.c) --------------------------------------------------------------------- */
 
 void zm_monitor_event(zm_socket *s, int event, uint32_t value, const char *endpoint);
@@ -705,7 +727,8 @@ struct zm_context {
     _Atomic uint32_t generation;
     uint32_t index;
     _Atomic bool ended;           /* shutdown() or term() was called */
-    _Atomic uint32_t socket_count; /* open and lingering; a wait word of term() */
+    _Atomic uint32_t socket_count; /* open and lingering */
+    _Atomic uint32_t departures;   /* counts up when one goes: the wait word of term() */
     zm_list sockets;
     zm_list waiting;     /* inproc links without a bind */
     zm_list names; /* inproc names that are bound */

@@ -176,7 +176,7 @@ static int plain_now(zm_pollitem *items, int count)
     return ready;
 }
 
-/* One round of sleeping. Ready items, 0, or -errno. */
+/* One round of sleeping. Ready items, 0, or -errno. `fds` has room for one more than `count`. */
 static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int count,
                     int64_t deadline_ns)
 {
@@ -191,8 +191,13 @@ static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
         rc = prepare(&items[prepared], &watches[prepared], &fds[prepared], &until);
         now |= rc == 1;
     }
-    if (rc >= 0)
-        rc = zm_poll_until(fds, count, now ? 0 : until);
+    if (rc >= 0) {
+        fds[count] = (struct pollfd) {.fd = zm_signals_bell(), .events = POLLIN};
+        bool sleeps = !now && zm_signals_sleep((zm_sleep) {.bell = true});
+        rc = zm_poll_until(fds, count + 1, sleeps ? until : 0);
+        if (sleeps)
+            zm_signals_awake();
+    }
     int slept = rc;
     for (int i = 0; i < prepared; i++)
         if (watches[i].socket)
@@ -215,12 +220,9 @@ static int poll_all(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
         ready = look_at_all(items, watches, count, ready ? NEWS : KERNEL);
     if (ready < 0)
         return ready;
-    int64_t now = zm_now_ns();
-    if (ready > 0 || (deadline_ns >= 0 && now >= deadline_ns))
+    if (ready > 0 || (deadline_ns >= 0 && zm_now_ns() >= deadline_ns))
         return ready + plain_now(items, count);
-    int64_t look = now + ZM_SIGNAL_LOOK_NS;
-    ready = round_of(items, watches, fds, count,
-                     deadline_ns >= 0 && deadline_ns < look ? deadline_ns : look);
+    ready = round_of(items, watches, fds, count, zm_sooner(deadline_ns, zm_signals_look()));
     if (ready != 0)
         return ready;
     return deadline_ns >= 0 && zm_now_ns() >= deadline_ns ? 0 : -EINTR;
@@ -266,12 +268,12 @@ int zm_poll_glance(zm_pollitem *items, int count)
 int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns)
 {
     watch local_watches[LOCAL_ITEMS], *watches = local_watches;
-    struct pollfd local_fds[LOCAL_ITEMS], *fds = local_fds;
+    struct pollfd local_fds[LOCAL_ITEMS + 1], *fds = local_fds; /* and one for signals */
     if (count < 0)
         return -EINVAL;
     if (count > LOCAL_ITEMS) {
         watches = zm_alloc((size_t) count * sizeof *watches);
-        fds = zm_alloc((size_t) count * sizeof *fds);
+        fds = zm_alloc((size_t) (count + 1) * sizeof *fds);
     }
     int rc = watches && fds ? 0 : -ENOMEM;
     for (int i = 0; i < count && rc == 0; i++) {

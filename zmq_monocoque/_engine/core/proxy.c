@@ -73,9 +73,13 @@ static int pass(int64_t to, const zm_outgoing *message)
         rc = zm_socket_enter_locked(s);
         if (rc == 0)
             rc = zm_socket_send_part_locked(s, message);
-        /* Room was seen before the message was taken; if it went meanwhile, the message waits. */
-        if (rc == -EAGAIN)
+        /* Room was seen before the message was taken; if it went meanwhile, the message waits, and
+         * signals with it. */
+        if (rc == -EAGAIN) {
+            int64_t heed = zm_signals_heed(0);
             rc = zm_socket_wait_locked(s, ZM_POLLOUT, ZM_FOREVER) == -ETERM ? -ETERM : -EAGAIN;
+            zm_signals_heed(heed);
+        }
     } while (rc == -EAGAIN);
     if (rc == 0 && zm_socket_sent_locked(s))
         zm_socket_flush_locked(s);
@@ -270,6 +274,10 @@ static int run(int64_t front, int64_t back, const tap taps[2], int64_t control, 
     int rc = 0;
     while (rc == 0) {
         int moved = 0;
+        if (zm_signals_due()) {
+            rc = -EINTR;
+            break;
+        }
         if (control >= 0) {
             rc = command(control, state);
             if (rc != 0)

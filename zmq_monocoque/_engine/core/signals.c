@@ -1,0 +1,164 @@
+/* Signals, and the sleeps of the thread that runs their handlers.
+ *
+ * A signal that comes while a system call sleeps ends it; one that came a moment before does not,
+ * nor does one that the kernel gave to another thread. Python's handlers are then due, and nobody
+ * knows. So while Python's main thread is in a call that may sleep long, Python's C handler writes to a
+ * pipe (signal.set_wakeup_fd), which a thread of ours reads. It raises `raised` and wakes the
+ * sleeper in the way that news for its socket would. The sleeper says first where it will sleep,
+ * and looks at `raised` after that, so that one of the two sees the other. */
+#include "internal.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* Of Python's main thread; 0: not known, nobody heeds signals. */
+static _Atomic uint32_t handlers_thread;
+static _Atomic bool raised;
+static _Thread_local int64_t heed; /* as zm_api has it */
+
+static struct {
+    zm_lock lock;
+    int reads, writes; /* the pipe; 0: not made */
+    int bell;          /* for who sleeps in poll() */
+    bool rung;
+    zm_sleep where; /* of the sleeper; all 0: it does not sleep */
+} signals;
+
+void zm_signals_thread(int thread)
+{
+    atomic_store(&handlers_thread, (uint32_t) thread);
+}
+
+bool zm_signals_are_mine(void)
+{
+    return atomic_load_explicit(&handlers_thread, memory_order_relaxed) == zm_thread_id();
+}
+
+static void wake_sleeper(void)
+{
+    atomic_store(&raised, true);
+    zm_lock_take(&signals.lock);
+    if (signals.where.driver)
+        zm_driver_wake(signals.where.driver);
+    if (signals.where.word) {
+        atomic_fetch_add(signals.where.word, 1);
+        zm_futex_wake(signals.where.word, 1 << 20);
+    }
+    if (signals.where.bell) {
+        zm_bell_ring(signals.bell);
+        signals.rung = true;
+    }
+    zm_lock_give(&signals.lock);
+}
+
+static void *listen_for_signals(void *reads)
+{
+    for (;;) {
+        uint8_t numbers[64];
+        ssize_t n = read((int) (intptr_t) reads, numbers, sizeof numbers);
+        if (n <= 0)
+            return NULL; /* never: both ends stay open */
+        wake_sleeper();
+    }
+}
+
+/* The pipe, the bell and the thread, which stay until the process ends. 0 or -errno. */
+static int start_listening(void)
+{
+    int ends[2] = {-1, -1}, bell = zm_bell_open();
+    if (bell < 0)
+        return bell;
+    int rc = pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+    zm_fd_own(ends[0]);
+    zm_fd_own(ends[1]);
+    if (rc == 0) {
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_attr_t detached;
+        pthread_attr_init(&detached);
+        pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+        pthread_t thread;
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        rc = -pthread_create(&thread, &detached, listen_for_signals, (void *) (intptr_t) ends[0]);
+        if (rc == 0)
+            pthread_setname_np(thread, "zm-signals");
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&detached);
+    }
+    if (rc < 0) {
+        zm_fd_close(bell);
+        zm_fd_close(ends[0]);
+        zm_fd_close(ends[1]);
+        return rc;
+    }
+    signals.bell = bell;
+    signals.reads = ends[0];
+    signals.writes = ends[1];
+    return 0;
+}
+
+int zm_signals_pipe(void)
+{
+    atomic_store(&raised, false);
+    return signals.writes || start_listening() == 0 ? signals.writes : -1;
+}
+
+int64_t zm_signals_heed(int64_t look_ns)
+{
+    int64_t before = heed;
+    heed = look_ns;
+    return before;
+}
+
+int64_t zm_signals_look(void)
+{
+    return heed > 0 ? zm_now_ns() + heed : ZM_FOREVER;
+}
+
+bool zm_signals_due(void)
+{
+    return heed < 0 && atomic_load_explicit(&raised, memory_order_relaxed);
+}
+
+int zm_signals_bell(void)
+{
+    return heed < 0 ? signals.bell : -1;
+}
+
+bool zm_signals_sleep(zm_sleep where)
+{
+    if (heed >= 0)
+        return true;
+    zm_lock_take(&signals.lock);
+    signals.where = where;
+    zm_lock_give(&signals.lock);
+    if (!atomic_load(&raised))
+        return true;
+    zm_signals_awake();
+    return false;
+}
+
+void zm_signals_awake(void)
+{
+    if (heed >= 0)
+        return;
+    zm_lock_take(&signals.lock);
+    signals.where = (zm_sleep) {0};
+    if (signals.rung)
+        zm_bell_clear(signals.bell);
+    signals.rung = false;
+    zm_lock_give(&signals.lock);
+}
+
+void zm_signals_after_fork(void)
+{
+    atomic_store(&signals.lock.word, 0);
+    signals.where = (zm_sleep) {0};
+    signals.rung = false;
+    /* Closed by the table of descriptors; the thread is not here. */
+    signals.reads = signals.writes = signals.bell = 0;
+    atomic_store(&raised, false);
+    heed = 0;
+    atomic_store(&handlers_thread, zm_thread_id());
+}
