@@ -876,7 +876,7 @@ pull = ctx.socket(zmq.PULL)
 pull.rcvtimeo = 10000
 pull.bind("tcp://127.0.0.1:*")
 monitor = pull.get_monitor_socket(zmq.EVENT_ACCEPT_FAILED)
-pull.poll(0); monitor.poll(0)
+pull.poll(1); monitor.poll(1)
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 probe = socket.socket()
 highest = probe.fileno()

@@ -451,9 +451,9 @@ static int module_clear(PyObject *module)
 
 PyDoc_STRVAR(interruptible_doc,
 "interruptible($module, api_address, call, /, *args)\n--\n\n"
-"Answers call(*args), an engine call that may wait. Called by the thread that runs signal handlers,\n"
-"it goes back to its caller (-EINTR) for a signal that comes at any moment. Handlers that are due\n"
-"may run first, and what they raise gets out.");
+"Answers call(*args), an engine call that may wait. Called by the thread that runs signal\n"
+"handlers, it goes back to its caller (-EINTR) for a signal that comes at any moment. Handlers\n"
+"that are due may run first, and what they raise gets out.");
 
 PyDoc_STRVAR(signals_after_fork_doc,
 "signals_after_fork($module, /)\n--\n\n"

@@ -1,9 +1,9 @@
-/* Waits of the thread that runs Python's signal handlers, and how it hears of signals that interrupt
- * no system call (see core/signals.c). Other threads wait as they are.
+/* Waits of the thread that runs Python's signal handlers, and how it hears of signals that
+ * interrupt no system call (see core/signals.c). Other threads wait as they are.
  *
  * To have Python tell of signals takes a microsecond, so a wait begins without, and only looks for
- * handlers after a moment. One that is then called again lasts: from there on it is told, and sleeps
- * as long as nothing happens. */
+ * handlers after a moment. One that is then called again lasts: from there on it is told, and
+ * sleeps as long as nothing happens. */
 #include "binding.h"
 
 #include <errno.h>

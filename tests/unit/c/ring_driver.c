@@ -785,7 +785,7 @@ static void every_wake_makes_the_descriptor_readable(void)
     zm_driver_reap(driver, &done, 1);
 }
 
-/* The calls that a reap makes, with a wake right before and right after each (linked with --wrap). */
+/* The calls that a reap makes, with a wake right before and right after each (linked by --wrap). */
 static _Thread_local bool wakes_inside;
 
 static void wake_inside(void)

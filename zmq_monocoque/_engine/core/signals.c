@@ -1,16 +1,14 @@
 /* Signals, and the sleeps of the thread that runs their handlers.
  *
- * A signal that comes while a system call sleeps ends it; one that came a moment before does not,
+ * A signal that comes while a system call sleeps ends it. One that came a moment before does not,
  * nor does one that the kernel gave to another thread. Python's handlers are then due, and nobody
- * knows. So while Python's main thread is in a call that may sleep long, Python's C handler writes to a
- * pipe (signal.set_wakeup_fd), which a thread of ours reads. It raises `raised` and wakes the
+ * knows. So while Python's main thread is in a call that may sleep long, Python's C handler writes
+ * to a pipe (signal.set_wakeup_fd), which a thread of ours reads. It raises `raised` and wakes the
  * sleeper in the way that news for its socket would. The sleeper says first where it will sleep,
  * and looks at `raised` after that, so that one of the two sees the other. */
 #include "internal.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <unistd.h>
 
 /* Of Python's main thread; 0: not known, nobody heeds signals. */
 static _Atomic uint32_t handlers_thread;
@@ -19,7 +17,7 @@ static _Thread_local int64_t heed; /* as zm_api has it */
 
 static struct {
     zm_lock lock;
-    int reads, writes; /* the pipe; 0: not made */
+    int writes; /* the pipe's end; 0: not made */
     int bell;          /* for who sleeps in poll() */
     bool rung;
     zm_sleep where; /* of the sleeper; all 0: it does not sleep */
@@ -54,24 +52,18 @@ static void wake_sleeper(void)
 
 static void *listen_for_signals(void *reads)
 {
-    for (;;) {
-        uint8_t numbers[64];
-        ssize_t n = read((int) (intptr_t) reads, numbers, sizeof numbers);
-        if (n <= 0)
-            return NULL; /* never: both ends stay open */
+    while (zm_pipe_wait((int) (intptr_t) reads))
         wake_sleeper();
-    }
+    return NULL; /* both ends stay open, so never */
 }
 
 /* The pipe, the bell and the thread, which stay until the process ends. 0 or -errno. */
 static int start_listening(void)
 {
-    int ends[2] = {-1, -1}, bell = zm_bell_open();
+    int reads = -1, writes = -1, bell = zm_bell_open();
     if (bell < 0)
         return bell;
-    int rc = pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
-    zm_fd_own(ends[0]);
-    zm_fd_own(ends[1]);
+    int rc = zm_pipe_open(&reads, &writes);
     if (rc == 0) {
         sigset_t all, before;
         sigfillset(&all);
@@ -80,7 +72,7 @@ static int start_listening(void)
         pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
         pthread_t thread;
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        rc = -pthread_create(&thread, &detached, listen_for_signals, (void *) (intptr_t) ends[0]);
+        rc = -pthread_create(&thread, &detached, listen_for_signals, (void *) (intptr_t) reads);
         if (rc == 0)
             pthread_setname_np(thread, "zm-signals");
         pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -88,13 +80,12 @@ static int start_listening(void)
     }
     if (rc < 0) {
         zm_fd_close(bell);
-        zm_fd_close(ends[0]);
-        zm_fd_close(ends[1]);
+        zm_fd_close(reads);
+        zm_fd_close(writes);
         return rc;
     }
     signals.bell = bell;
-    signals.reads = ends[0];
-    signals.writes = ends[1];
+    signals.writes = writes;
     return 0;
 }
 
@@ -157,7 +148,7 @@ void zm_signals_after_fork(void)
     signals.where = (zm_sleep) {0};
     signals.rung = false;
     /* Closed by the table of descriptors; the thread is not here. */
-    signals.reads = signals.writes = signals.bell = 0;
+    signals.writes = signals.bell = 0;
     atomic_store(&raised, false);
     heed = 0;
     atomic_store(&handlers_thread, zm_thread_id());

@@ -2,6 +2,7 @@
 #include "watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -41,6 +42,29 @@ void zm_bell_clear(int bell)
     uint64_t count;
     ssize_t ignored = read(bell, &count, sizeof count);
     (void) ignored; /* it was quiet already */
+}
+
+/* --- pipes ---------------------------------------------------------------------------------- */
+
+int zm_pipe_open(int *out_reads, int *out_writes)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    *out_reads = owned(ends[0]);
+    *out_writes = owned(ends[1]);
+    return 0;
+}
+
+bool zm_pipe_wait(int reads)
+{
+    uint8_t bytes[64];
+    ssize_t n;
+    do
+        n = read(reads, bytes, sizeof bytes);
+    while (n < 0 && errno == EINTR);
+    return n > 0;
 }
 
 /* --- sets ----------------------------------------------------------------------------------- */

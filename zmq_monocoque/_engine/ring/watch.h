@@ -12,6 +12,11 @@ int zm_bell_open(void);
 void zm_bell_ring(int bell);
 void zm_bell_clear(int bell);
 
+/* A pipe for a signal handler to write to: `out_writes` never blocks. 0 or -errno. */
+int zm_pipe_open(int *out_reads, int *out_writes);
+/* Sleeps until something was written, and takes it. False: never again. */
+bool zm_pipe_wait(int reads);
+
 /* A set of descriptors, itself a descriptor that polls readable while one of them is. */
 int zm_watch_open(void);
 /* Watches `fd` for input as long as it is in the set. 0 or -errno. */
