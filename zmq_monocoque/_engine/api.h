@@ -15,7 +15,7 @@
 
 #include "base/block.h"
 
-#define ZM_API_VERSION 3u
+#define ZM_API_VERSION 4u
 
 typedef struct zm_socket zm_socket;
 typedef struct zm_metadata zm_metadata; /* of a connection; reference counted, immutable */
@@ -44,9 +44,15 @@ typedef struct zm_part {
     int more;              /* 1: more parts of this message follow */
 } zm_part;
 
+/* The generation that no socket has or will have. */
+#define ZM_STALE UINT32_MAX
+
 typedef struct zm_api {
     uint32_t size;    /* sizeof(zm_api) */
     uint32_t version; /* ZM_API_VERSION */
+
+    /* A socket that is closed for good: with ZM_STALE, what stands where no socket was ever. */
+    zm_socket *nobody;
 
     /* The socket behind a handle; NULL: none. *out_generation goes into every call below. */
     zm_socket *(*socket_find)(int64_t handle, uint32_t *out_generation);
@@ -75,7 +81,8 @@ typedef struct zm_api {
     /* 1: the last part received was not the last of its message. */
     int (*rcvmore)(zm_socket *socket, uint32_t generation);
     /* The absolute deadline of a blocking call made now: RCVTIMEO (ZM_POLLIN) or SNDTIMEO
-     * (ZM_POLLOUT) from now; -1 without limit; 0: do not block (the timeout is 0). */
+     * (ZM_POLLOUT) from now; -1 without limit; 0: do not block (the timeout is 0). Of a stale pair
+     * -1, so that wait() tells. */
     int64_t (*deadline)(zm_socket *socket, uint32_t generation, int direction);
     /* An option that is an int, as zm_socket_get() gives it. 0, or -errno. */
     int (*get_int)(zm_socket *socket, uint32_t generation, int option, int *out_value);

@@ -11,8 +11,6 @@ enum { OPTION_RCVMORE = 13 };
 
 static int incoming_try(lane_socket *self, zm_part *out_part)
 {
-    if (!self->socket) /* perhaps since the last try */
-        return -ENOTSOCK;
     return self->binding->api->recv_begin(self->socket, self->generation, out_part);
 }
 

@@ -11,8 +11,6 @@ static void flush(lane_socket *self)
 {
     zm_socket *socket = self->socket;
     uint32_t generation = self->generation;
-    if (!socket) /* a destructor closed it, since it took the message */
-        return;
     Py_BEGIN_ALLOW_THREADS
     self->binding->api->flush(socket, generation);
     Py_END_ALLOW_THREADS
@@ -110,8 +108,6 @@ static int outgoing_init(outgoing *out, lane_socket *self, PyObject *data, bool 
 static int outgoing_offer(outgoing *out, lane_socket *self, int flags)
 {
     const zm_api *api = self->binding->api;
-    if (!self->socket) /* perhaps since the last try */
-        return -ENOTSOCK;
     if (!out->block)
         return api->send(self->socket, self->generation, out->data, (size_t) out->size, flags);
     lane_release_here_begin();
@@ -191,8 +187,7 @@ PyObject *lane_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         }
         data = values[0];
     }
-    if (PyBytes_CheckExact(data) && copy && PyBytes_GET_SIZE(data) < LANE_SHARE_MIN_BYTES &&
-        self->socket) {
+    if (PyBytes_CheckExact(data) && copy && PyBytes_GET_SIZE(data) < LANE_SHARE_MIN_BYTES) {
         int status = self->binding->api->send(self->socket, self->generation,
                                               PyBytes_AS_STRING(data),
                                               (size_t) PyBytes_GET_SIZE(data), flags & ZM_SNDMORE);
@@ -450,8 +445,8 @@ static PyObject *messages_list(PyObject *given)
 /* Sends a message without waiting. 0 or ZM_SEND_FLUSH; -1 with an exception; -2: would block. */
 static int message_offer(lane_socket *self, PyObject *message, int flags, bool copy)
 {
-    if (PyBytes_CheckExact(message) && copy && PyBytes_GET_SIZE(message) < LANE_SHARE_MIN_BYTES &&
-        self->socket) {
+    if (PyBytes_CheckExact(message) && copy &&
+        PyBytes_GET_SIZE(message) < LANE_SHARE_MIN_BYTES) {
         int status = self->binding->api->send(self->socket, self->generation,
                                               PyBytes_AS_STRING(message),
                                               (size_t) PyBytes_GET_SIZE(message),

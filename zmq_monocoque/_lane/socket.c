@@ -11,8 +11,7 @@
 
 static bool is_alive(const lane_socket *self)
 {
-    return self->socket &&
-           self->binding->api->rcvmore(self->socket, self->generation) != -ENOTSOCK;
+    return self->binding->api->rcvmore(self->socket, self->generation) != -ENOTSOCK;
 }
 
 PyObject *lane_failed(lane_socket *self)
@@ -86,6 +85,8 @@ static PyObject *socket_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwa
         return NULL;
     }
     self->binding = binding;
+    self->socket = binding->api->nobody;
+    self->generation = ZM_STALE;
     self->handle = -1;
     self->copy_threshold = THRESHOLD_UNSET;
     return (PyObject *) self;
@@ -133,7 +134,11 @@ static PyObject *socket_attach(PyObject *op, PyObject *handle)
         return NULL;
     self->handle = number;
     self->pid = getpid();
-    self->socket = self->binding->api->socket_find(number, &self->generation);
+    uint32_t generation;
+    zm_socket *socket = self->binding->api->socket_find(number, &generation);
+    self->generation = socket ? generation : ZM_STALE;
+    if (socket)
+        self->socket = socket;
     Py_RETURN_NONE;
 }
 
@@ -174,9 +179,7 @@ static PyObject *socket_get_int(PyObject *op, PyObject *option)
     int number = 0, value = 0;
     if (lane_int(option, &number) < 0)
         return NULL;
-    int status = self->socket ? self->binding->api->get_int(self->socket, self->generation, number,
-                                                            &value)
-                              : -ENOTSOCK;
+    int status = self->binding->api->get_int(self->socket, self->generation, number, &value);
     return status < 0 ? lane_raise(self->binding, -status) : PyLong_FromLong(value);
 }
 
@@ -191,12 +194,10 @@ static PyObject *socket_spin(PyObject *op, PyObject *unused)
     lane_socket *self = (lane_socket *) op;
     zm_socket *socket = self->socket;
     uint32_t generation = self->generation;
-    int status = -ENOTSOCK;
-    if (socket) {
-        Py_BEGIN_ALLOW_THREADS
-        status = self->binding->api->spin(socket, generation);
-        Py_END_ALLOW_THREADS
-    }
+    int status;
+    Py_BEGIN_ALLOW_THREADS
+    status = self->binding->api->spin(socket, generation);
+    Py_END_ALLOW_THREADS
     /* What is wrong, the call that is waited with finds out. */
     return PyBool_FromLong(status != 0);
 }

@@ -7,7 +7,9 @@
 typedef struct lane_socket {
     PyObject_HEAD
     lane_binding *binding;
-    zm_socket *socket; /* NULL: nothing attached, or a handle that names nothing */
+    /* Never NULL. When the socket is closed the generation alone becomes stale: a call that is in
+     * the middle of it, while Python code closes it, finds it gone and nothing else. */
+    zm_socket *socket;
     uint32_t generation;
     int64_t handle;
     pid_t pid; /* of the process that attached it: a fork leaves the other one's dead */

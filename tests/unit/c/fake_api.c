@@ -51,7 +51,7 @@ struct zm_socket {
     int64_t last_deadline;
 };
 
-static zm_socket sockets[SOCKETS_MAX];
+static zm_socket sockets[SOCKETS_MAX], nobody;
 static int any_locked, violations, last_errno;
 static int keep_sent, let_go_on_send;
 static zm_block *kept[KEPT_MAX];
@@ -370,6 +370,7 @@ static int64_t signals_heed(int64_t look_ns)
 static zm_api api = {
     .size = sizeof(zm_api),
     .version = ZM_API_VERSION,
+    .nobody = &nobody,
     .socket_find = socket_find,
     .send = api_send,
     .send_block = api_send_block,

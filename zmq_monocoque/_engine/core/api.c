@@ -95,7 +95,7 @@ static int api_rcvmore(zm_socket *s, uint32_t generation)
 static int64_t api_deadline(zm_socket *s, uint32_t generation, int direction)
 {
     if (!zm_socket_lock_generation(s, generation))
-        return 0;
+        return -1;
     int64_t deadline = zm_socket_deadline(s, direction);
     zm_lock_give(&s->lock);
     return deadline;
@@ -196,6 +196,7 @@ void zm_set_last_errno(int error)
 static const zm_api api = {
     .size = sizeof api,
     .version = ZM_API_VERSION,
+    .nobody = &zm_nobody,
     .socket_find = zm_socket_find,
     .send = api_send,
     .send_block = api_send_block,

@@ -12,6 +12,8 @@ enum { INDEX_BITS = 20, SLOTS_MAX = 1 << INDEX_BITS, CONTEXTS_MAX = 1 << 16 };
 
 _Atomic int64_t zm_live_connections, zm_live_threads, zm_live_sockets, zm_live_contexts;
 
+zm_socket zm_nobody; /* never open */
+
 static zm_lock table_lock;
 static _Atomic uint32_t last_generation;
 static _Atomic(zm_socket *) sockets[SLOTS_MAX];
@@ -26,7 +28,7 @@ uint32_t zm_generation_new(void)
     uint32_t generation;
     do
         generation = atomic_fetch_add(&last_generation, 1) + 1;
-    while (!generation);
+    while (!generation || generation == ZM_STALE);
     return generation;
 }
 
@@ -194,6 +196,7 @@ static void after_fork_in_child(void)
         atomic_store(&contexts[i], NULL);
     }
     atomic_store(&table_lock.word, 0);
+    atomic_store(&zm_nobody.lock.word, 0);
     socket_slots = context_slots = 0;
     free_sockets = NULL;
     free_contexts = NULL;

@@ -589,6 +589,7 @@ zm_socket *zm_socket_lock(int64_t handle);
 zm_socket *zm_socket_find(int64_t handle, uint32_t *out_generation);
 int64_t zm_socket_handle(const zm_socket *s);
 bool zm_socket_lock_generation(zm_socket *s, uint32_t generation);
+extern zm_socket zm_nobody; /* see api.h */
 /* As zm_socket_lock(). 0; -ENOTSOCK: stale; ZM_LATER: `brief`, and somebody has the lock. */
 int zm_socket_lock_for(int64_t handle, bool brief, zm_socket **out_socket);
 /* 0, or -ETERM. Takes mail in. */
