@@ -1,7 +1,8 @@
 """Writes the stubs of ``zmq``, when it is built; everything else is in pyproject.toml.
 
 At run time ``zmq`` becomes zmq_monocoque and needs no more files than it has. A type checker runs
-nothing, so for it there is a stub for each module, which takes its names from the module of ours.
+nothing, so for it there is a stub for each module, which takes its names from the module of ours;
+and, because it wonders about a stub of no module, a module beside it, which nothing imports.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
 OURS = HERE.parent / "zmq_monocoque"
+BESIDE_A_STUB = '"""Never imported: `import zmq` makes zmq_monocoque answer to the name."""\n'
 #: Neither is for programs: how the engine is built, and what child processes are given.
 NOT_MODULES = ("_build", "_shim", "_cli", "_engine")
 
@@ -34,10 +36,20 @@ def names(tree: ast.Module) -> list[str]:
                 found[node.target.id] = None
         elif isinstance(node, ast.ImportFrom):
             if node.level or str(node.module).partition(".")[0] == OURS.name:
-                found.update((a.asname or a.name, None) for a in node.names if a.name != "*")
+                found.update(
+                    (a.asname or a.name, None)
+                    for a in node.names
+                    if a.name != "*" and not is_module(f"{node.module}.{a.name}")
+                )
         elif isinstance(node, (ast.If, ast.Try)):
             pending.extend(reversed(node.body + node.orelse))
     return [name for name in found if name != "__all__"]
+
+
+def is_module(name: str) -> bool:
+    """Of ours, by its full name? It is one of zmq as well, when it is imported."""
+    path = OURS.parent / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").exists()
 
 
 def starred(tree: ast.Module) -> list[str]:
@@ -93,6 +105,9 @@ class BuildPy(build_py):
             target = package / inside.with_suffix(".pyi")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(stub(typed if typed.exists() else source), encoding="utf-8")
+            module = target.with_suffix(".py")
+            if not module.exists():
+                module.write_text(BESIDE_A_STUB, encoding="utf-8")
 
 
 if not OURS.is_dir():

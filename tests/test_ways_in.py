@@ -6,8 +6,6 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-import shutil
-import site
 import subprocess
 import sys
 import zipfile
@@ -15,15 +13,11 @@ from pathlib import Path
 
 import pytest
 from leaks import MODULE
-
-import zmq_monocoque
+from support_ways import PARENT, TIMEOUT, environment_with_compat, python
 
 pytestmark = pytest.mark.skipif(MODULE != "zmq_monocoque", reason="they lead into our engine")
 
-TIMEOUT = 50
-PARENT = Path(zmq_monocoque.__file__).parent.parent
 SHIM = PARENT / "zmq_monocoque" / "_shim"
-COMPAT = Path(__file__).parent.parent / "compat"
 HAS_PYZMQ = importlib.util.find_spec("zmq") is not None
 needs_pyzmq = pytest.mark.skipif(not HAS_PYZMQ, reason="pyzmq is not installed")
 
@@ -37,20 +31,6 @@ MODULES = sorted(
     )
     if parts != ("__init__",) and not set(parts) & set(APART)
 )
-
-
-def python(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> str:
-    """Runs a child process; answers its output when it ended well."""
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        cwd=cwd,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def search_path(*first: Path) -> str:
@@ -173,32 +153,7 @@ def test_install_says_so_when_pyzmq_was_imported_before_and_replaces_it():
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """The python of a virtual environment that has compat/, a package that requires pyzmq, and
-    ours as it is here. It sees this environment's packages, too, a real pyzmq among them."""
-    for needed in ("pip", "setuptools"):
-        if importlib.util.find_spec(needed) is None:
-            pytest.skip(f"{needed} is not installed")
-    directory = tmp_path_factory.mktemp("compat")
-    # Builds leave files, and the clone may be mounted read-only.
-    clone = directory / "clone"
-    shutil.copytree(COMPAT, clone / "compat", ignore=shutil.ignore_patterns("build", "*.egg-info"))
-    (clone / "zmq_monocoque").symlink_to(PARENT / "zmq_monocoque")
-    python("-m", "venv", "--without-pip", directory / "venv")
-    inside = directory / "venv" / "bin" / "python"
-    packages = next((directory / "venv").glob("lib/python*/site-packages"))
-    seen = [str(PARENT), *site.getsitepackages()]
-    (packages / "outside.pth").write_text("\n".join(seen) + "\n")
-    for name, extra in (("zmq_monocoque", ""), ("client", "Requires-Dist: pyzmq>=26,==27.*\n")):
-        info = packages / f"{name}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{extra}"
-        )
-    offline = ("--no-index", "--no-build-isolation", "--no-deps")
-    wheels = directory / "wheels"
-    python("-m", "pip", "wheel", "-q", *offline, "-w", wheels, clone / "compat")
-    python("-m", "pip", "--python", inside, "install", "-q", *offline, *wheels.iterdir())
-    return inside
+    return environment_with_compat(tmp_path_factory.mktemp("compat"))
 
 
 def inside(environment: Path, *arguments: str) -> str:
@@ -213,6 +168,13 @@ def test_with_compat_installed_zmq_is_our_engine_in_every_process(environment):
     assert inside(environment, "-c", ROUND_TRIP) == "zmq_monocoque.backend\n"
     inside(environment, "-c", SAME_MODULES.format(modules=MODULES))
     inside(environment, "-m", "zmq.utils.z85")
+
+
+def test_with_compat_installed_each_stub_stands_beside_a_module(environment):
+    (package,) = environment.parents[1].glob("lib/python*/site-packages/zmq")
+    stubs = [*package.rglob("*.pyi")]
+    assert {stub.relative_to(package).as_posix() for stub in stubs} >= {"asyncio.pyi", "error.pyi"}
+    assert [stub for stub in stubs if not stub.with_suffix(".py").exists()] == []
 
 
 def test_with_compat_installed_doctor_says_whose_zmq_it_is(environment):

@@ -1,8 +1,18 @@
 # ruff: noqa: F403
 # Type checkers do not follow an __all__ that is added up; a stub exports what it imports by star.
+# What an `import zmq_monocoque.asyncio` makes an attribute of this module, is one of it by whatever
+# name it was imported; pyright would know it by the full name only.
+from zmq_monocoque import asyncio as asyncio
+from zmq_monocoque import auth as auth
 from zmq_monocoque import backend as backend
 from zmq_monocoque import constants as constants
+from zmq_monocoque import decorators as decorators
+from zmq_monocoque import devices as devices
 from zmq_monocoque import error as error
+from zmq_monocoque import eventloop as eventloop
+from zmq_monocoque import green as green
+from zmq_monocoque import log as log
+from zmq_monocoque import ssh as ssh
 from zmq_monocoque import sugar as sugar
 from zmq_monocoque import utils as utils
 from zmq_monocoque.backend import IPC_PATH_MAX_LEN as IPC_PATH_MAX_LEN

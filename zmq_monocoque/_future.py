@@ -20,18 +20,22 @@ from collections.abc import Callable, Generator
 from operator import methodcaller
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from warnings import warn
 
 import zmq_monocoque as zmq
 from zmq_monocoque.constants import Errno, Flag, PollEvent, SocketOption
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from zmq_monocoque._typing import Buffer, Self, TypeAlias
 
 __all__: list[str] = []
 
 Future = asyncio.Future
+
+_T = TypeVar("_T")
 
 # As plain numbers: the operators of an enum take a microsecond.
 DONTWAIT = int(Flag.DONTWAIT)
@@ -77,6 +81,8 @@ class _GivesBack:
     _taken: Any = None
     #: Is that a list of messages?
     _many = False
+    # The future's.
+    _asyncio_future_blocking: bool
 
     def __await__(self: Any) -> Generator[Any, None, Any]:
         if not self.done() and not self._waits.spin():
@@ -89,7 +95,7 @@ class _GivesBack:
         self._taken = None
         return self.result()
 
-    __iter__ = __await__
+    __iter__: Any = __await__
 
     def cancel(self: Any, msg: Any = None) -> bool:
         cancelled: bool = super().cancel(msg)  # type: ignore[misc]
@@ -679,9 +685,21 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
 
     # --- receiving --------------------------------------------------------------------------------
 
-    def recv(  # type: ignore[override]
+    @overload  # type: ignore[override]
+    def recv(
+        self, flags: int = 0, copy: Literal[True] = True, track: bool = False
+    ) -> Future[bytes]: ...
+    @overload
+    def recv(
+        self, flags: int = 0, *, copy: Literal[False], track: bool = False
+    ) -> Future[zmq.Frame]: ...
+    @overload
+    def recv(self, flags: int, copy: Literal[False], track: bool = False) -> Future[zmq.Frame]: ...
+    @overload
+    def recv(
         self, flags: int = 0, copy: bool = True, track: bool = False
-    ) -> Future[Any]:
+    ) -> Future[bytes | zmq.Frame]: ...
+    def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Future[Any]:
         """A future of the next part: bytes, or a Frame with ``copy=False``.
 
         Those who wait are served in their order. Cancelling the future takes no message away.
@@ -694,9 +712,23 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         attempt = methodcaller("recv", flags | _QUIET, copy, track)
         return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Receipt)
 
-    def recv_multipart(  # type: ignore[override]
+    @overload  # type: ignore[override]
+    def recv_multipart(
+        self, flags: int = 0, copy: Literal[True] = True, track: bool = False
+    ) -> Future[list[bytes]]: ...
+    @overload
+    def recv_multipart(
+        self, flags: int = 0, *, copy: Literal[False], track: bool = False
+    ) -> Future[list[zmq.Frame]]: ...
+    @overload
+    def recv_multipart(
+        self, flags: int, copy: Literal[False], track: bool = False
+    ) -> Future[list[zmq.Frame]]: ...
+    @overload
+    def recv_multipart(
         self, flags: int = 0, copy: bool = True, track: bool = False
-    ) -> Future[Any]:
+    ) -> Future[list[bytes] | list[zmq.Frame]]: ...
+    def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Future[Any]:
         """A future of the list of all parts of the next message; else as `recv`."""
         waits: Any = self._waits
         if not waits.recv:
@@ -720,9 +752,26 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         # Not one that gives back: the buffer has what was received, in part perhaps.
         return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Future)
 
-    def recv_many(  # type: ignore[override]
+    @overload  # type: ignore[override]
+    def recv_many(
+        self,
+        max: int,
+        *,
+        flags: int = 0,
+        copy: Literal[True] = True,
+        multipart: Literal[True],
+    ) -> Future[list[list[bytes]]]: ...
+    @overload
+    def recv_many(
+        self, max: int, *, flags: int = 0, copy: Literal[True] = True, multipart: bool = False
+    ) -> Future[list[bytes | list[bytes]]]: ...
+    @overload
+    def recv_many(
         self, max: int, *, flags: int = 0, copy: bool = True, multipart: bool = False
-    ) -> Future[list[Any]]:
+    ) -> Future[list[Any]]: ...
+    def recv_many(
+        self, max: int, *, flags: int = 0, copy: bool = True, multipart: bool = False
+    ) -> Future[Any]:
         """A future of up to ``max`` messages: at least one, and those that are there with it.
 
         As the synchronous one. Cancelling the future takes no message away.
@@ -757,7 +806,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         """``async for part in socket``: what `recv` gives, until the socket is closed."""
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> bytes:
         if self.closed:
             raise StopAsyncIteration
         future = self.recv()
@@ -773,12 +822,12 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
 
     def send(  # type: ignore[override]
         self,
-        data: Any,
+        data: Buffer | zmq.Frame,
         flags: int = 0,
         copy: bool = True,
         track: bool = False,
         **kwargs: Any,
-    ) -> Future[Any]:
+    ) -> Future[zmq.MessageTracker | None]:
         """A future of what the synchronous send returns; done, unless nobody has room for it.
 
         Messages leave in the order of the calls.
@@ -794,12 +843,12 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
 
     def send_multipart(  # type: ignore[override]
         self,
-        msg_parts: Any,
+        msg_parts: Sequence[Buffer | zmq.Frame],
         flags: int = 0,
         copy: bool = True,
         track: bool = False,
         **kwargs: Any,
-    ) -> Future[Any]:
+    ) -> Future[zmq.MessageTracker | None]:
         """`send` of a message of several parts: all of it, or nothing."""
         waits: Any = self._waits
         if not waits.send:
@@ -811,7 +860,11 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         return self._begin(self._send_futures, attempt, flags, SNDTIMEO, self._Future)
 
     def send_many(  # type: ignore[override]
-        self, messages: Any, *, flags: int = 0, copy: bool = True
+        self,
+        messages: Iterable[Buffer | zmq.Frame | Sequence[Buffer | zmq.Frame]],
+        *,
+        flags: int = 0,
+        copy: bool = True,
     ) -> Future[int]:
         """A future of how many of ``messages`` were sent; it waits until that is all of them.
 
@@ -866,8 +919,8 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         ) -> Future[Any]: ...
 
         def recv_serialized(  # type: ignore[override]
-            self, deserialize: Callable[[list[Any]], Any], flags: int = 0, copy: bool = True
-        ) -> Future[Any]: ...
+            self, deserialize: Callable[[list[Any]], _T], flags: int = 0, copy: bool = True
+        ) -> Future[_T]: ...
 
         def send_string(  # type: ignore[override]
             self,
@@ -876,24 +929,24 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
             copy: bool = True,
             encoding: str = "utf-8",
             **kwargs: Any,
-        ) -> Future[Any]: ...
+        ) -> Future[zmq.MessageTracker | None]: ...
 
         def send_pyobj(  # type: ignore[override]
             self, obj: Any, flags: int = 0, protocol: int = ..., **kwargs: Any
-        ) -> Future[Any]: ...
+        ) -> Future[zmq.MessageTracker | None]: ...
 
         def send_json(  # type: ignore[override]
             self, obj: Any, flags: int = 0, **kwargs: Any
-        ) -> Future[Any]: ...
+        ) -> Future[zmq.MessageTracker | None]: ...
 
         def send_serialized(  # type: ignore[override]
             self,
-            msg: Any,
-            serialize: Callable[[Any], Any],
+            msg: _T,
+            serialize: Callable[[_T], Sequence[Buffer | zmq.Frame]],
             flags: int = 0,
             copy: bool = True,
             **kwargs: Any,
-        ) -> Future[Any]: ...
+        ) -> Future[zmq.MessageTracker | None]: ...
 
     # --- both -------------------------------------------------------------------------------------
 

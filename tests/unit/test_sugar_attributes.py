@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +89,33 @@ def test_get_and_set_are_the_subclasss_to_write(zmq):
         base.get(1)
     with pytest.raises(NotImplementedError):
         base.set(1, 1)
+
+
+def test_type_checkers_are_given_every_option_and_its_type(zmq, on_libzmq):
+    """backend/_options.pyi, against the constants: a name in either case, int or bytes."""
+    if on_libzmq:
+        pytest.skip("our stubs")
+    stub = Path(zmq.__file__).parent / "backend" / "_options.pyi"
+    declared: dict[str, dict[str, str]] = {}
+    for node in ast.parse(stub.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            declared[node.name] = {
+                line.target.id: line.annotation.id
+                for line in node.body
+                if isinstance(line, ast.AnnAssign)
+            }
+    constants = zmq.constants
+    types = {
+        name: "bytes" if option._opt_type is constants._OptType.bytes else "int"
+        for name, option in constants.SocketOption.__members__.items()
+    }
+    both = {**types, **{name.lower(): kind for name, kind in types.items()}}
+    # Methods, and attributes that Socket declares itself.
+    own = {name: both.pop(name) for name in ("hwm", "subscribe", "unsubscribe", "type")}
+    assert declared["SocketOptions"] == both
+    of_contexts = [*constants.ContextOption.__members__]
+    of_contexts += [name.lower() for name in of_contexts]
+    assert declared["ContextOptions"] == {**own, **dict.fromkeys(of_contexts, "int")}
+    of_messages = [*constants.MessageOption.__members__]
+    of_messages += [name.lower() for name in of_messages if name != "MORE"]  # Frame.more is a bool
+    assert declared["MessageOptions"] == dict.fromkeys(of_messages, "int")

@@ -6,6 +6,7 @@ from typing import Any, Literal, overload
 
 from typing_extensions import Buffer
 
+from zmq_monocoque.backend._options import ContextOptions, MessageOptions, SocketOptions
 from zmq_monocoque.backend.select import public_api as public_api
 from zmq_monocoque.backend.select import select_backend as select_backend
 from zmq_monocoque.sugar.context import Context as _SugarContext
@@ -36,7 +37,7 @@ PYZMQ_DRAFT_API: bool
 
 _bytes = bytes
 
-class Frame:
+class Frame(MessageOptions):
     buffer: memoryview
     bytes: _bytes
     more: bool
@@ -46,7 +47,7 @@ class Frame:
     routing_id: int
     def __init__(
         self,
-        data: Any = None,
+        data: Buffer | None = None,
         track: bool = False,
         copy: bool | None = None,
         copy_threshold: int | None = None,
@@ -55,12 +56,12 @@ class Frame:
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __copy__(self) -> Frame: ...
     def fast_copy(self) -> Frame: ...
-    def get(self, option: int | str | _bytes, /) -> Any: ...
+    def get(self, option: int | str | _bytes, /) -> int | str: ...
     def set(self, option: int | str, value: Any, /) -> None: ...
 
 Message = Frame
 
-class Context:
+class Context(ContextOptions):
     closed: bool
     @property
     def underlying(self) -> int: ...
@@ -70,7 +71,7 @@ class Context:
     def term(self, timeout: int | None = None) -> None: ...
     def holders(self) -> list[str]: ...
 
-class Socket:
+class Socket(SocketOptions):
     context: Any
     copy_threshold: int
     _closed: bool
@@ -78,6 +79,9 @@ class Socket:
     def closed(self) -> bool: ...
     @property
     def underlying(self) -> int: ...
+    # The lane's, for `zmq_monocoque._future`.
+    def _get_int(self, option: int, /) -> int: ...
+    def _spin(self) -> bool: ...
     def __init__(
         self,
         context: _SugarContext[Any] | None = None,
@@ -86,7 +90,7 @@ class Socket:
         copy_threshold: int | None = None,
     ) -> None: ...
     def close(self, linger: int | None = None) -> None: ...
-    def get(self, option: int) -> Any: ...
+    def get(self, option: int) -> int | bytes: ...
     def set(self, option: int, optval: int | bytes) -> None: ...
     # What bind and connect answer is the sugar's.
     def bind(self, addr: str) -> Any: ...
@@ -97,31 +101,52 @@ class Socket:
     def join(self, group: str) -> None: ...
     def leave(self, group: str) -> None: ...
     def stats(self) -> dict[str, int]: ...
+    # As pyzmq has them. A Frame answers with its own tracker, which only track=True gives it.
     @overload
     def send(
         self,
-        data: Any,
+        data: Buffer,
         flags: int = 0,
-        copy: bool = True,
-        *,
-        track: Literal[True],
-        routing_id: int | None = None,
-        group: str | None = None,
-    ) -> MessageTracker: ...
-    @overload
-    def send(
-        self,
-        data: Any,
-        flags: int = 0,
-        copy: bool = True,
-        track: Literal[False] = False,
+        copy: Literal[True] = True,
+        track: bool = False,
         routing_id: int | None = None,
         group: str | None = None,
     ) -> None: ...
     @overload
     def send(
         self,
-        data: Any,
+        data: Buffer,
+        flags: int = 0,
+        *,
+        copy: Literal[False],
+        track: bool = False,
+        routing_id: int | None = None,
+        group: str | None = None,
+    ) -> MessageTracker: ...
+    @overload
+    def send(
+        self,
+        data: Buffer,
+        flags: int,
+        copy: Literal[False],
+        track: bool = False,
+        routing_id: int | None = None,
+        group: str | None = None,
+    ) -> MessageTracker: ...
+    @overload
+    def send(
+        self,
+        data: _SugarFrame,
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        routing_id: int | None = None,
+        group: str | None = None,
+    ) -> MessageTracker: ...
+    @overload
+    def send(
+        self,
+        data: Buffer | _SugarFrame,
         flags: int = 0,
         copy: bool = True,
         track: bool = False,
@@ -141,6 +166,8 @@ class Socket:
     @overload
     def recv(self, flags: int = 0, *, copy: Literal[False], track: bool = False) -> _SugarFrame: ...
     @overload
+    def recv(self, flags: int, copy: Literal[False], track: bool = False) -> _SugarFrame: ...
+    @overload
     def recv(
         self, flags: int = 0, copy: bool = True, track: bool = False
     ) -> bytes | _SugarFrame: ...
@@ -151,6 +178,10 @@ class Socket:
     @overload
     def recv_multipart(
         self, flags: int = 0, *, copy: Literal[False], track: bool = False
+    ) -> list[_SugarFrame]: ...
+    @overload
+    def recv_multipart(
+        self, flags: int, copy: Literal[False], track: bool = False
     ) -> list[_SugarFrame]: ...
     @overload
     def recv_multipart(

@@ -84,7 +84,7 @@ class _Socket(zmq.Socket[bytes]):
         if not self._waiting:
             return
         try:
-            events = super().get(EVENTS)
+            events: Any = super().get(EVENTS)
         except zmq.ZMQError:
             events = POLLIN | POLLOUT  # their calls find out
         for event, mask in self._waiting.items():
@@ -118,7 +118,7 @@ class _Socket(zmq.Socket[bytes]):
                 self._wait_end(event)
 
     def _deadline(self, timeout_option: int) -> float:
-        milliseconds: int = super().get(timeout_option)
+        milliseconds: Any = super().get(timeout_option)
         return float("inf") if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
     # --- calls ------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from zmq_monocoque.ssh.tunnel import (
     openssh_tunnel,
     paramiko_tunnel,
@@ -9,6 +11,10 @@ from zmq_monocoque.ssh.tunnel import (
     try_passwordless_ssh,
     tunnel_connection,
 )
+
+if TYPE_CHECKING:  # see __init__.pyi of the package
+    from zmq_monocoque.ssh import forward as forward
+    from zmq_monocoque.ssh import tunnel as tunnel
 
 __all__ = [
     "tunnel_connection",

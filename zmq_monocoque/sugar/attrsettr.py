@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from errno import EFAULT, EINVAL
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zmq_monocoque import constants
 from zmq_monocoque.error import ZMQError
@@ -19,36 +19,40 @@ class AttributeSetter:
     came after them.
     """
 
-    def __setattr__(self, key: str, value: Any) -> None:
-        if key in self.__dict__:
-            object.__setattr__(self, key, value)
-            return
-        for cls in self.__class__.__mro__:
-            if key in cls.__dict__ or key in getattr(cls, "__annotations__", ()):
+    # Type checkers are given the options one by one (backend/_options.pyi), so that a name that is
+    # none is an error.
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, key: str, value: Any) -> None:
+            if key in self.__dict__:
                 object.__setattr__(self, key, value)
                 return
-        name = key.upper()
-        option = getattr(constants, name, None)
-        if not isinstance(option, int):
-            raise AttributeError(f"{self.__class__.__name__} has no such option: {name}")
-        self._set_attr_opt(name, option, value)
+            for cls in self.__class__.__mro__:
+                if key in cls.__dict__ or key in getattr(cls, "__annotations__", ()):
+                    object.__setattr__(self, key, value)
+                    return
+            name = key.upper()
+            option = getattr(constants, name, None)
+            if not isinstance(option, int):
+                raise AttributeError(f"{self.__class__.__name__} has no such option: {name}")
+            self._set_attr_opt(name, option, value)
+
+        def __getattr__(self, key: str) -> Any:
+            name = key.upper()
+            option = getattr(constants, name, None)
+            if not isinstance(option, int):
+                raise AttributeError(f"{self.__class__.__name__} has no such option: {name}")
+            try:
+                return self._get_attr_opt(name, option)
+            except ZMQError as error:
+                # hasattr(), dir()-driven tools and mocks must meet an AttributeError here.
+                if error.errno in (EINVAL, EFAULT):
+                    raise AttributeError(f"{key} attribute is write-only") from None
+                raise
 
     def _set_attr_opt(self, name: str, opt: int, value: Any) -> None:
         """To be overridden where an attribute is not simply an option that is set."""
         self.set(opt, value)
-
-    def __getattr__(self, key: str) -> Any:
-        name = key.upper()
-        option = getattr(constants, name, None)
-        if not isinstance(option, int):
-            raise AttributeError(f"{self.__class__.__name__} has no such option: {name}")
-        try:
-            return self._get_attr_opt(name, option)
-        except ZMQError as error:
-            # hasattr(), dir()-driven tools and mocks must meet an AttributeError here.
-            if error.errno in (EINVAL, EFAULT):
-                raise AttributeError(f"{key} attribute is write-only") from None
-            raise
 
     def _get_attr_opt(self, name: str, opt: int) -> Any:
         """To be overridden where an attribute is not simply an option that is read."""

@@ -126,7 +126,7 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
         self._shadow = bool(address)
         super().__init__(context, socket_type, shadow=address, copy_threshold=copy_threshold)
         try:
-            number = self.get(TYPE)
+            number: Any = self.get(TYPE)
         except BaseException:
             self._discard()
             raise
@@ -207,13 +207,15 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
     setsockopt = SocketBase.set
     getsockopt = SocketBase.get
 
-    def __setattr__(self, key: str, value: Any) -> None:
-        # subscribe is a method, and yet can be assigned to, like the option of that name.
-        if key.lower() in ("subscribe", "unsubscribe"):
-            option = SUBSCRIBE if key.lower() == "subscribe" else UNSUBSCRIBE
-            self.set(option, value.encode() if isinstance(value, str) else value)
-            return
-        super().__setattr__(key, value)
+    if not TYPE_CHECKING:  # as in AttributeSetter
+
+        def __setattr__(self, key: str, value: Any) -> None:
+            # subscribe is a method, and yet can be assigned to, like the option of that name.
+            if key.lower() in ("subscribe", "unsubscribe"):
+                option = SUBSCRIBE if key.lower() == "subscribe" else UNSUBSCRIBE
+                self.set(option, value.encode() if isinstance(value, str) else value)
+                return
+            super().__setattr__(key, value)
 
     def __dir__(self) -> list[str]:
         return [*{*dir(self.__class__), *self.__dict__, *SocketOption.__members__}]
@@ -238,14 +240,15 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
         """A bytes option as text. TypeError for another one, ValueError for an unknown one."""
         if SocketOption(option)._opt_type is not _OptType.bytes:
             raise TypeError(f"option {option} will not return a string to be decoded")
-        value: bytes = self.getsockopt(option)
-        return value.decode(encoding)
+        value: Any = self.getsockopt(option)
+        text: str = value.decode(encoding)
+        return text
 
     getsockopt_unicode = getsockopt_string = get_string
 
     def get_hwm(self) -> int:
         """The high water mark of sending, in messages."""
-        value: int = self.getsockopt(SNDHWM)
+        value: Any = self.getsockopt(SNDHWM)
         return value
 
     def set_hwm(self, value: int) -> None:
@@ -262,11 +265,14 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
         if raised is not None:
             raise raised
 
-    hwm = property(get_hwm, set_hwm, None, "The high water marks: see `get_hwm`, `set_hwm`.")
+    if TYPE_CHECKING:
+        hwm: int
+    else:
+        hwm = property(get_hwm, set_hwm, None, "The high water marks: see `get_hwm`, `set_hwm`.")
 
     def fileno(self) -> int:
         """A descriptor that is readable when EVENTS may have changed; quiet once it was read."""
-        value: int = self.getsockopt(FD)
+        value: Any = self.getsockopt(FD)
         return value
 
     # --- endpoints ------------------------------------------------------------------------------
@@ -301,7 +307,8 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
     def _bind_cm(self: _SocketT_co, addr: str) -> _SocketContext[_SocketT_co]:
         # The endpoint as it was resolved is what unbind() knows.
         try:
-            addr = self.getsockopt(LAST_ENDPOINT).decode()
+            endpoint: Any = self.getsockopt(LAST_ENDPOINT)
+            addr = endpoint.decode()
         except (ZMQError, UnicodeDecodeError):
             pass
         return _SocketContext(self, "bind", addr)
@@ -324,8 +331,8 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
         """
         if (min_port, max_port) == (_PORT_MIN, _PORT_END):
             self.bind(f"{addr}:*")
-            endpoint: str = self.getsockopt(LAST_ENDPOINT).decode("ascii")
-            return int(endpoint.rpartition(":")[2])
+            endpoint: Any = self.getsockopt(LAST_ENDPOINT)
+            return int(endpoint.rpartition(b":")[2])
         import random  # rarely needed, and slow to import
 
         for _ in range(max_tries):

@@ -1,0 +1,64 @@
+"""An environment in which `import zmq` is our engine, made as users make it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import site
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zmq_monocoque
+
+TIMEOUT = 50
+PARENT = Path(zmq_monocoque.__file__).parent.parent
+COMPAT = Path(__file__).parent.parent / "compat"
+
+
+def python(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> str:
+    """Runs a child process; answers its output when it ended well."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def environment_with_compat(directory: Path) -> Path:
+    """The python of a virtual environment that has compat/, a package that requires pyzmq, and
+    ours as it is here. It sees this environment's packages, too, a real pyzmq among them."""
+    for needed in ("pip", "setuptools"):
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"{needed} is not installed")
+    if int(importlib.metadata.version("setuptools").partition(".")[0]) < 68:
+        pytest.skip("setuptools is older than 68, which compat/pyproject.toml asks for")
+    # Builds leave files, and the clone may be mounted read-only.
+    clone = directory / "clone"
+    shutil.copytree(COMPAT, clone / "compat", ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    (clone / "zmq_monocoque").symlink_to(PARENT / "zmq_monocoque")
+    python("-m", "venv", "--without-pip", directory / "venv")
+    inside = directory / "venv" / "bin" / "python"
+    packages = next((directory / "venv").glob("lib/python*/site-packages"))
+    seen = [str(PARENT), *site.getsitepackages()]
+    (packages / "outside.pth").write_text("\n".join(seen) + "\n")
+    for name, extra in (("zmq_monocoque", ""), ("client", "Requires-Dist: pyzmq>=26,==27.*\n")):
+        info = packages / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{extra}"
+        )
+    offline = ("--no-index", "--no-build-isolation", "--no-deps")
+    wheels = directory / "wheels"
+    python("-m", "pip", "wheel", "-q", *offline, "-w", wheels, clone / "compat")
+    python("-m", "pip", "--python", inside, "install", "-q", *offline, *wheels.iterdir())
+    return inside
