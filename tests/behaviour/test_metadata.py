@@ -61,13 +61,44 @@ def test_the_type_is_that_of_the_peer(zmq, make, pair):
     assert refused(zmq.ZMQError, frame.get, "User-Id") == errno.EINVAL
 
 
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+def test_a_frame_knows_the_descriptor_it_came_by(zmq, make, ipc_address, transport):
+    """SRCFD, and the property "__fd": of the connection, and so a socket of this process. What a
+    peer says of itself does not count."""
+    router = make(zmq.ROUTER)
+    dealers = [make(zmq.DEALER, routing_id=b"%d" % n) for n in range(2)]
+    address = bind_over(router, transport, ipc_address)
+    found = {}
+    for dealer in dealers:
+        dealer.connect(address)
+        dealer.send_multipart([b"1", b"2"])
+        frames = router.recv_multipart(copy=False)
+        (found[frames[0].bytes],) = {f.get(zmq.SRCFD) for f in frames}
+        assert [f.get("__fd") for f in frames] == [str(frames[0].get(zmq.SRCFD))] * 3
+        assert frames[1][b"__fd"] == frames[1].get("__fd")
+    assert len({*found.values()}) == 2
+    for fd in found.values():
+        assert os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
+
+
+def test_a_peer_cannot_say_what_descriptor_it_is(zmq, make):
+    pull = make(zmq.PULL)
+    push = make(zmq.PUSH)
+    push.setsockopt(METADATA, b"X-__fd:1")
+    push.connect(bind_over(pull, "tcp", ""))
+    push.send(b"x")
+    frame = pull.recv(copy=False)
+    assert frame.get("X-__fd") == "1"
+    assert os.readlink(f"/proc/self/fd/{frame.get(zmq.SRCFD)}").startswith("socket:")
+
+
 def test_inproc_has_no_properties(zmq, make):
     """SEMANTICS 1.6."""
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     b.connect(bind_over(a, "inproc", ""))
     a.send(b"x")
     frame = b.recv(copy=False)
-    for name in ("Socket-Type", "Peer-Address", "Identity", "User-Id"):
+    for name in ("Socket-Type", "Peer-Address", "Identity", "User-Id", "__fd", zmq.SRCFD):
         assert refused(zmq.ZMQError, frame.get, name) == errno.EINVAL
 
 

@@ -34,6 +34,14 @@ def talking(zmq, ctx, make):
     return pull, push, address
 
 
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
 def still_talk(pull, push) -> None:
     for n in range(100):
         push.send(b"%d" % n)
@@ -244,6 +252,64 @@ def test_multiprocessing_by_fork(zmq, talking):
     worker.join(10)
     assert worker.exitcode == 0
     still_talk(pull, push)
+
+
+def test_a_listener_of_the_program_survives_in_its_children(zmq, make):
+    """USE_FD: as workers of a pre-forking server, they accept from it, waiting in accept(); the
+    parent goes on, and closing it there does not close it here."""
+    rep = make(zmq.REP)
+    listener = socket.create_server(("127.0.0.1", 0))
+    where = listener.getsockname()
+    rep.use_fd = os.dup(listener.fileno())
+    rep.bind(f"tcp://127.0.0.1:{where[1]}")
+
+    def child():
+        listener.close()
+        own = socket.socket(fileno=rep_fd)
+        accepted, _ = own.accept()
+        with accepted:
+            accepted.sendall(b"child")
+
+    rep_fd = rep.use_fd
+    with Fork(child) as fork:
+        rep.close()
+        eventually(lambda: not is_open(rep_fd))
+        listener.close()
+        with socket.create_connection(where, timeout=10) as client:
+            assert client.recv(10) == b"child"
+        fork.check()
+
+
+def test_workers_take_what_their_parent_leaves_of_a_listener(zmq, make):
+    """USE_FD: parent and child accept from one; each connection is served by one of them, and the
+    parent does not wait in accept() for one that the child has taken."""
+    rep = make(zmq.REP)
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    rep.use_fd = os.dup(listener.fileno())
+    rep.bind(f"tcp://127.0.0.1:{address[1]}")
+
+    def child():
+        answered = 0
+        while answered < 20:
+            try:
+                accepted, _ = listener.accept()
+            except BlockingIOError:  # epoll: while the parent looks, it is not a blocking one
+                continue
+            with accepted:
+                accepted.sendall(b"child")
+            answered += 1
+
+    with Fork(child) as fork:
+        taken = 0
+        while taken < 20:
+            with socket.create_connection(address, timeout=10) as client:
+                rep.poll(0)
+                first = client.recv(1)  # 0xFF: a greeting
+                taken += first == b"c"
+                assert first in (b"c", b"\xff")
+        fork.check()
+    listener.close()
 
 
 # --- ours only: what libzmq leaves undefined -----------------------------------------------------

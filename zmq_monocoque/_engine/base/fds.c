@@ -13,8 +13,9 @@
 /* 4096 x 16384 = 64 M descriptors; Linux's default fs.nr_open is 1 M. */
 enum { CHUNK_FDS = 4096, CHUNKS = 16384 };
 
-/* Bit 0: registered. The rest counts the registrations of this number. */
-enum { REGISTERED = 1, GENERATION_STEP = 2 };
+/* Bit 0: registered; bit 1: it was the program's. The rest counts the registrations of this
+ * number. */
+enum { REGISTERED = 1, ADOPTED = 2, GENERATION_STEP = 4 };
 
 typedef struct fd_chunk {
     _Atomic uint32_t words[CHUNK_FDS];
@@ -52,7 +53,7 @@ static void make_chunk(int fd)
         zm_free(made); /* another thread was faster */
 }
 
-void zm_fd_own(int fd)
+static void enter(int fd, uint32_t bits)
 {
     if (fd < 0)
         return;
@@ -65,11 +66,26 @@ void zm_fd_own(int fd)
     uint32_t seen = atomic_load_explicit(word, memory_order_relaxed);
     uint32_t wanted;
     do {
-        wanted = (seen + GENERATION_STEP) | REGISTERED;
+        wanted = ((seen + GENERATION_STEP) & ~(uint32_t) ADOPTED) | bits;
     } while (!atomic_compare_exchange_weak_explicit(word, &seen, wanted, memory_order_acq_rel,
                                                     memory_order_relaxed));
     if (!(seen & REGISTERED))
         atomic_fetch_add_explicit(&registered_count, 1, memory_order_relaxed);
+}
+
+void zm_fd_own(int fd)
+{
+    enter(fd, REGISTERED);
+}
+
+void zm_fd_adopt(int fd)
+{
+    enter(fd, REGISTERED | ADOPTED);
+}
+
+bool zm_fd_is_adopted(int fd)
+{
+    return zm_fd_generation(fd) & ADOPTED;
 }
 
 int zm_fd_release(int fd)
@@ -107,9 +123,13 @@ void zm_fd_close_all_after_fork(void)
     atomic_fetch_add(&fork_generation, 1);
     for (size_t index = 0; index < CHUNKS; index++) {
         fd_chunk *chunk = chunk_at(index);
-        for (size_t i = 0; chunk && i < CHUNK_FDS; i++)
-            if (atomic_load_explicit(&chunk->words[i], memory_order_relaxed) & REGISTERED)
-                zm_fd_close((int) (index * CHUNK_FDS + i));
+        for (size_t i = 0; chunk && i < CHUNK_FDS; i++) {
+            int fd = (int) (index * CHUNK_FDS + i);
+            if (zm_fd_is_adopted(fd))
+                zm_fd_release(fd);
+            else if (atomic_load_explicit(&chunk->words[i], memory_order_relaxed) & REGISTERED)
+                zm_fd_close(fd);
+        }
     }
 }
 

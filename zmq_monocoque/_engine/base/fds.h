@@ -3,10 +3,14 @@
 #ifndef ZM_BASE_FDS_H
 #define ZM_BASE_FDS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Registers a descriptor that is ours from now on. fd < 0 is ignored. */
 void zm_fd_own(int fd);
+/* The same of one that the program made: its forked children count on their copies. */
+void zm_fd_adopt(int fd);
+bool zm_fd_is_adopted(int fd);
 /* Unregisters and closes. fd < 0 is ignored. */
 void zm_fd_close(int fd);
 /* Unregisters without closing (somebody else closes it, or takes it over); returns fd. */
@@ -18,8 +22,8 @@ int64_t zm_fd_count(void);
  * 0 when it is not registered. Tells a reused descriptor from the one that had its number. */
 uint32_t zm_fd_generation(int fd);
 
-/* For the child of a fork, in its atfork handler: closes every registered descriptor. Takes no
- * lock and allocates nothing. Drivers opened before it know themselves dead afterwards. */
+/* For the child of a fork, in its atfork handler: closes every registered descriptor, but lets go
+ * of those that were adopted. Takes no lock and allocates nothing. Drivers opened before it know themselves dead afterwards. */
 void zm_fd_close_all_after_fork(void);
 /* How often this process is a forked child of one that had the engine. */
 uint32_t zm_fork_generation(void);

@@ -541,8 +541,8 @@ static void ready(zm_conn *conn)
     if (!conn->raw && take_session_output(conn) < 0)
         return; /* our READY goes before anything the pattern says */
     zm_peer_address(conn->fd, conn->transport, address, sizeof address);
-    zm_metadata *metadata = zm_metadata_new(conn->raw ? NULL : &conn->session, address,
-                                            &conn->zap_properties);
+    zm_metadata *metadata = zm_metadata_new(conn->raw ? NULL : &conn->session, conn->fd,
+                                            address, &conn->zap_properties);
     zm_peer *peer = endpoint->kind == ZM_CONNECTER ? endpoint->peer : NULL;
     bool fresh = !peer;
     if (metadata && fresh)

@@ -74,7 +74,7 @@ void zm_timers_fini(zm_timers *timers);
 /* --- connection metadata (metadata.c) -------------------------------------------------------- */
 
 /* `more`: properties that go before the session's. */
-zm_metadata *zm_metadata_new(const zm_session *session, const char *peer_address,
+zm_metadata *zm_metadata_new(const zm_session *session, int fd, const char *peer_address,
                              const zm_bytes *more);
 zm_metadata *zm_metadata_ref(zm_metadata *borrowed);
 void zm_metadata_unref(zm_metadata *taken); /* NULL allowed */

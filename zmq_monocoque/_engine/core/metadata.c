@@ -1,7 +1,8 @@
 /* What is known of a connection, as its messages tell it: the READY properties of the peer, its
- * address, and what a ZAP handler said. Immutable once made. */
+ * address, the descriptor, and what a ZAP handler said. Immutable once made. */
 #include "internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct zm_metadata {
@@ -45,10 +46,13 @@ static size_t put_all(char *out, const uint8_t *properties, size_t size, bool tr
 }
 
 /* Writes all pairs to `out`, or only counts (NULL). The first of a name counts. */
-static size_t fill(char *out, const zm_session *session, const char *peer_address,
+static size_t fill(char *out, const zm_session *session, int fd, const char *peer_address,
                    const zm_bytes *more)
 {
+    char number[16];
+    snprintf(number, sizeof number, "%d", fd);
     size_t at = put(out, "Peer-Address", 12, peer_address, strlen(peer_address));
+    at += put(out ? out + at : NULL, "__fd", 4, number, strlen(number));
     at += put_all(out ? out + at : NULL, more->data, more->size, true);
     if (session)
         at += put_all(out ? out + at : NULL, session->peer_metadata, session->peer_metadata_size,
@@ -56,16 +60,16 @@ static size_t fill(char *out, const zm_session *session, const char *peer_addres
     return at;
 }
 
-zm_metadata *zm_metadata_new(const zm_session *session, const char *peer_address,
+zm_metadata *zm_metadata_new(const zm_session *session, int fd, const char *peer_address,
                              const zm_bytes *more)
 {
-    size_t size = fill(NULL, session, peer_address, more);
+    size_t size = fill(NULL, session, fd, peer_address, more);
     zm_metadata *metadata = zm_alloc(sizeof *metadata + size);
     if (!metadata)
         return NULL;
     atomic_init(&metadata->refs, 1);
     metadata->size = size;
-    fill(metadata->text, session, peer_address, more);
+    fill(metadata->text, session, fd, peer_address, more);
     return metadata;
 }
 

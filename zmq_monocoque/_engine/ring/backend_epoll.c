@@ -16,6 +16,7 @@
  *     never be read: every write is an edge. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -221,7 +222,28 @@ static void disarm(zm_epoll *e, fd_slot *slot, uint32_t unwanted)
 
 enum { NOT_YET = INT32_MIN };
 
-/* One system call; the result as a completion has it, or NOT_YET. */
+/* accept() of a listener that may be a blocking one, and stays so: it is the program's, whose
+ * forked children may wait in it. One of them may be faster than we. */
+static int accept_at_once(int fd)
+{
+    struct pollfd line = {.fd = fd, .events = POLLIN};
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return -1;
+    if (poll(&line, 1, 0) == 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    if (!(flags & O_NONBLOCK))
+        fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), error = errno;
+    if (!(flags & O_NONBLOCK))
+        fcntl(fd, F_SETFL, flags);
+    errno = error;
+    return accepted;
+}
+
+/* One system call (but for an adopted listener); the result as a completion has it, or NOT_YET. */
 static int32_t attempt(const zm_op *op)
 {
     for (;;) {
@@ -234,7 +256,9 @@ static int32_t attempt(const zm_op *op)
             rc = sendmsg(op->fd, op->buffer, MSG_DONTWAIT | MSG_NOSIGNAL);
             break;
         case ZM_REQUEST_ACCEPT:
-            rc = accept4(op->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+            rc = zm_fd_is_adopted(op->fd)
+                     ? accept_at_once(op->fd)
+                     : accept4(op->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
             break;
         default:
             /* Called again, it tells how the first call went on: 0 or EISCONN, EALREADY, or the

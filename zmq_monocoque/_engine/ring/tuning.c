@@ -154,18 +154,16 @@ static int listen_ipc(const zm_address *address, const zm_tuning *tuning, int *o
     return rc;
 }
 
+/* Stays as it is: other processes may have it, too. */
 static int adopt(int fd, int *out_fd)
 {
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-        return -errno;
     int listening = 0;
     socklen_t size = sizeof listening;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0)
         return -errno;
     if (!listening)
         return -EINVAL;
-    zm_fd_own(fd);
+    zm_fd_adopt(fd);
     *out_fd = fd;
     return 0;
 }
