@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 
 import pytest
@@ -60,6 +61,44 @@ def test_term_counts_the_messages_that_a_closed_socket_holds(zmq, make):
     pull.bind(endpoint)
     context.term(timeout=int(TIMEOUT * 1000))
     assert len([pull.recv() for _ in range(3)]) == 3
+
+
+def test_term_names_all_sockets_however_many(zmq):
+    context = zmq.Context()
+    sockets = [context.socket(zmq.PULL) for _ in range(300)]
+    addresses = [fresh_inproc() for _ in sockets]
+    for s, address in zip(sockets, addresses):
+        s.bind(address)
+    with refused(zmq, zmq.ETIMEDOUT) as info:
+        context.term(timeout=0)
+    named = str(info.value).split("endpoint=")[1:]
+    assert [text.split()[0] for text in named] == addresses
+    for s in sockets:
+        s.close()
+    context.term()
+
+
+def test_term_names_sockets_that_are_in_use(zmq):
+    """In a call of another thread, at that very moment."""
+    context = zmq.Context()
+    sockets = [context.socket(zmq.PULL) for _ in range(5)]
+    done = threading.Event()
+
+    def use():
+        while not done.is_set():
+            zmq.zmq_poll([(s, zmq.POLLIN) for s in sockets], 0)
+
+    users = [Background(use) for _ in range(2)]
+    try:
+        for _ in range(300):
+            assert len(context.holders()) == len(sockets)
+    finally:
+        done.set()
+        for user in users:
+            user.result()
+        for s in sockets:
+            s.close()
+        context.term()
 
 
 def test_the_context_stays_shut_down_after_the_timeout(zmq):

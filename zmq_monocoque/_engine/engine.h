@@ -36,7 +36,8 @@ int zm_context_term(int64_t context, int timeout_ms);
 int zm_context_shutdown(int64_t context);
 int zm_context_set(int64_t context, int option, int value);
 int zm_context_get(int64_t context, int option, int *out_value);
-/* Writes "kind endpoint=... queued=...\n" lines about what keeps term() waiting; bytes written. */
+/* Writes "kind endpoint=... queued=...\n" lines about all that keeps term() waiting. The bytes of the
+ * whole text, as snprintf(): it is cut when that is not less than `size`. */
 int zm_context_holders(int64_t context, char *out, size_t size);
 
 /* --- socket --------------------------------------------------------------------------------- */

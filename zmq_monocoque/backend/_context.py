@@ -94,7 +94,7 @@ class ContextMixin:
         while True:
             out = ffi.new("char[]", size)
             used = self._check(lib.zm_context_holders(self._handle, out, size))
-            if used < size - 1:
+            if used < size:
                 text: Any = ffi.string(out, used)
                 return text.decode(errors="replace").splitlines()
-            size *= 4
+            size = used + 1024  # there may be more of them by then

@@ -287,31 +287,48 @@ int64_t zm_context_trim(zm_context *context, int64_t now)
     return until;
 }
 
+/* Adds a line about `s` to the text, of which `*inout_at` bytes are written or did not fit. */
+static void describe_locked(zm_socket *s, char *out, size_t size, size_t *inout_at)
+{
+    uint64_t queued = 0;
+    ZM_LIST_EACH (p, &s->peers)
+        queued += ZM_CONTAINER(p, zm_peer, link)->out.count;
+    const char *name = zm_socket_type_name(s->type);
+    size_t at = *inout_at, room = at < size ? size - at : 0;
+    int n = snprintf(room ? out + at : NULL, room, "%s endpoint=%s state=%s queued=%llu\n",
+                     name ? name : "STREAM", s->last_endpoint, s->open ? "open" : "lingering",
+                     (unsigned long long) queued);
+    *inout_at += n > 0 ? (size_t) n : 0;
+}
+
 int zm_context_holders(int64_t handle, char *out, size_t size)
 {
     zm_context *context = zm_context_lock(handle);
     if (!context)
         return -EFAULT;
-    size_t at = 0;
-    ZM_LIST_EACH (node, &context->sockets) {
-        zm_socket *s = ZM_CONTAINER(node, zm_socket, in_context);
-        /* Locks are taken the other way round elsewhere, so only if it is free. */
-        if (!zm_lock_try(&s->lock))
-            continue;
-        uint64_t queued = 0;
-        ZM_LIST_EACH (p, &s->peers)
-            queued += ZM_CONTAINER(p, zm_peer, link)->out.count;
-        const char *name = zm_socket_type_name(s->type);
-        int n = snprintf(out + at, size - at, "%s endpoint=%s state=%s queued=%llu\n",
-                         name ? name : "STREAM", s->last_endpoint, s->open ? "open" : "lingering",
-                         (unsigned long long) queued);
-        zm_lock_give(&s->lock);
-        if (n < 0 || (size_t) n >= size - at)
-            break;
-        at += (size_t) n;
+    size_t count = 0, at = 0;
+    ZM_LIST_EACH (node, &context->sockets)
+        count++;
+    zm_socket **sockets = count ? zm_alloc(count * sizeof *sockets) : NULL;
+    if (count && !sockets) {
+        zm_lock_give(&context->lock);
+        return -ENOMEM;
     }
-    if (size)
-        out[at] = 0;
+    count = 0;
+    ZM_LIST_EACH (node, &context->sockets)
+        sockets[count++] = ZM_CONTAINER(node, zm_socket, in_context);
     zm_lock_give(&context->lock);
-    return (int) at;
+    /* Their locks are taken without the context's, since elsewhere it is the other way round. Slots
+     * stay, but a socket may be gone by now, and its slot another's. */
+    if (size)
+        out[0] = 0;
+    for (size_t i = 0; i < count; i++) {
+        zm_socket *s = sockets[i];
+        zm_lock_take(&s->lock);
+        if (s->context == context && (s->open || s->closing))
+            describe_locked(s, out, size, &at);
+        zm_lock_give(&s->lock);
+    }
+    zm_free(sockets);
+    return at < INT32_MAX ? (int) at : INT32_MAX;
 }
