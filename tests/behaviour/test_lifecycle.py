@@ -574,6 +574,14 @@ def test_disconnect_ends_all_connections_to_the_endpoint(zmq, make):
         ("tcp://*:*", "tcp://127.0.0.1:{}", False),
         ("tcp://localhost:*", "tcp://127.0.0.1:{}", True),
         ("tcp://localhost:*", "tcp://localhost:{}", True),
+        ("tcp://lo:*", "tcp://127.0.0.1:{}", True),
+        ("tcp://lo:*", "tcp://lo:{}", False),
+        ("tcp://127.0.0.1:*", "tcp://127.1:{}", True),
+        # The port is what its digits say.
+        ("tcp://127.0.0.1:*", "tcp://127.0.0.1:0{}", True),
+        ("tcp://127.0.0.1:*", "tcp://127.0.0.1:{}/", True),
+        ("tcp://127.0.0.1:*", "tcp://127.0.0.1: {} x", True),
+        ("tcp://127.0.0.1:*", "tcp://127.0.0.1:1;127.0.0.1:{}", True),
     ],
 )
 def test_names_that_unbind_knows(zmq, make, bound, name, known):
@@ -585,6 +593,68 @@ def test_names_that_unbind_knows(zmq, make, bound, name, known):
         s.unbind(name)
     with refused(zmq, errno.ENOENT):
         s.unbind(name)
+
+
+@pytest.mark.parametrize(
+    "bound, name, known",
+    [
+        ("tcp://[::1]:*", "tcp://[::1]:{}", True),
+        ("tcp://[::1]:*", "tcp://::1:{}", True),
+        ("tcp://::1:*", "tcp://[0:0:0:0:0:0:0:1]:{}", True),
+        ("tcp://[::1%lo]:*", "tcp://[::1]:{}", True),
+        ("tcp://127.0.0.1:*", "tcp://127.0.0.1:{}", True),
+        ("tcp://127.0.0.1:*", "tcp://[::ffff:127.0.0.1]:{}", True),
+        ("tcp://*:*", "tcp://[::]:{}", True),
+        ("tcp://*:*", "tcp://*:{}", False),
+    ],
+)
+def test_names_that_unbind_knows_with_ipv6(zmq, make, bound, name, known):
+    """S-31"""
+    s = make(zmq.PULL, ipv6=1)
+    s.bind(bound)
+    name = name.format(port_of(s))
+    if known:
+        s.unbind(name)
+    with refused(zmq, errno.ENOENT):
+        s.unbind(name)
+
+
+def test_unbind_finds_what_was_bound_with_another_ipv6_option(zmq, make, on_libzmq):
+    if on_libzmq:
+        pytest.skip("libzmq reads the name by today's option")
+    s = make(zmq.PULL, ipv6=1)
+    s.bind("tcp://127.0.0.1:*")
+    s.ipv6 = 0
+    s.unbind(f"tcp://127.0.0.1:{port_of(s)}")
+
+
+@pytest.mark.parametrize("bound", ["ipc://*", "ipc://@{}", "inproc://*", "inproc://{}"])
+def test_what_has_no_port_is_unbound_by_what_it_is_called(zmq, make, bound):
+    """S-31: the last endpoint."""
+    s = make(zmq.PULL)
+    s.bind(bound.format(fresh_inproc()))
+    s.unbind(s.LAST_ENDPOINT)
+    with refused(zmq, errno.ENOENT):
+        s.unbind(s.LAST_ENDPOINT)
+
+
+@pytest.mark.parametrize(
+    "name, error",
+    [
+        ("127.0.0.1:1", "EINVAL"),
+        ("tcp:127.0.0.1:1", "EINVAL"),
+        ("", "EINVAL"),
+        ("tcp://", "EINVAL"),
+        ("foo://x", "EPROTONOSUPPORT"),
+        ("udp://127.0.0.1:1", "ENOCOMPATPROTO"),
+        ("tcp://127.0.0.1", "ENOENT"),
+    ],
+)
+@pytest.mark.parametrize("call", ["unbind", "disconnect"])
+def test_names_that_nothing_can_have(zmq, make, call, name, error):
+    """1.9: as bind and connect, where the syntax is wrong."""
+    with refused(zmq, getattr(errno, error, None) or getattr(zmq, error)):
+        getattr(make(zmq.PULL), call)(name)
 
 
 @pytest.mark.parametrize(

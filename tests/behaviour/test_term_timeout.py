@@ -67,7 +67,7 @@ def test_term_names_all_sockets_however_many(zmq):
     context = zmq.Context()
     sockets = [context.socket(zmq.PULL) for _ in range(300)]
     addresses = [fresh_inproc() for _ in sockets]
-    for s, address in zip(sockets, addresses):
+    for s, address in zip(sockets, addresses, strict=True):
         s.bind(address)
     with refused(zmq, zmq.ETIMEDOUT) as info:
         context.term(timeout=0)

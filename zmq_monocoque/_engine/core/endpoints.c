@@ -589,43 +589,51 @@ static void close_endpoint(zm_endpoint *ep, int linger_ms)
     }
 }
 
+/* Closes all with this text. False: there is none. */
+static bool close_by_text(zm_socket *s, const char *text)
+{
+    bool found = false;
+    ZM_LIST_EACH (node, &s->endpoints) {
+        zm_endpoint *ep = ZM_CONTAINER(node, zm_endpoint, link);
+        if (ep->closing || ep->lingering || strcmp(ep->text, text) != 0)
+            continue;
+        found = true;
+        if (s->options.reconnect_stop & ZM_RECONNECT_STOP_AFTER_DISCONNECT)
+            ep->options.reconnect_ivl_ms = -1;
+        close_endpoint(ep, s->options.linger_ms);
+    }
+    return found;
+}
+
 int zm_endpoint_term(int64_t handle, const char *text)
 {
-    char resolved[ZM_ENDPOINT_MAX] = "";
     zm_address address;
+    int parsed = zm_address_parse(text, false, false, &address);
+    const char *mark = strstr(text, "://");
+    bool nonsense = parsed == -EPROTONOSUPPORT || parsed == -ENOCOMPATPROTO || !mark || mark == text
+                    || !mark[3];
     zm_socket *s = zm_socket_lock(handle);
     if (!s)
         return -ENOTSOCK;
     int rc = zm_socket_enter_locked(s);
-    zm_lock_give(&s->lock);
-    if (rc < 0)
-        return rc;
-    /* A name stands for what it resolves to, a wildcard for nothing (S-31). */
-    int parsed = zm_address_parse(text, false, false, &address);
-    if (parsed == -EPROTONOSUPPORT || (parsed < 0 && !strstr(text, "://")))
-        return parsed;
-    if (parsed == 0 && address.transport == ZM_TCP
-        && (address.resolved || zm_address_resolve(&address, false) == 0))
-        zm_address_format((struct sockaddr *) &address.peer, address.peer_size, resolved,
-                          sizeof resolved);
-    s = zm_socket_lock(handle);
-    if (!s)
-        return -ENOTSOCK;
-    rc = zm_socket_enter_locked(s);
-    bool found = false;
-    if (rc == 0) {
-        ZM_LIST_EACH (node, &s->endpoints) {
-            zm_endpoint *ep = ZM_CONTAINER(node, zm_endpoint, link);
-            if (ep->closing || ep->lingering)
-                continue;
-            if (!strcmp(ep->text, text) || (resolved[0] && !strcmp(ep->text, resolved))) {
-                found = true;
-                if (s->options.reconnect_stop & ZM_RECONNECT_STOP_AFTER_DISCONNECT)
-                    ep->options.reconnect_ivl_ms = -1;
-                close_endpoint(ep, s->options.linger_ms);
-            }
+    if (rc == 0 && nonsense)
+        rc = parsed;
+    bool found = rc == 0 && close_by_text(s, text);
+    if (rc == 0 && !found) {
+        /* What the name stands for, then (S-31). It may have to be asked for, and IPV6 may have
+         * changed since. */
+        char meant[ZM_ENDPOINT_MAX];
+        for (int ipv6 = 0; ipv6 < 2 && rc == 0 && !found; ipv6++) {
+            zm_lock_give(&s->lock);
+            bool known = zm_address_meant(text, ipv6, meant, sizeof meant) == 0;
+            s = zm_socket_lock(handle);
+            if (!s)
+                return -ENOTSOCK;
+            rc = zm_socket_enter_locked(s);
+            found = rc == 0 && known && close_by_text(s, meant);
         }
-        rc = found ? 0 : -ENOENT;
+        if (rc == 0 && !found)
+            rc = -ENOENT;
     }
     zm_drive_once_locked(s);
     zm_lock_give(&s->lock);

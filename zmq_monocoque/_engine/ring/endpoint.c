@@ -396,6 +396,29 @@ int zm_address_resolve(zm_address *address, bool ipv6)
     return address->has_source ? resolve_source(address, ipv6) : 0;
 }
 
+int zm_address_meant(const char *endpoint, bool ipv6, char *out, size_t out_size)
+{
+    static const char scheme[] = "tcp://";
+    char host[256];
+    uint16_t port = 0;
+    struct sockaddr_storage found;
+    socklen_t found_size = 0;
+    size_t source_size;
+    if (strncmp(endpoint, scheme, strlen(scheme)) != 0)
+        return -EINVAL;
+    const char *place = destination_of(endpoint + strlen(scheme), &source_size);
+    if (*place == '*')
+        return -EINVAL;
+    int rc = split_host(place, strlen(place), false, host, &port);
+    if (rc == 0)
+        rc = resolve_host(host, ipv6 && ipv6_usable(), NAMES, &found, &found_size);
+    if (rc < 0)
+        return rc;
+    set_port(&found, port);
+    zm_address_format((struct sockaddr *) &found, found_size, out, out_size);
+    return 0;
+}
+
 void zm_address_format(const struct sockaddr *address, socklen_t size, char *out, size_t out_size)
 {
     if (!out_size)
