@@ -591,7 +591,6 @@ def test_a_socket_counts_its_messages(zmq, make, on_libzmq):
     assert a.recv_multipart() == [b"1", b"2"]
     assert b.stats()["messages_sent"] == 1
     assert a.stats()["messages_received"] == 1
-    assert all(type(value) is int for value in a.stats().values())
 
 
 def test_a_context_names_what_keeps_it_from_ending(zmq, make, ctx, on_libzmq):

@@ -59,11 +59,15 @@ int zm_socket_recv(int64_t socket, void *out, size_t size, int flags);
 /* Counters of one socket since it was made. */
 typedef struct zm_stats {
     uint64_t peers, connections;                 /* now */
-    uint64_t messages_sent, messages_received;   /* whole messages */
+    uint64_t messages_sent, messages_received;   /* whole ones; sent: queued, not dropped since */
     uint64_t bytes_sent, bytes_received;         /* on the wire, framing included */
-    uint64_t messages_dropped;                   /* at HWM, or without a route */
+    uint64_t messages_dropped; /* of those to send: at HWM, without a route, or queued in vain */
     uint64_t reconnects;                         /* connections of connect() made again */
     uint64_t out_queued, in_queued;              /* messages waiting now */
+    uint64_t connects_failed, handshakes_failed; /* attempts that led to no peer, both sides' */
+    int last_connect_error;                      /* errno; 0: none */
+    int last_handshake_event;                    /* ZMQ_EVENT_HANDSHAKE_FAILED_...; 0: none */
+    uint32_t last_handshake_value;               /* of that event */
 } zm_stats;
 int zm_socket_stats(int64_t socket, zm_stats *out);
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from zmq_monocoque.backend._context import ContextMixin
 from zmq_monocoque.backend._engine import ffi, lib
+from zmq_monocoque.backend._misc import strerror
 
 # Option numbers that are treated apart, whatever enum the host has.
 _IDENTITY = 5
@@ -28,6 +29,13 @@ _SIZE = ffi.typeof("size_t *")
 _OPTION_BYTES_MAX = 255
 #: A key as Z85 text: 40 characters and a NUL.
 _CURVE_KEY_BYTES = 41
+
+#: By the number of a monitor's event: what its value says.
+_HANDSHAKE_ERRORS: dict[int, Callable[[int], str]] = {
+    0x0800: lambda value: f"HANDSHAKE_FAILED_NO_DETAIL: {strerror(value) or 'end of stream'}",
+    0x2000: lambda value: f"HANDSHAKE_FAILED_PROTOCOL: 0x{value:08x}",
+    0x4000: lambda value: f"HANDSHAKE_FAILED_AUTH: {value}",
+}
 
 #: Bytes of sockaddr_un.sun_path that a name can use.
 IPC_PATH_MAX_LEN = 107
@@ -211,11 +219,40 @@ class SocketMixin:
         """Leaves a group of a DISH (draft): RuntimeError."""
         raise RuntimeError("libzmq and pyzmq must be built with draft support")
 
-    def stats(self) -> dict[str, int]:
-        """Counters of the socket since it was made (ours; pyzmq has none)."""
+    def stats(self) -> dict[str, Any]:
+        """What became of messages and connections since the socket was made (ours).
+
+        peers               now: those that messages may go to or come from
+        connections         now: those over tcp and ipc, handshakes under way included
+        messages_sent       whole messages that went to a peer's queue and were not dropped there
+        messages_received   whole messages that arrived
+        bytes_sent          on the wire, with framing, commands and handshakes
+        bytes_received      the same
+        messages_dropped    of those to send: no room (HWM) or no peer where the pattern drops,
+                            replaced (CONFLATE), lost with their connection when partly sent, or
+                            queued for a peer that was given up
+        reconnects          connections of connect() that were made again
+        out_queued          now: messages that wait to be sent
+        in_queued           now: messages that wait to be received
+        connects_failed     attempts of connect() that led to no connection
+        handshakes_failed   connections that ended before both sides were content: refused,
+                            broken off, timed out; of either side's doing
+        last_connect_error    why the last of the first did, as text; "" when none did
+        last_handshake_error  why the last of the second did: the monitor's event, and its value
+        """
         out = ffi.new("zm_stats *")
         self._check(lib.zm_socket_stats(self.underlying, out))
-        return {name: getattr(out, name) for name, _ in ffi.typeof("zm_stats").fields}
+        found: dict[str, Any] = {
+            name: getattr(out, name)
+            for name, _ in ffi.typeof("zm_stats").fields
+            if not name.startswith("last_")
+        }
+        error, event = out.last_connect_error, out.last_handshake_event
+        found["last_connect_error"] = strerror(error) if error else ""
+        found["last_handshake_error"] = (
+            _HANDSHAKE_ERRORS[event](out.last_handshake_value) if event else ""
+        )
+        return found
 
 
 def _explain_ipc(error: Any, endpoint: str) -> None:

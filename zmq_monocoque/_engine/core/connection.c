@@ -374,7 +374,7 @@ static void settle_queue(zm_conn *conn, zm_peer *peer, size_t sent)
     } else if (of_queue && !conn->recoded_size) {
         zm_outq_consume(q, of_queue);
     }
-    zm_outq_cut(q);
+    zm_socket_lost(peer->socket, zm_outq_cut(q));
 }
 
 void zm_conn_part_locked(zm_conn *conn)
@@ -448,14 +448,25 @@ void zm_conn_failed_locked(zm_conn *conn, bool reconnect)
     zm_socket_ring_locked(s);
 }
 
+/* Tells the monitor, and counts: nobody came in. */
+static void handshake_failed(zm_conn *conn, int event, uint32_t value)
+{
+    zm_stats *stats = &conn->socket->stats;
+    zm_monitor_event(conn->socket, event, value, conn->text);
+    if (conn->active)
+        return; /* rules are broken after the handshake, too */
+    stats->handshakes_failed++;
+    stats->last_handshake_event = event;
+    stats->last_handshake_value = value;
+}
+
 /* The connection broke: end of stream, reset, or a timer. */
 static void broke(zm_conn *conn, int error)
 {
     bool handshaking = !conn->active;
     zm_endpoint *endpoint = conn->endpoint;
     if (handshaking && !conn->lingering && !conn->shut_out)
-        zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_NO_DETAIL, (uint32_t) error,
-                         conn->text);
+        handshake_failed(conn, ZM_HANDSHAKE_FAILED_NO_DETAIL, (uint32_t) error);
     bool stop = handshaking && endpoint
                 && endpoint->options.reconnect_stop & ZM_RECONNECT_STOP_HANDSHAKE_FAILED;
     zm_conn_failed_locked(conn, !stop);
@@ -468,7 +479,7 @@ void zm_conn_broke_locked(zm_conn *conn, int error)
 
 void zm_conn_refused_locked(zm_conn *conn, uint32_t protocol_error)
 {
-    zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_PROTOCOL, protocol_error, conn->text);
+    handshake_failed(conn, ZM_HANDSHAKE_FAILED_PROTOCOL, protocol_error);
     zm_conn_failed_locked(conn, false);
 }
 
@@ -497,7 +508,7 @@ int zm_conn_admit_locked(zm_conn *conn, unsigned status)
     zm_event event;
     int rc = zm_session_zap_reply(&conn->session, status, &event);
     if (status != 200)
-        zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_AUTH, status, conn->text);
+        handshake_failed(conn, ZM_HANDSHAKE_FAILED_AUTH, status);
     conn->shut_out = status == 300;
     if (rc == -EPROTO) {
         turn_away(conn);
@@ -515,11 +526,9 @@ int zm_conn_admit_locked(zm_conn *conn, unsigned status)
 static void broke_rules(zm_conn *conn)
 {
     if (conn->session.fault == ZM_FAULT_PROTOCOL)
-        zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_PROTOCOL, conn->session.fault_value,
-                         conn->text);
+        handshake_failed(conn, ZM_HANDSHAKE_FAILED_PROTOCOL, conn->session.fault_value);
     else if (conn->session.fault == ZM_FAULT_AUTH)
-        zm_monitor_event(conn->socket, ZM_HANDSHAKE_FAILED_AUTH, conn->session.fault_value,
-                         conn->text);
+        handshake_failed(conn, ZM_HANDSHAKE_FAILED_AUTH, conn->session.fault_value);
     zm_conn_failed_locked(conn, false);
 }
 

@@ -304,6 +304,13 @@ static void retry_later(zm_endpoint *ep)
     zm_timer_set(&s->timers, &ep->retry, zm_now_ns() + delay * ZM_MS);
 }
 
+/* An attempt to connect came to nothing: counts it. Another may follow. */
+static void attempt_failed(zm_endpoint *ep, int error)
+{
+    ep->socket->stats.connects_failed++;
+    ep->socket->stats.last_connect_error = error;
+}
+
 static void *resolve(void *argument)
 {
     struct zm_resolution *r = argument;
@@ -361,7 +368,9 @@ static void open_connection(zm_endpoint *ep, const zm_address *address)
 {
     zm_socket *s = ep->socket;
     int fd;
-    if (zm_connecter_open(address, &ep->options.tuning, &fd) < 0) {
+    int rc = zm_connecter_open(address, &ep->options.tuning, &fd);
+    if (rc < 0) {
+        attempt_failed(ep, -rc);
         retry_later(ep);
         return;
     }
@@ -382,10 +391,15 @@ static void start_connect(zm_endpoint *ep)
 {
     if (ep->op.in_flight || ep->closing || ep->conn || ep->resolution)
         return;
-    if (ep->address.resolved && !zm_socks_wanted(ep))
+    if (ep->address.resolved && !zm_socks_wanted(ep)) {
         open_connection(ep, &ep->address);
-    else if (start_resolving(ep) < 0)
+        return;
+    }
+    int rc = start_resolving(ep);
+    if (rc < 0) {
+        attempt_failed(ep, -rc);
         retry_later(ep);
+    }
 }
 
 void zm_endpoint_resolved_locked(void *resolution)
@@ -396,10 +410,12 @@ void zm_endpoint_resolved_locked(void *resolution)
     zm_lock_give(&r->lock);
     if (ep) {
         ep->resolution = NULL;
-        if (r->result == 0)
+        if (r->result == 0) {
             open_connection(ep, &r->address); /* names are looked up anew at each attempt */
-        else
+        } else {
+            attempt_failed(ep, -r->result);
             retry_later(ep);
+        }
     }
     zm_free(r);
 }
@@ -430,8 +446,11 @@ static void connected(zm_endpoint *ep, int32_t res)
         ep->attempts = 0;
         s->stats.reconnects += ep->was_connected;
         ep->was_connected = true;
-        if (zm_conn_open_locked(s, ep, ep->address.transport, fd) < 0)
+        int rc = zm_conn_open_locked(s, ep, ep->address.transport, fd);
+        if (rc < 0) {
+            attempt_failed(ep, -rc);
             retry_later(ep);
+        }
         return;
     }
     if (res == -ECANCELED && !ep->timed_out) {
@@ -439,6 +458,7 @@ static void connected(zm_endpoint *ep, int32_t res)
         start_connect(ep);
         return;
     }
+    attempt_failed(ep, res == -ECANCELED ? ETIMEDOUT : -res);
     zm_monitor_event(s, ZM_CLOSED, (uint32_t) fd, ep->text);
     zm_fd_close(fd);
     if (res == -ECONNREFUSED && ep->options.reconnect_stop & ZM_RECONNECT_STOP_REFUSED)

@@ -232,7 +232,7 @@ void zm_outq_rollback(zm_outq *q)
     q->partial = 0;
 }
 
-void zm_outq_forget_waiting(zm_outq *q)
+uint32_t zm_outq_forget_waiting(zm_outq *q)
 {
     ZM_ASSERT(!q->partial);
     size_t keep = q->submitted, seen = 0;
@@ -241,8 +241,10 @@ void zm_outq_forget_waiting(zm_outq *q)
     while (seen < keep + q->sent_of_first)
         seen += q->lengths[(q->first + kept++) & (q->capacity - 1)];
     keep = seen - (seen ? q->sent_of_first : 0);
+    uint32_t forgotten = q->count - kept;
     q->count = kept;
     truncate_to(q, keep);
+    return forgotten;
 }
 
 int zm_outq_vectors(const zm_outq *q, struct iovec *vectors, int count, size_t limit,
@@ -319,12 +321,14 @@ uint32_t zm_outq_consume(zm_outq *q, size_t bytes)
     return gone;
 }
 
-void zm_outq_cut(zm_outq *q)
+uint32_t zm_outq_cut(zm_outq *q)
 {
+    uint32_t cut = 0;
     q->submitted = 0;
     if (q->sent_of_first)
-        zm_outq_consume(q, q->lengths[q->first] - q->sent_of_first);
+        cut = zm_outq_consume(q, q->lengths[q->first] - q->sent_of_first);
     ZM_ASSERT(!q->sent_of_first);
+    return cut;
 }
 
 size_t zm_outq_peek(const zm_outq *q, size_t offset, void *out, size_t size)

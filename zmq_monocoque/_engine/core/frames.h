@@ -81,8 +81,8 @@ int zm_outq_commit(zm_outq *q);
 int zm_outq_raw(zm_outq *q, const void *borrowed, size_t size);
 /* Forgets the message that is being written. */
 void zm_outq_rollback(zm_outq *q);
-/* Forgets complete messages that the kernel does not have; for CONFLATE. */
-void zm_outq_forget_waiting(zm_outq *q);
+/* Forgets complete messages that the kernel does not have, and returns how many; for CONFLATE. */
+uint32_t zm_outq_forget_waiting(zm_outq *q);
 
 static inline size_t zm_outq_waiting(const zm_outq *q)
 {
@@ -95,8 +95,8 @@ int zm_outq_vectors(const zm_outq *q, struct iovec *vectors, int count, size_t l
                     size_t *out_bytes);
 /* The kernel took `bytes` from the front. Returns how many messages are gone whole. */
 uint32_t zm_outq_consume(zm_outq *q, size_t bytes);
-/* The connection is gone: forgets a message that was sent in part. */
-void zm_outq_cut(zm_outq *q);
+/* The connection is gone: forgets a message that was sent in part. Returns how many that was. */
+uint32_t zm_outq_cut(zm_outq *q);
 /* Copies up to `size` bytes from `offset` behind the front; for sessions that re-encode. */
 size_t zm_outq_peek(const zm_outq *q, size_t offset, void *out, size_t size);
 void zm_outq_fini(zm_outq *q);

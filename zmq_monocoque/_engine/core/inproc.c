@@ -419,6 +419,7 @@ int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *bloc
     if (rc == 0 && conflates(link) && !subscription) {
         frame.flags &= ~(unsigned) ZM_MORE;
         zm_frames_clear(&me->out);
+        zm_socket_lost(peer->socket, me->out_fresh);
         me->out_messages -= me->out_fresh;
         me->out_fresh = 0;
     }

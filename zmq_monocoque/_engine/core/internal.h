@@ -584,6 +584,13 @@ struct zm_socket {
     zm_stats stats;
 };
 
+/* `count` messages that were counted as sent will not be. */
+static inline void zm_socket_lost(zm_socket *s, uint64_t count)
+{
+    s->stats.messages_sent -= count;
+    s->stats.messages_dropped += count;
+}
+
 /* The socket of a handle, locked; NULL: stale (nothing is locked). */
 zm_socket *zm_socket_lock(int64_t handle);
 zm_socket *zm_socket_find(int64_t handle, uint32_t *out_generation);

@@ -37,6 +37,7 @@ int zm_balance_send(zm_socket *s, const zm_outgoing *m, zm_peer **out_peer)
     if (ZM_UNLIKELY(s->dropping)) {
         /* The peer went in the middle of this message: the rest of it goes nowhere (S-51). */
         s->dropping = m->more;
+        s->stats.messages_dropped += !m->more;
         return 0;
     }
     for (;;) {
@@ -57,6 +58,7 @@ int zm_balance_send(zm_socket *s, const zm_outgoing *m, zm_peer **out_peer)
             s->sending_to = NULL;
             /* Who is told that the message is lost has no more parts of it. */
             s->dropping = m->more && rc != -ENOMEM;
+            s->stats.messages_dropped += !m->more && rc != -ENOMEM;
             return rc == -ENOMEM ? rc : 0;
         }
         if (rc == -ENOMEM)

@@ -109,15 +109,17 @@ static void router_detached(zm_peer *peer)
     zm_socket *s = peer->socket;
     if (s->receiving_from == peer)
         s->id_sent = false;
-    if (s->sending_to == peer)
+    if (s->sending_to == peer) {
         s->sending_to = NULL;
+        s->dropping = true;
+    }
     zm_router_table_remove(&s->routes, &peer->route);
 }
 
 static int router_send(zm_socket *s, const zm_outgoing *m)
 {
-    s->dropping = false;
     if (!s->body_next) {
+        s->dropping = false;
         if (!m->more)
             return 0; /* an id alone is swallowed (S-58) */
         zm_peer *peer = peer_of_route(zm_router_table_find(&s->routes, m->data, m->size));
@@ -134,12 +136,17 @@ static int router_send(zm_socket *s, const zm_outgoing *m)
     }
     s->body_next = m->more;
     zm_peer *peer = s->sending_to;
-    if (!peer)
+    if (!peer) {
+        s->stats.messages_dropped += s->dropping && !m->more; /* it went in the middle */
         return 0;
+    }
     if (!m->more)
         s->sending_to = NULL;
-    if (zm_peer_write(peer, m->data, m->size, m->block, m->more) < 0)
+    if (zm_peer_write(peer, m->data, m->size, m->block, m->more) < 0) {
         s->sending_to = NULL;
+        s->dropping = m->more;
+        s->stats.messages_dropped += !m->more;
+    }
     return 0;
 }
 

@@ -93,6 +93,7 @@ void zm_peer_free_locked(zm_peer *taken)
     zm_list_remove(&taken->ended_link);
     zm_router_table_remove(&s->routes, &taken->route);
     zm_frames_fini(&taken->in);
+    zm_socket_lost(s, taken->out.count);
     zm_outq_fini(&taken->out);
     zm_metadata_unref(taken->metadata);
     zm_free(taken->wanted_id);
@@ -208,7 +209,7 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
         return -EHOSTUNREACH;
     if (ZM_UNLIKELY(peer->conflate)) {
         more = false; /* frame by frame, as libzmq does (S-12) */
-        zm_outq_forget_waiting(&peer->out);
+        zm_socket_lost(peer->socket, zm_outq_forget_waiting(&peer->out));
     }
     zm_socket *s = peer->socket;
     int rc;
