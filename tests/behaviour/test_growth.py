@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support import module_source
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.timeout(120)
 
 #: For every child: its peers, and a count of what its engine has asked of the kernel so far.
 CHILD = """
-import ctypes, hashlib, os, resource, socket, threading
+import ctypes, hashlib, os, resource, socket, threading, time
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 context = zmq.Context()
@@ -169,3 +170,179 @@ context.destroy(linger=0)
 
 def test_what_threads_have_armed_that_ended_reaches_the_next(zmq, counting):
     assert run_child(zmq, counting, ENDED, 600) == ["all"]
+
+
+# --- endpoints -----------------------------------------------------------------------------------
+
+BENCH = Path(__file__).parent.parent / "bench" / "growth.py"
+
+
+@pytest.mark.parametrize(
+    ("case", "count"),
+    [
+        ("idle peers: a round trip", 1500),
+        ("idle peers: poll(0)", 1500),
+        ("idle peers: poll(0) for POLLOUT, ROUTER_MANDATORY", 1500),
+        ("heartbeat timers: a round trip", 1500),
+        ("endpoints: connect and disconnect", 6000),
+        ("endpoints: bind and unbind", 6000),
+        ("inproc names: connect, a message, disconnect", 6000),
+        ("idle sockets: a round trip", 1500),
+        ("subscriptions: subscribe and unsubscribe", 6000),
+        ("subscriptions: a message", 6000),
+        ("idle subscribers: a message", 1500),
+    ],
+)
+def test_an_operation_costs_the_same_beside_many_as_beside_few(zmq, on_libzmq, case, count):
+    """Processor time; the benchmark asks more precisely."""
+    if on_libzmq:
+        pytest.skip("libzmq walks its endpoints")
+
+    def cost(beside: int) -> float:
+        done = subprocess.run(
+            [sys.executable, BENCH, "--case", case, zmq.__name__, str(beside), "3"],
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert done.returncode == 0, done.stderr
+        return float(done.stdout)
+
+    assert cost(count) < 4 * cost(10)
+
+
+UNREAD = """
+count = int(sys.argv[1])
+dealer = context.socket(zmq.DEALER)
+dealer.rcvtimeo = 20_000
+dealer.backlog = 4096
+port = dealer.bind_to_random_port("tcp://127.0.0.1")
+peers = idle_peers(port, count)
+for peer in peers:
+    peer.sendall(b"\\0\\1a")
+    peer.close()
+end = time.monotonic() + 30
+while dealer.stats()["connections"]:
+    assert time.monotonic() < end, dealer.stats()
+    dealer.getsockopt(zmq.EVENTS)
+    time.sleep(0.001)
+began = time.process_time()
+for _ in range(count):
+    dealer.getsockopt(zmq.EVENTS)
+    dealer.recv()
+print((time.process_time() - began) / count)
+dealer.getsockopt(zmq.EVENTS)
+assert dealer.stats()["peers"] == 0, dealer.stats()
+context.destroy(linger=0)
+"""
+
+
+def test_peers_that_are_gone_and_not_read_out_cost_nothing(zmq, on_libzmq, counting):
+    if on_libzmq:
+        pytest.skip("asks stats()")
+    few, many = (float(run_child(zmq, counting, UNREAD, count)[0]) for count in (100, 3000))
+    assert many < 5 * few
+
+
+FULL_BACKLOG = """
+import struct, time
+path = sys.argv[1]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen(0)
+waiting = []
+while True:
+    peer = socket.socket(socket.AF_UNIX)
+    peer.setblocking(False)
+    waiting.append(peer)
+    try:
+        peer.connect(path)
+    except BlockingIOError:
+        break
+dealer = context.socket(zmq.DEALER)
+dealer.reconnect_ivl = 50
+monitor = dealer.get_monitor_socket()
+monitor.rcvtimeo = 20_000
+
+def next_event(wanted):
+    while True:
+        event = struct.unpack("=HI", monitor.recv_multipart()[0])[0]
+        if event == wanted:
+            return
+
+dealer.connect("ipc://" + path)
+for _ in range(3):
+    next_event(zmq.EVENT_CONNECT_RETRIED)
+names = []
+for thread in os.listdir("/proc/self/task"):
+    with open(f"/proc/self/task/{thread}/comm") as comm:
+        names.append(comm.read())
+# io_uring hands what it cannot do at once, nor be told of, to threads that try again and again.
+assert not [name for name in names if name.startswith("iou-wrk")], names
+listener.accept()
+next_event(zmq.EVENT_CONNECTED)
+print("connected")
+context.destroy(linger=0)
+"""
+
+
+def test_an_ipc_listener_that_is_behind_is_tried_again_later(zmq, counting, tmp_path):
+    assert run_child(zmq, counting, FULL_BACKLOG, tmp_path / "s") == ["connected"]
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+STUCK = """
+import time
+names = ctypes.CDLL(None)
+def eventually(condition):
+    while not condition():
+        time.sleep(0.001)
+sockets = []
+for i in range(50):
+    push = context.socket(zmq.PUSH)
+    push.connect(f"tcp://host{i}.stuck:5555")
+    sockets.append(push)
+eventually(lambda: names.names_inside() == 4)
+for push in sockets[:40]:
+    push.close(0)  # none of them waits for the name server
+pull, push = context.socket(zmq.PULL), sockets[-1]
+pull.rcvtimeo = 20_000
+port = pull.bind_to_random_port("tcp://127.0.0.1")
+push.connect(f"tcp://localhost:{port}")
+push.send(b"a")
+push.send(b"b")
+pid = os.fork()
+if pid == 0:  # the child has threads and names of its own
+    try:
+        with zmq.Context() as other:
+            pull, push = other.socket(zmq.PULL), other.socket(zmq.PUSH)
+            pull.rcvtimeo = 20_000
+            push.connect(f"tcp://localhost:{pull.bind_to_random_port('tcp://127.0.0.1')}")
+            push.send(b"a")
+            os._exit(0 if pull.recv() == b"a" else 1)
+    finally:
+        os._exit(1)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+names.names_go()
+print(pull.poll(20_000))
+for _ in range(20):
+    lost = context.socket(zmq.PUSH)
+    lost.connect("tcp://other.stuck:5555")
+    lost.close(0)
+print(names.names_most(), names.names_asked() < 40)
+context.destroy(linger=0)
+
+again = zmq.Context()
+hanging = again.socket(zmq.PUSH)
+hanging.connect("tcp://last.stuck:5555")
+hanging.close(0)
+again.term()
+"""
+
+
+def test_names_are_looked_up_by_few_threads_that_nobody_waits_for(zmq, on_libzmq, tmp_path):
+    if on_libzmq:
+        pytest.skip("libzmq looks names up in its I/O thread, and term() waits for that")
+    stuck = build_library(tmp_path, "stuck_names", "stuck_names.c")
+    assert run_child(zmq, stuck, STUCK) == ["0", "1", "4", "True"]

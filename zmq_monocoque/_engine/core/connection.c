@@ -171,6 +171,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     if (!conn->raw && (rc = start_session(conn, &endpoint->options)) < 0)
         goto no_timers;
     zm_list_append(&s->conns, &conn->link);
+    zm_list_append(&endpoint->conns, &conn->of_endpoint);
     s->connection_count++;
     conn->counted = true;
     s->handshakes++;
@@ -195,7 +196,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     return 0;
 
 no_timers:
-    s->timers.capacity -= 4;
+    zm_timers_release(&s->timers, 4);
 no_session:
     zm_free(conn->text);
     zm_free(conn);
@@ -205,6 +206,12 @@ no_memory:
 }
 
 /* --- the end --------------------------------------------------------------------------------- */
+
+static void leave_endpoint(zm_conn *conn)
+{
+    conn->endpoint = NULL;
+    zm_list_remove(&conn->of_endpoint);
+}
 
 static void stop_timers(zm_conn *conn)
 {
@@ -242,7 +249,9 @@ static void conn_free(zm_conn *conn)
     if (conn->peer) {
         /* Only a lingering peer stays with its connection to the end. */
         conn->peer->conn = NULL;
-        if (!conn->peer->ended) /* else when its messages are read */
+        if (conn->peer->ended) /* it goes when its messages are read */
+            zm_peer_ripen_locked(conn->peer);
+        else
             zm_peer_free_locked(conn->peer);
     }
     if (conn->slab && !conn->active && !conn->raw && conn->session.config.mechanism == ZM_PLAIN)
@@ -259,7 +268,7 @@ static void conn_free(zm_conn *conn)
     zm_free(conn->recoded);
     zm_free(conn->text);
     zm_list_remove(&conn->link);
-    s->timers.capacity -= 4;
+    zm_timers_release(&s->timers, 4);
     s->connection_count--;
     atomic_fetch_sub(&zm_live_connections, 1);
     zm_free(conn);
@@ -282,7 +291,7 @@ void zm_conn_close_locked(zm_conn *conn)
         unlist(conn);
         if (conn->endpoint && conn->endpoint->conn == conn)
             conn->endpoint->conn = NULL;
-        conn->endpoint = NULL;
+        leave_endpoint(conn);
         if (conn->recv_op.in_flight)
             zm_driver_cancel(s->driver, &conn->recv_op);
         if (conn->send_op.in_flight)
@@ -343,7 +352,7 @@ static void drop_incomplete(zm_conn *conn, zm_peer *peer)
 void zm_conn_linger_locked(zm_conn *conn, int linger_ms)
 {
     zm_peer *peer = conn->peer;
-    conn->endpoint = NULL;
+    leave_endpoint(conn);
     if (peer) {
         zm_peer_rollback(peer);
         drop_incomplete(conn, peer);
@@ -397,7 +406,9 @@ static void settle_parted(zm_conn *conn, int32_t res)
     conn->parted = NULL;
     peer->parted = NULL;
     settle_queue(conn, peer, res > 0 ? (size_t) res : 0);
-    if (!peer->ended)
+    if (peer->ended)
+        zm_peer_ripen_locked(peer);
+    else
         zm_peer_drained_locked(peer);
     if (peer->conn && peer->conn->active && (zm_outq_waiting(&peer->out) || peer->conn->lingering))
         zm_conn_dirty_locked(peer->conn);
@@ -495,7 +506,7 @@ static void turn_away(zm_conn *conn)
     stop_timers(conn);
     handshake_over(conn);
     conn->lingering = conn->turned_away = true;
-    conn->endpoint = NULL;
+    leave_endpoint(conn);
     set_timer(conn, &conn->handshake, FAREWELL_MS);
     if (endpoint->kind == ZM_CONNECTER) {
         endpoint->conn = NULL;

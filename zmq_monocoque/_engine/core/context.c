@@ -27,8 +27,8 @@ int64_t zm_context_new(int io_threads)
     atomic_store(&context->ended, false);
     atomic_store(&context->socket_count, 0);
     zm_list_init(&context->sockets);
-    zm_list_init(&context->waiting);
-    zm_list_init(&context->names);
+    context->names = (zm_names){0};
+    zm_list_init(&context->waited_names);
     context->io_threads = io_threads;
     context->max_sockets = 1023;
     context->max_msg_size = INT32_MAX;
@@ -97,6 +97,7 @@ int zm_context_term(int64_t handle, int timeout_ms)
             zm_keeper_free(context->keepers[i]);
     while (context->spare_count)
         zm_driver_close(context->spares[--context->spare_count]);
+    zm_names_fini(&context->names);
     atomic_fetch_sub(&zm_live_contexts, 1);
     zm_context_slot_give(context);
     return 0;

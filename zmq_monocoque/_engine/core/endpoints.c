@@ -2,7 +2,6 @@
  * after every loss, until it is told or decides to stop. */
 #include "internal.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,19 +12,8 @@
  * say the same. */
 enum { ACCEPT_PAUSE_MS = 100, ACCEPT_SOON_MS = 1 };
 
-/* A name that is being looked up on a thread of its own. Freed by whoever comes last: the mail that
- * tells the result, or, when the endpoint went first, the thread. */
-struct zm_resolution {
-    zm_lock lock;
-    zm_mail mail;
-    zm_socket *socket;
-    zm_endpoint *endpoint; /* NULL: nobody waits any more */
-    zm_address address;
-    bool ipv6;
-    int result;
-};
-
 static void start_connect(zm_endpoint *ep);
+static void connected(zm_endpoint *ep, int32_t res);
 static void start_accept(zm_endpoint *ep);
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -48,12 +36,15 @@ zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
         zm_free(ep);
         return NULL;
     }
-    if (zm_timers_reserve(&s->timers, 3) < 0) {
+    if (zm_names_reserve(&s->endpoint_names) < 0 || zm_timers_reserve(&s->timers, 3) < 0) {
         zm_options_fini(&ep->options);
         zm_free(ep);
         return NULL;
     }
+    zm_list_init(&ep->conns);
     zm_list_append(&s->endpoints, &ep->link);
+    if (kind != ZM_LISTENER) /* whose text is known when it is bound */
+        zm_names_add(&s->endpoint_names, &ep->by_text, ep->text);
     return ep;
 }
 
@@ -63,23 +54,12 @@ void zm_endpoint_free_locked(zm_endpoint *ep)
     zm_timer_stop(&s->timers, &ep->retry);
     zm_timer_stop(&s->timers, &ep->timeout);
     zm_timer_stop(&s->timers, &ep->linger);
-    s->timers.capacity -= 3;
+    zm_timers_release(&s->timers, 3);
     zm_list_remove(&ep->link);
+    zm_names_remove(&s->endpoint_names, &ep->by_text);
     zm_options_fini(&ep->options);
     zm_free(ep->wanted_id);
     zm_free(ep);
-}
-
-static void resolution_drop(zm_endpoint *ep)
-{
-    struct zm_resolution *r = ep->resolution;
-    if (!r)
-        return;
-    /* A result that is on its way frees it; otherwise the thread does. */
-    zm_lock_take(&r->lock);
-    r->endpoint = NULL;
-    zm_lock_give(&r->lock);
-    ep->resolution = NULL;
 }
 
 static void free_if_done(zm_endpoint *ep)
@@ -101,7 +81,7 @@ void zm_endpoint_close_locked(zm_endpoint *ep)
     if (ep->closing)
         return;
     ep->closing = true;
-    resolution_drop(ep);
+    zm_resolution_drop(ep);
     zm_timer_stop(&s->timers, &ep->retry);
     zm_timer_stop(&s->timers, &ep->timeout);
     zm_timer_stop(&s->timers, &ep->linger);
@@ -134,6 +114,7 @@ static int listen_locked(zm_socket *s, const zm_address *address)
         return rc;
     }
     ep->fd = fd;
+    zm_names_add(&s->endpoint_names, &ep->by_text, ep->text);
     memcpy(s->last_endpoint, ep->text, sizeof s->last_endpoint);
     zm_monitor_event(s, ZM_LISTENING, (uint32_t) ep->fd, ep->text);
     start_accept(ep);
@@ -213,15 +194,21 @@ static bool single_connect(int type)
     return type == ZM_DEALER || type == ZM_SUB || type == ZM_PUB || type == ZM_REQ;
 }
 
+static bool connects_already(const zm_socket *s, const char *text)
+{
+    zm_name *name = zm_names_find(&s->endpoint_names, text);
+    for (; name; name = zm_names_next(name)) {
+        zm_endpoint *other = ZM_CONTAINER(name, zm_endpoint, by_text);
+        if (other->kind == ZM_CONNECTER && !other->closing && !other->lingering)
+            return true;
+    }
+    return false;
+}
+
 static int connect_locked(zm_socket *s, const zm_address *address)
 {
-    if (single_connect(s->type))
-        ZM_LIST_EACH (node, &s->endpoints) {
-            zm_endpoint *other = ZM_CONTAINER(node, zm_endpoint, link);
-            if (other->kind == ZM_CONNECTER && !other->closing && !other->lingering
-                && !strcmp(other->text, address->text))
-                return 0;
-        }
+    if (single_connect(s->type) && connects_already(s, address->text))
+        return 0;
     int rc = zm_socket_need_driver_locked(s);
     if (rc < 0)
         return rc;
@@ -311,56 +298,12 @@ static void attempt_failed(zm_endpoint *ep, int error)
     ep->socket->stats.last_connect_error = error;
 }
 
-static void *resolve(void *argument)
-{
-    struct zm_resolution *r = argument;
-    int rc = zm_address_resolve(&r->address, r->ipv6);
-    zm_lock_take(&r->lock);
-    r->result = rc;
-    bool wanted = r->endpoint != NULL;
-    if (wanted) {
-        zm_socket_post(r->socket, &r->mail);
-        zm_keeper_look(r->socket, zm_now_ns()); /* the application may be away */
-    }
-    zm_lock_give(&r->lock);
-    if (!wanted)
-        zm_free(r);
-    atomic_fetch_sub(&zm_live_threads, 1);
-    return NULL;
-}
-
 static int start_resolving(zm_endpoint *ep)
 {
-    struct zm_resolution *r = zm_calloc(sizeof *r);
-    if (!r)
-        return -ENOMEM;
-    r->socket = ep->socket;
-    r->endpoint = ep;
-    r->address = ep->address;
-    if (zm_socks_wanted(ep) && zm_socks_address(ep, &r->address) < 0) {
-        zm_free(r);
+    zm_address address = ep->address;
+    if (zm_socks_wanted(ep) && zm_socks_address(ep, &address) < 0)
         return -EINVAL;
-    }
-    r->ipv6 = ep->options.tuning.ipv6;
-    r->mail = (zm_mail){.kind = ZM_MAIL_RESOLVED, .owner = r};
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_t thread;
-    pthread_attr_t detached;
-    pthread_attr_init(&detached);
-    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    atomic_fetch_add(&zm_live_threads, 1);
-    int rc = -pthread_create(&thread, &detached, resolve, r);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&detached);
-    if (rc < 0) {
-        atomic_fetch_sub(&zm_live_threads, 1);
-        zm_free(r);
-        return rc;
-    }
-    ep->resolution = r;
-    return 0;
+    return zm_resolution_start(ep, &address);
 }
 
 /* To the peer, or to the proxy on the way to it. */
@@ -375,14 +318,19 @@ static void open_connection(zm_endpoint *ep, const zm_address *address)
         return;
     }
     ep->fd = fd;
-    if (ep->address.transport == ZM_TCP)
-        zm_monitor_event(s, ZM_CONNECT_DELAYED, EINPROGRESS, ep->text);
     ep->timed_out = false;
+    if (address->transport == ZM_IPC) {
+        /* Not as a request: io_uring would ask again and again while the listener's backlog is
+         * full. */
+        connected(ep, zm_connecter_local(address, fd));
+        return;
+    }
+    zm_monitor_event(s, ZM_CONNECT_DELAYED, EINPROGRESS, ep->text);
     s->handshakes++;
     ep->to = address->peer;
     zm_driver_connect(s->driver, &ep->op, ep->fd, (struct sockaddr *) &ep->to,
                       address->peer_size);
-    if (ep->options.connect_timeout_ms > 0 && ep->address.transport == ZM_TCP)
+    if (ep->options.connect_timeout_ms > 0)
         zm_timer_set(&s->timers, &ep->timeout,
                      zm_now_ns() + ep->options.connect_timeout_ms * ZM_MS);
 }
@@ -402,22 +350,17 @@ static void start_connect(zm_endpoint *ep)
     }
 }
 
-void zm_endpoint_resolved_locked(void *resolution)
+void zm_endpoint_resolved_locked(zm_resolution *taken)
 {
-    struct zm_resolution *r = resolution;
-    zm_lock_take(&r->lock); /* waits for the thread to be out of it */
-    zm_endpoint *ep = r->endpoint;
-    zm_lock_give(&r->lock);
-    if (ep) {
-        ep->resolution = NULL;
-        if (r->result == 0) {
-            open_connection(ep, &r->address); /* names are looked up anew at each attempt */
-        } else {
-            attempt_failed(ep, -r->result);
-            retry_later(ep);
-        }
+    zm_address address;
+    int result;
+    zm_endpoint *ep = zm_resolution_end(taken, &address, &result);
+    if (ep && result == 0) {
+        open_connection(ep, &address); /* names are looked up anew at each attempt */
+    } else if (ep) {
+        attempt_failed(ep, -result);
+        retry_later(ep);
     }
-    zm_free(r);
 }
 
 static void connected(zm_endpoint *ep, int32_t res)
@@ -579,13 +522,9 @@ static void linger_connecter(zm_endpoint *ep, int linger_ms)
 
 static void close_listener(zm_endpoint *ep, int linger_ms)
 {
-    zm_socket *s = ep->socket;
     /* Its connections go with it (S-32). */
-    ZM_LIST_EACH (node, &s->conns) {
-        zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
-        if (conn->endpoint == ep)
-            zm_conn_linger_locked(conn, linger_ms);
-    }
+    while (!zm_list_empty(&ep->conns))
+        zm_conn_linger_locked(ZM_CONTAINER(ep->conns.next, zm_conn, of_endpoint), linger_ms);
     zm_endpoint_close_locked(ep);
 }
 
@@ -613,9 +552,11 @@ static void close_endpoint(zm_endpoint *ep, int linger_ms)
 static bool close_by_text(zm_socket *s, const char *text)
 {
     bool found = false;
-    ZM_LIST_EACH (node, &s->endpoints) {
-        zm_endpoint *ep = ZM_CONTAINER(node, zm_endpoint, link);
-        if (ep->closing || ep->lingering || strcmp(ep->text, text) != 0)
+    zm_name *name = zm_names_find(&s->endpoint_names, text), *next;
+    for (; name; name = next) {
+        next = zm_names_next(name);
+        zm_endpoint *ep = ZM_CONTAINER(name, zm_endpoint, by_text);
+        if (ep->closing || ep->lingering)
             continue;
         found = true;
         if (s->options.reconnect_stop & ZM_RECONNECT_STOP_AFTER_DISCONNECT)

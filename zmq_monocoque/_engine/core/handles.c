@@ -207,6 +207,7 @@ static void after_fork_in_child(void)
     zm_thread_id_forget();
     zm_signals_after_fork();
     zm_block_store_after_fork();
+    zm_resolver_after_fork();
     zm_secrets_after_fork();
     zm_fd_close_all_after_fork();
 }

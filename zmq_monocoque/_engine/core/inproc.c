@@ -20,9 +20,12 @@ typedef struct side_facts {
     uint8_t routing_id[255];
 } side_facts;
 
+/* A name that a socket has bound, or that connects wait for. */
 typedef struct zm_inproc_name {
-    zm_list link;
-    zm_socket *socket;
+    zm_name by_name;  /* context->names */
+    zm_list waited;   /* context->waited_names, while links wait */
+    zm_socket *socket; /* NULL: nobody has bound it yet */
+    zm_list waiting;  /* links, the oldest first; the context has a reference to each */
     side_facts facts;
     char name[ZM_ENDPOINT_MAX];
 } zm_inproc_name;
@@ -100,12 +103,47 @@ static zm_peer *peer_of(zm_socket *s, zm_link *link, int side)
 
 static zm_inproc_name *find_name(zm_context *context, const char *name)
 {
-    ZM_LIST_EACH (node, &context->names) {
-        zm_inproc_name *entry = ZM_CONTAINER(node, zm_inproc_name, link);
-        if (!strcmp(entry->name, name))
-            return entry;
-    }
-    return NULL;
+    zm_name *found = zm_names_find(&context->names, name);
+    return found ? ZM_CONTAINER(found, zm_inproc_name, by_name) : NULL;
+}
+
+/* The socket that has bound the name; NULL: nobody. */
+static zm_inproc_name *find_bound(zm_context *context, const char *name)
+{
+    zm_inproc_name *entry = find_name(context, name);
+    return entry && entry->socket ? entry : NULL;
+}
+
+/* As find_name(), but makes what is not there. NULL: no memory. */
+static zm_inproc_name *need_name(zm_context *context, const char *name)
+{
+    zm_inproc_name *entry = find_name(context, name);
+    if (entry)
+        return entry;
+    if (zm_names_reserve(&context->names) < 0 || !(entry = zm_calloc(sizeof *entry)))
+        return NULL;
+    zm_list_init(&entry->waiting);
+    memcpy(entry->name, name, strlen(name) + 1);
+    zm_names_add(&context->names, &entry->by_name, entry->name);
+    return entry;
+}
+
+/* Unless somebody has bound it, or waits for that. */
+static void drop_name(zm_context *context, zm_inproc_name *entry)
+{
+    if (entry->socket || !zm_list_empty(&entry->waiting))
+        return;
+    zm_names_remove(&context->names, &entry->by_name);
+    zm_list_remove(&entry->waited);
+    zm_free(entry);
+}
+
+/* The context's reference goes to the caller. */
+static zm_link *take_waiting(zm_inproc_name *entry)
+{
+    zm_link *link = ZM_CONTAINER(entry->waiting.next, zm_link, waiting);
+    zm_list_remove(&link->waiting);
+    return link;
 }
 
 static zm_endpoint *remember(zm_socket *s, zm_endpoint_kind kind, const zm_address *address)
@@ -119,30 +157,24 @@ static zm_endpoint *remember(zm_socket *s, zm_endpoint_kind kind, const zm_addre
 int zm_inproc_bind_locked(zm_socket *s, const zm_address *address)
 {
     zm_context *context = s->context;
-    zm_inproc_name *entry = zm_alloc(sizeof *entry);
-    if (!entry)
-        return -ENOMEM;
-    memset(&entry->link, 0, sizeof entry->link);
-    entry->socket = s;
-    note_facts(&entry->facts, s);
-    memcpy(entry->name, address->name, sizeof entry->name);
     zm_lock_take(&context->lock);
-    bool taken = find_name(context, address->name);
-    zm_endpoint *ep = taken ? NULL : remember(s, ZM_INPROC_BIND, address);
+    zm_inproc_name *entry = need_name(context, address->name);
+    bool taken = entry && entry->socket;
+    zm_endpoint *ep = !entry || taken ? NULL : remember(s, ZM_INPROC_BIND, address);
     if (!ep) {
+        if (entry)
+            drop_name(context, entry);
         zm_lock_give(&context->lock);
-        zm_free(entry);
         return taken ? -EADDRINUSE : -ENOMEM;
     }
-    zm_list_append(&context->names, &entry->link);
+    entry->socket = s;
+    note_facts(&entry->facts, s);
     /* Those that connected before: they are joined by mail, as any other is. */
-    ZM_LIST_EACH (node, &context->waiting) {
-        zm_link *link = ZM_CONTAINER(node, zm_link, waiting);
-        if (strcmp(link->name, address->name) != 0)
-            continue;
-        zm_list_remove(node);
+    zm_list_remove(&entry->waited);
+    while (!zm_list_empty(&entry->waiting)) {
+        zm_link *link = take_waiting(entry);
         zm_lock_take(&link->lock);
-        /* The waiting list's reference becomes this side's. */
+        /* The context's reference becomes this side's. */
         fill_side(link, 1, s, &entry->facts);
         tell(&link->side[1]);
         tell(&link->side[0]);
@@ -184,15 +216,23 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
     peer->wanted_id_size = wanted->size;
     *wanted = (zm_bytes){0};
     zm_lock_take(&context->lock);
-    zm_inproc_name *entry = find_name(context, address->name);
+    zm_inproc_name *entry = need_name(context, address->name);
+    if (!entry) {
+        zm_lock_give(&context->lock);
+        zm_peer_free_locked(peer);
+        zm_endpoint_free_locked(ep);
+        return -ENOMEM;
+    }
     atomic_fetch_add(&link->refs, 1);
     zm_lock_take(&link->lock);
-    peer->joined = entry != NULL;
-    if (entry) {
+    peer->joined = entry->socket != NULL;
+    if (entry->socket) {
         fill_side(link, 1, entry->socket, &entry->facts);
         tell(&link->side[1]);
     } else {
-        zm_list_append(&context->waiting, &link->waiting);
+        zm_list_append(&entry->waiting, &link->waiting);
+        if (!zm_list_linked(&entry->waited))
+            zm_list_append(&context->waited_names, &entry->waited);
     }
     zm_lock_give(&link->lock);
     zm_lock_give(&context->lock);
@@ -213,7 +253,7 @@ int zm_inproc_ask_locked(zm_peer *asker, const char *name)
     link->side[0].asks = true;
     link->side[0].peer = asker;
     zm_lock_take(&context->lock);
-    zm_inproc_name *entry = find_name(context, name);
+    zm_inproc_name *entry = find_bound(context, name);
     int rc = -ECONNREFUSED;
     if (entry && (entry->socket->type == ZM_REP || entry->socket->type == ZM_ROUTER))
         rc = atomic_load(&entry->socket->questions) < QUESTIONS_MAX ? 0 : -ENOBUFS;
@@ -243,17 +283,19 @@ void zm_inproc_unbind_locked(zm_socket *s, const char *text)
     zm_lock_take(&context->lock);
     zm_inproc_name *entry = name ? find_name(context, name + 3) : NULL;
     if (entry && entry->socket == s) {
-        zm_list_remove(&entry->link);
-        zm_free(entry);
+        entry->socket = NULL;
+        drop_name(context, entry);
     }
     zm_lock_give(&context->lock);
 }
 
 void zm_inproc_forget_waiting(zm_context *context)
 {
-    ZM_LIST_EACH (node, &context->waiting) {
-        zm_list_remove(node);
-        link_unref(ZM_CONTAINER(node, zm_link, waiting));
+    while (!zm_list_empty(&context->waited_names)) {
+        zm_inproc_name *entry = ZM_CONTAINER(context->waited_names.next, zm_inproc_name, waited);
+        while (!zm_list_empty(&entry->waiting))
+            link_unref(take_waiting(entry));
+        drop_name(context, entry);
     }
 }
 
@@ -564,6 +606,7 @@ void zm_inproc_close_locked(zm_peer *peer)
     if (zm_list_linked(&link->waiting) && (!me->out_messages || atomic_load(&context->ended))) {
         /* With messages in it, it goes on waiting for its bind. */
         zm_list_remove(&link->waiting);
+        drop_name(context, find_name(context, link->name));
         link_unref(link);
     }
     zm_lock_give(&context->lock);

@@ -5,7 +5,7 @@
  *   2. the lock of that socket's own monitor PAIR (which never takes another socket's lock)
  *   3. context->lock     sockets of a context, its inproc names, its keepers
  *   4. link->lock        the queues of one inproc link
- *   5. keeper->lock      the list of sockets a keeper looks after
+ *   5. keeper->lock      when a keeper looks after which socket
  * Functions that end in _locked need the socket's lock. */
 #ifndef ZM_CORE_INTERNAL_H
 #define ZM_CORE_INTERNAL_H
@@ -24,6 +24,7 @@
 #include "../base/fds.h"
 #include "../base/list.h"
 #include "../base/lock.h"
+#include "../base/names.h"
 #include "../base/secret.h"
 #include "../engine.h"
 #include "../ring/backend.h"
@@ -43,6 +44,7 @@ typedef struct zm_conn zm_conn;
 typedef struct zm_endpoint zm_endpoint;
 typedef struct zm_link zm_link;
 typedef struct zm_pattern zm_pattern;
+typedef struct zm_resolution zm_resolution; /* of a name */
 typedef struct zm_zap zm_zap; /* a question that is being answered */
 
 /* --- timers (timer.c) ---------------------------------------------------------------------- */
@@ -61,10 +63,11 @@ enum { ZM_RECONNECT_STOP_REFUSED = 1, ZM_RECONNECT_STOP_HANDSHAKE_FAILED = 2,
 
 typedef struct zm_timers {
     zm_timer **heap;
-    uint32_t count, capacity;
+    uint32_t count, reserved, capacity;
 } zm_timers;
 
 int zm_timers_reserve(zm_timers *timers, uint32_t more);
+void zm_timers_release(zm_timers *timers, uint32_t less);
 void zm_timer_set(zm_timers *timers, zm_timer *timer, int64_t deadline);
 void zm_timer_stop(zm_timers *timers, zm_timer *timer);
 int64_t zm_timers_next(const zm_timers *timers); /* ZM_FOREVER: none */
@@ -97,7 +100,7 @@ enum zm_mail_kind { ZM_MAIL_LINK, ZM_MAIL_RESOLVED };
 struct zm_peer {
     zm_list link; /* socket->peers */
     zm_socket *socket;
-    uint32_t index;        /* socket->peer_table[index] == this */
+    uint32_t index;        /* in socket->peer_table */
     zm_conn *conn;         /* its connection; NULL: none now, or inproc */
     zm_conn *parted;       /* the one before, as long as it still sends from `out` */
     zm_endpoint *endpoint; /* the connect() it belongs to, or NULL */
@@ -105,7 +108,7 @@ struct zm_peer {
     uint8_t side;
     bool attached;  /* the pattern knows it */
     bool ended;     /* nothing will arrive any more: detached when `in` is read out */
-    zm_list ended_link; /* socket->ended_peers */
+    zm_list ended_link; /* socket->ended_peers, when it may be time to free it */
 
     /* Reading. Remote: `in`; inproc: the link's queue. */
     zm_frames in;
@@ -138,6 +141,11 @@ struct zm_peer {
     uint8_t envelope; /* REQ: how far the envelope of what arrives is checked (S-69) */
 };
 
+typedef union zm_peer_slot {
+    zm_peer *peer;
+    uint32_t next_free; /* likewise from 1 */
+} zm_peer_slot;
+
 zm_peer *zm_peer_new_locked(zm_socket *s);
 /* Every type of socket takes CONFLATE; it has an effect on those that send or receive whole
  * messages without an envelope (S-12). */
@@ -149,6 +157,8 @@ void zm_peer_detach_locked(zm_peer *peer);
 /* Nothing comes or goes any more: freed once its messages are read (by zm_peers_bury_locked). */
 void zm_peer_end_locked(zm_peer *peer);
 void zm_peers_bury_locked(zm_socket *s);
+/* Something that an ended peer may have waited for has happened: it is looked at again. */
+void zm_peer_ripen_locked(zm_peer *peer);
 /* Takes the peer from the pattern and frees it (its connection, if any, is told apart first). */
 void zm_peer_free_locked(zm_peer *taken);
 bool zm_peer_can_read(zm_peer *peer);
@@ -177,6 +187,7 @@ struct zm_conn {
     zm_list link; /* socket->conns */
     zm_socket *socket;
     zm_endpoint *endpoint; /* listener or connecter it came from; NULL: that is gone */
+    zm_list of_endpoint;   /* endpoint->conns */
     zm_peer *peer;         /* NULL before the handshake (accepted), or after the end */
     int fd;
     zm_transport transport;
@@ -299,6 +310,8 @@ typedef struct zm_socks {
 
 struct zm_endpoint {
     zm_list link; /* socket->endpoints */
+    zm_name by_text; /* socket->endpoint_names */
+    zm_list conns;
     zm_socket *socket;
     zm_endpoint_kind kind;
     zm_address address;
@@ -316,7 +329,7 @@ struct zm_endpoint {
     bool lingering; /* disconnected, but its queue is still to be sent */
     bool timed_out; /* CONNECT_TIMEOUT cancelled the connect */
     bool was_connected; /* so that the next connection is a reconnect */
-    struct zm_resolution *resolution;
+    zm_resolution *resolution;
     zm_socks socks;
     uint8_t *wanted_id;
     size_t wanted_id_size;
@@ -331,7 +344,7 @@ void zm_endpoints_close_locked(zm_socket *s);
 int zm_endpoint_term(int64_t socket, const char *text); /* unbind() and disconnect() */
 void zm_endpoint_completed_locked(zm_endpoint *endpoint, int32_t res);
 void zm_endpoint_timer_locked(zm_endpoint *endpoint, zm_timer *timer);
-void zm_endpoint_resolved_locked(void *resolution);
+void zm_endpoint_resolved_locked(zm_resolution *taken);
 bool zm_endpoint_is_raw(const zm_endpoint *endpoint); /* STREAM, ROUTER_RAW */
 /* CONNECT_ROUTING_ID goes to the peer that the connect() makes. */
 void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer);
@@ -339,6 +352,16 @@ void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer);
 void zm_endpoint_lost_locked(zm_endpoint *endpoint, bool reconnect);
 /* No new connections; frees it once nothing is in flight. */
 void zm_endpoint_close_locked(zm_endpoint *endpoint);
+
+/* --- names that are looked up (resolver.c) --------------------------------------------------- */
+
+/* Sets endpoint->resolution; what comes of it comes as mail. 0 or -errno. */
+int zm_resolution_start(zm_endpoint *endpoint, const zm_address *address);
+/* The endpoint does not wait for it any more, if it did. */
+void zm_resolution_drop(zm_endpoint *endpoint);
+/* Takes the result from the mail. NULL: nobody waits. */
+zm_endpoint *zm_resolution_end(zm_resolution *taken, zm_address *out_address, int *out_result);
+void zm_resolver_after_fork(void);
 
 /* --- SOCKS_PROXY (socks.c) -------------------------------------------------------------------- */
 
@@ -375,8 +398,8 @@ typedef struct zm_link_side {
 
 struct zm_link {
     zm_lock lock;
-    _Atomic uint32_t refs; /* one a side that holds it, one in the context's waiting list */
-    zm_list waiting;       /* context->waiting, before bind */
+    _Atomic uint32_t refs; /* one a side that holds it, one of the context while it waits */
+    zm_list waiting;       /* of its name, before bind */
     char name[ZM_ENDPOINT_MAX];
     zm_link_side side[2]; /* 0 connected, 1 bound */
 };
@@ -472,6 +495,10 @@ struct zm_socket {
     zm_lock lock;
     _Atomic uint32_t generation; /* of the handle; moves when the application closes it */
     uint32_t index;
+    /* What a keeper may still look at when the slot is another socket's: changed under its lock. */
+    _Atomic(zm_keeper *) keeper;
+    zm_timer look;           /* keeper->looks */
+    _Atomic int64_t look_at; /* when the keeper looks next; ZM_FOREVER: when the ring calls */
     _Atomic uint32_t attention; /* mail, or the context ends: look before anything else */
     _Atomic uint32_t sleeping;  /* threads that wait in the driver or on seq */
     _Atomic uint32_t seq;       /* wait word of threads that do not drive */
@@ -517,9 +544,6 @@ struct zm_socket {
     int public_fd;            /* ZMQ_FD, -1: not made */
 
     /* keeper's */
-    zm_keeper *keeper;
-    zm_list in_keeper;
-    _Atomic int64_t look_at;   /* when the keeper looks next; ZM_FOREVER: when the ring calls */
     int64_t driven_ns; /* when an application thread drove last */
     int64_t quiet_ns;  /* for how long after that the keeper leaves the socket alone */
     uint32_t reads, reads_seen; /* parts received; as the keeper saw it last */
@@ -530,8 +554,9 @@ struct zm_socket {
 
     /* peers */
     zm_list peers, conns, endpoints, ended_peers, ended_conns;
-    zm_peer **peer_table;
-    uint32_t peer_capacity, peer_hint;
+    zm_names endpoint_names;
+    zm_peer_slot *peer_table;
+    uint32_t peer_capacity, peer_free; /* the first free slot, from 1; 0: none */
     uint32_t connection_count;
     zm_cookie_keys *cookies; /* CURVE server: NULL until the first peer comes */
     zm_list strangers; /* accepted connections that are not through their handshake, oldest first */
@@ -738,8 +763,8 @@ struct zm_context {
     _Atomic uint32_t socket_count; /* open and lingering */
     _Atomic uint32_t departures;   /* counts up when one goes: the wait word of term() */
     zm_list sockets;
-    zm_list waiting;     /* inproc links without a bind */
-    zm_list names; /* inproc names that are bound */
+    zm_names names; /* inproc names that are bound, or waited for */
+    zm_list waited_names;
     int io_threads, max_sockets, max_msg_size, thread_priority, thread_policy, zero_copy;
     bool blocky, ipv6;
     bool cpus[ZM_CPUS_MAX]; /* THREAD_AFFINITY_CPU_ADD */

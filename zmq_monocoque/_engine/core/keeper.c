@@ -5,7 +5,7 @@
  * that thread says so.
  *
  * For every socket of a keeper holds: its ring is armed in the epoll, or it is `parked`, or
- * `look_at` names a time. */
+ * `look_at` names a time. Times are a heap: a wake costs nothing for those that are not due. */
 #include "internal.h"
 
 #include <sched.h>
@@ -35,8 +35,8 @@ struct zm_keeper {
     _Atomic bool stop;
     int policy, priority; /* of the thread; -1: as the thread that starts it */
     int64_t eager_until; /* of the thread's own: it does not sleep before that */
-    zm_lock lock;        /* sockets */
-    zm_list sockets;
+    zm_lock lock;        /* looks, and which sockets are ours */
+    zm_timers looks;     /* the sockets' `look`: those with a time in `look_at` */
 };
 
 void zm_keeper_plan(zm_keeper *k, int64_t at)
@@ -47,27 +47,53 @@ void zm_keeper_plan(zm_keeper *k, int64_t at)
         zm_bell_ring(k->bell);
 }
 
-/* Moves `look_at` to `at` unless an earlier look is set. Whoever asks for a look and a keeper
- * that found the lock taken do this at the same time, and neither may undo the other's. */
-static bool look_no_later(zm_socket *s, int64_t at)
+static bool is_set_before(const zm_socket *s, int64_t at)
 {
     int64_t set = atomic_load(&s->look_at);
-    do
-        if (set >= 0 && set <= at)
-            return false;
-    while (!atomic_compare_exchange_weak(&s->look_at, &set, at));
-    return true;
+    return set >= 0 && set <= at;
+}
+
+/* The keeper is locked, and has the socket. */
+static void set_look(zm_keeper *k, zm_socket *s, int64_t at)
+{
+    atomic_store(&s->look_at, at);
+    if (at == ZM_FOREVER)
+        zm_timer_stop(&k->looks, &s->look);
+    else
+        zm_timer_set(&k->looks, &s->look, at);
+}
+
+/* Moves the look to `at` unless an earlier one is set, or the socket is not with `k` any more.
+ * Whoever asks for a look and a keeper that found the socket's lock taken do this at the same time,
+ * and neither may undo the other's. */
+static bool look_no_later(zm_keeper *k, zm_socket *s, int64_t at)
+{
+    zm_lock_take(&k->lock);
+    bool earlier = atomic_load(&s->keeper) == k && !is_set_before(s, at);
+    if (earlier)
+        set_look(k, s, at);
+    zm_lock_give(&k->lock);
+    return earlier;
+}
+
+/* The next look, of a socket that is locked. */
+static void look_next(zm_keeper *k, zm_socket *s, int64_t at)
+{
+    zm_lock_take(&k->lock);
+    set_look(k, s, at);
+    zm_lock_give(&k->lock);
 }
 
 void zm_keeper_look(zm_socket *s, int64_t at)
 {
-    if (s->keeper && look_no_later(s, at))
-        zm_keeper_plan(s->keeper, at);
+    zm_keeper *k = atomic_load(&s->keeper);
+    if (k && !is_set_before(s, at) && look_no_later(k, s, at))
+        zm_keeper_plan(k, at);
 }
 
 void zm_keeper_resume_locked(zm_socket *s)
 {
-    if (!s->keeper)
+    if (!atomic_load_explicit(&s->keeper, memory_order_relaxed))
         return;
     if (s->parked || !zm_list_empty(&s->hungry) || !zm_list_empty(&s->dirty)) {
         s->parked = false;
@@ -105,7 +131,7 @@ static void serve(zm_keeper *k, zm_socket *s)
     int64_t now = zm_now_ns();
     if (s->driven) {
         s->parked = now - s->waiting_since > PARK_NS;
-        atomic_store(&s->look_at, s->parked ? ZM_FOREVER : now + AWAY_NS);
+        look_next(k, s, s->parked ? ZM_FOREVER : now + AWAY_NS);
         zm_lock_give(&s->lock);
         return;
     }
@@ -117,7 +143,7 @@ static void serve(zm_keeper *k, zm_socket *s)
     if (s->open && is_about(s, now, touched) && !s->handshakes && (timer < 0 || timer > now)) {
         int64_t look = zm_sooner(zm_drive_burst_locked(s, now), timer);
         int64_t quiet = together(touched + s->quiet_ns, s->quiet_ns);
-        atomic_store(&s->look_at, zm_sooner(look, quiet > now ? quiet : now + AWAY_NS));
+        look_next(k, s, zm_sooner(look, quiet > now ? quiet : now + AWAY_NS));
         zm_lock_give(&s->lock);
         return;
     }
@@ -132,15 +158,14 @@ static void serve(zm_keeper *k, zm_socket *s)
     if (zm_lock_wanted(&s->lock)) {
         /* The application waits for the lock. It has its turn before the next look: whoever takes a
          * lock again at once has it again before the one who was woken runs. */
-        atomic_store(&s->look_at, zm_sooner(zm_timers_next(&s->timers), zm_now_ns() + AWAY_NS));
+        look_next(k, s, zm_sooner(zm_timers_next(&s->timers), zm_now_ns() + AWAY_NS));
         zm_lock_give(&s->lock);
         return;
     }
-    atomic_store(&s->look_at, zm_timers_next(&s->timers));
-    /* A resolver asks for a look without the lock, after its mail: this store may have hidden
-     * it. */
+    look_next(k, s, zm_timers_next(&s->timers));
+    /* A resolver asks for a look without the lock, after its mail: this may have hidden it. */
     if (atomic_load(&s->attention))
-        atomic_store(&s->look_at, now);
+        look_next(k, s, now);
     zm_watch_arm(k->watch, zm_driver_fd(s->driver), s);
     zm_lock_give(&s->lock);
 }
@@ -148,40 +173,36 @@ static void serve(zm_keeper *k, zm_socket *s)
 static void visit(zm_keeper *k, zm_socket *s)
 {
     if (!zm_lock_try(&s->lock)) {
-        look_no_later(s, zm_now_ns() + RETRY_NS);
+        look_no_later(k, s, zm_now_ns() + RETRY_NS);
         return;
     }
     /* The slot may be another socket's by now. */
-    if (s->keeper == k)
+    if (atomic_load(&s->keeper) == k)
         serve(k, s);
     else
         zm_lock_give(&s->lock);
 }
 
-/* Visits what is due. Returns when to wake next. */
+/* Visits what is due, the earliest first; not more at once than leaves those that the kernel tells
+ * of their turn. Returns when to wake next. */
 static int64_t look_around(zm_keeper *k)
 {
     zm_socket *due[DUE_MAX];
-    for (;;) {
-        int count = 0;
-        int64_t now = zm_now_ns(), next = ZM_FOREVER;
-        zm_lock_take(&k->lock);
-        ZM_LIST_EACH (node, &k->sockets) {
-            zm_socket *s = ZM_CONTAINER(node, zm_socket, in_keeper);
-            int64_t at = atomic_load(&s->look_at);
-            if (at >= 0 && at <= now && count < DUE_MAX) {
-                atomic_store(&s->look_at, ZM_FOREVER); /* the visit sets the next one */
-                due[count++] = s;
-            } else {
-                next = zm_sooner(next, at);
-            }
-        }
-        zm_lock_give(&k->lock);
-        if (!count)
-            return next;
-        for (int i = 0; i < count; i++)
-            visit(k, due[i]);
+    int count = 0;
+    int64_t now = zm_now_ns();
+    zm_timer *look;
+    zm_lock_take(&k->lock);
+    while (count < DUE_MAX && (look = zm_timers_due(&k->looks, now))) {
+        due[count] = look->owner;
+        atomic_store(&due[count++]->look_at, ZM_FOREVER); /* the visit sets the next one */
     }
+    zm_lock_give(&k->lock);
+    for (int i = 0; i < count; i++)
+        visit(k, due[i]);
+    zm_lock_take(&k->lock);
+    int64_t next = zm_timers_next(&k->looks);
+    zm_lock_give(&k->lock);
+    return next;
 }
 
 /* THREAD_SCHED_POLICY and THREAD_PRIORITY, of the calling thread. Policies without priorities get
@@ -252,7 +273,6 @@ int zm_keeper_new(zm_context *context, zm_keeper **out_keeper)
     k->context = context;
     k->policy = context->thread_policy;
     k->priority = context->thread_priority;
-    zm_list_init(&k->sockets);
     k->bell = -1;
     k->watch = zm_watch_open();
     int rc = k->watch;
@@ -294,6 +314,7 @@ void zm_keeper_free(zm_keeper *taken)
     pthread_join(taken->thread, NULL);
     zm_fd_close(taken->watch);
     zm_fd_close(taken->bell);
+    zm_timers_fini(&taken->looks);
     zm_free(taken);
 }
 
@@ -301,13 +322,18 @@ int zm_keeper_add_locked(zm_keeper *k, zm_socket *s)
 {
     s->parked = false;
     s->look_gap = ZM_LOOK_GAP_FIRST_NS;
-    atomic_store(&s->look_at, ZM_FOREVER);
-    s->keeper = k;
     zm_lock_take(&k->lock);
-    zm_list_append(&k->sockets, &s->in_keeper);
+    int rc = zm_timers_reserve(&k->looks, 1);
+    if (rc == 0) {
+        s->look = (zm_timer){.owner = s};
+        atomic_store(&s->look_at, ZM_FOREVER);
+        atomic_store(&s->keeper, k);
+    }
     zm_lock_give(&k->lock);
+    if (rc < 0)
+        return rc;
     /* Last: it may fire at once, and what the keeper notes of it must not be overwritten. */
-    int rc = zm_watch_add_armed(k->watch, zm_driver_fd(s->driver), s);
+    rc = zm_watch_add_armed(k->watch, zm_driver_fd(s->driver), s);
     if (rc < 0)
         zm_keeper_remove_locked(s);
     return rc;
@@ -315,12 +341,13 @@ int zm_keeper_add_locked(zm_keeper *k, zm_socket *s)
 
 void zm_keeper_remove_locked(zm_socket *s)
 {
-    zm_keeper *k = s->keeper;
+    zm_keeper *k = atomic_load(&s->keeper);
     if (!k)
         return;
     zm_watch_remove(k->watch, zm_driver_fd(s->driver));
     zm_lock_take(&k->lock);
-    zm_list_remove(&s->in_keeper);
+    zm_timer_stop(&k->looks, &s->look);
+    zm_timers_release(&k->looks, 1);
+    atomic_store(&s->keeper, NULL);
     zm_lock_give(&k->lock);
-    s->keeper = NULL;
 }

@@ -174,9 +174,11 @@ static void detached(zm_peer *peer)
     zm_subscriptions_remove_peer(s->manual_subscriptions, peer->index, topic_left, &d);
     if (s->last_subscriber == peer)
         s->last_subscriber = NULL;
-    for (uint32_t i = 0; i < s->notes.count; i++)
-        if (s->note_peers[s->note_first + i] == peer)
+    for (uint32_t i = 0; i < s->notes.count && peer->notes; i++)
+        if (s->note_peers[s->note_first + i] == peer) {
             s->note_peers[s->note_first + i] = NULL;
+            peer->notes--;
+        }
     for (uint32_t i = 0; i < s->match_count; i++)
         if (s->matches[i] == peer)
             s->matches[i--] = s->matches[--s->match_count];
@@ -273,7 +275,7 @@ static void let_in(zm_socket *s)
 static void matched(void *context, uint32_t index)
 {
     zm_socket *s = context;
-    zm_peer *peer = s->peer_table[index];
+    zm_peer *peer = s->peer_table[index].peer;
     if (s->match_count < s->match_capacity)
         s->matches[s->match_count++] = peer;
     peer->matched = true;

@@ -7,29 +7,30 @@
 /* For a peer that does not read at all this is lost, once. */
 enum { PATIENCE_NS = 2000 * 1000 };
 
-/* Free entries of the peer table are NULL; `peer_hint` is where to look first. */
 static int take_index(zm_socket *s, zm_peer *peer)
 {
-    for (uint32_t tries = 0; tries < s->peer_capacity; tries++) {
-        uint32_t i = (s->peer_hint + tries) % s->peer_capacity;
-        if (!s->peer_table[i]) {
-            s->peer_hint = i + 1;
-            s->peer_table[i] = peer;
-            peer->index = i;
-            return 0;
+    if (!s->peer_free) {
+        uint32_t capacity = s->peer_capacity ? s->peer_capacity * 2 : 4;
+        zm_peer_slot *table = zm_realloc(s->peer_table, capacity * sizeof *table);
+        if (!table)
+            return -ENOMEM;
+        s->peer_table = table;
+        for (uint32_t i = capacity; i > s->peer_capacity; i--) {
+            table[i - 1].next_free = s->peer_free;
+            s->peer_free = i;
         }
+        s->peer_capacity = capacity;
     }
-    uint32_t capacity = s->peer_capacity ? s->peer_capacity * 2 : 4;
-    zm_peer **table = zm_realloc(s->peer_table, capacity * sizeof *table);
-    if (!table)
-        return -ENOMEM;
-    memset(table + s->peer_capacity, 0, (capacity - s->peer_capacity) * sizeof *table);
-    s->peer_table = table;
-    peer->index = s->peer_capacity;
-    s->peer_hint = s->peer_capacity + 1;
-    table[peer->index] = peer;
-    s->peer_capacity = capacity;
+    peer->index = s->peer_free - 1;
+    s->peer_free = s->peer_table[peer->index].next_free;
+    s->peer_table[peer->index].peer = peer;
     return 0;
+}
+
+static void give_index(zm_socket *s, const zm_peer *peer)
+{
+    s->peer_table[peer->index].next_free = s->peer_free;
+    s->peer_free = peer->index + 1;
 }
 
 zm_peer *zm_peer_new_locked(zm_socket *s)
@@ -70,6 +71,7 @@ void zm_peer_detach_locked(zm_peer *peer)
     zm_turn_leave(&peer->turn_in);
     zm_turn_leave(&peer->turn_out);
     s->pattern->detached(peer);
+    zm_peer_ripen_locked(peer);
     if (s->receiving_from == peer)
         s->receiving_from = NULL;
     if (s->sending_to == peer) {
@@ -97,7 +99,7 @@ void zm_peer_free_locked(zm_peer *taken)
     zm_outq_fini(&taken->out);
     zm_metadata_unref(taken->metadata);
     zm_free(taken->wanted_id);
-    s->peer_table[taken->index] = NULL;
+    give_index(s, taken);
     zm_list_remove(&taken->link);
     s->stats.peers--;
     zm_free(taken);
@@ -119,13 +121,20 @@ void zm_peer_end_locked(zm_peer *peer)
         s->dropping = true;
     }
     zm_turn_leave(&peer->turn_out);
-    zm_list_append(&s->ended_peers, &peer->ended_link);
+    zm_peer_ripen_locked(peer);
+}
+
+void zm_peer_ripen_locked(zm_peer *peer)
+{
+    if (peer->ended && !zm_list_linked(&peer->ended_link))
+        zm_list_append(&peer->socket->ended_peers, &peer->ended_link);
 }
 
 void zm_peers_bury_locked(zm_socket *s)
 {
-    ZM_LIST_EACH (node, &s->ended_peers) {
-        zm_peer *peer = ZM_CONTAINER(node, zm_peer, ended_link);
+    while (!zm_list_empty(&s->ended_peers)) {
+        zm_peer *peer = ZM_CONTAINER(s->ended_peers.next, zm_peer, ended_link);
+        zm_list_remove(&peer->ended_link);
         if (peer->parted)
             continue;
         bool done = peer->ignored || !peer->attached || s->pattern->recv == zm_no_recv
@@ -148,6 +157,8 @@ bool zm_peer_can_read(zm_peer *peer)
 
 zm_frame zm_peer_read(zm_peer *peer)
 {
+    if (ZM_UNLIKELY(peer->ended))
+        zm_peer_ripen_locked(peer);
     if (peer->inproc)
         return zm_inproc_read(peer);
     zm_frame frame = zm_frames_take(&peer->in);

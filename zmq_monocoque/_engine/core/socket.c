@@ -60,7 +60,6 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     s->arm_thread = ZM_NO_THREAD;
     s->public_fd = -1;
     atomic_init(&s->doorbell, -1);
-    atomic_init(&s->look_at, ZM_FOREVER);
     int rc = s->pattern->opened ? s->pattern->opened(s) : 0;
     if (rc < 0) {
         zm_options_fini(&s->options);
@@ -135,6 +134,7 @@ static void destroy_locked(zm_socket *s)
     zm_router_table_fini(&s->routes);
     zm_free(s->peer_table);
     zm_timers_fini(&s->timers);
+    zm_names_fini(&s->endpoint_names);
     zm_secret_free(s->cookies);
     zm_options_fini(&s->options);
     s->closing = false;

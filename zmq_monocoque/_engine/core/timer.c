@@ -4,14 +4,23 @@
 
 int zm_timers_reserve(zm_timers *timers, uint32_t more)
 {
-    timers->capacity += more;
-    zm_timer **heap = zm_realloc(timers->heap, (timers->capacity + 1) * sizeof *heap);
-    if (!heap) {
-        timers->capacity -= more;
-        return -ENOMEM;
+    uint32_t wanted = timers->reserved + more;
+    if (wanted > timers->capacity) {
+        uint32_t capacity = wanted < 2 * timers->capacity ? 2 * timers->capacity : wanted;
+        zm_timer **heap = zm_realloc(timers->heap, (capacity + 1) * sizeof *heap);
+        if (!heap)
+            return -ENOMEM;
+        timers->heap = heap;
+        timers->capacity = capacity;
     }
-    timers->heap = heap;
+    timers->reserved = wanted;
     return 0;
+}
+
+void zm_timers_release(zm_timers *timers, uint32_t less)
+{
+    timers->reserved -= less;
+    ZM_ASSERT(timers->count <= timers->reserved);
 }
 
 static void place(zm_timers *timers, uint32_t i, zm_timer *timer)
@@ -62,7 +71,7 @@ void zm_timer_stop(zm_timers *timers, zm_timer *timer)
 void zm_timer_set(zm_timers *timers, zm_timer *timer, int64_t deadline)
 {
     zm_timer_stop(timers, timer);
-    ZM_ASSERT(timers->count < timers->capacity);
+    ZM_ASSERT(timers->count < timers->reserved);
     timer->deadline = deadline;
     sift_up(timers, ++timers->count, timer);
 }

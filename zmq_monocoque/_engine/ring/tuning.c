@@ -223,6 +223,13 @@ int zm_connecter_open(const zm_address *address, const zm_tuning *tuning, int *o
     return 0;
 }
 
+int zm_connecter_local(const zm_address *address, int fd)
+{
+    ZM_ASSERT(address->transport == ZM_IPC);
+    return connect(fd, (const struct sockaddr *) &address->peer, address->peer_size) < 0 ? -errno
+                                                                                         : 0;
+}
+
 void zm_connection_tune(int fd, zm_transport transport, const zm_tuning *tuning)
 {
     if (transport != ZM_TCP)
