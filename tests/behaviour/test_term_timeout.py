@@ -44,6 +44,68 @@ def test_term_gives_up_and_names_the_socket_that_is_open(zmq):
     assert context.closed
 
 
+def ways_to_wait(zmq):
+    """By name: what ends a context whose closed socket lingers over a message."""
+
+    def with_block(context):
+        with context:
+            pass
+
+    def destroy(context):
+        context.destroy()
+
+    def term(context):
+        context.term()
+
+    def negative(context):
+        context.term(timeout=-1)
+
+    def collected(context):
+        context.__del__()
+
+    return {f.__name__: f for f in (term, negative, destroy, with_block, collected)}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("way", ["term", "negative", "destroy", "with_block", "collected"])
+def test_who_waits_for_long_says_once_what_for(zmq, make, caplog, monkeypatch, way):
+    monkeypatch.setattr(zmq.backend.Context, "_patience", 0.02)
+    context = zmq.Context()
+    push = context.socket(zmq.PUSH)
+    with dead_endpoint() as endpoint, caplog.at_level("WARNING", "zmq_monocoque"):
+        push.connect(endpoint)
+        push.send(b"x")
+        push.close()
+        ending = Background(lambda: ways_to_wait(zmq)[way](context))
+        eventually(lambda: caplog.records)
+        # It goes on waiting, and says no more: a signal of any kind, or time, would begin anew.
+        assert ending.still_runs(0.1)
+    pull = make(zmq.PULL)
+    pull.bind(endpoint)
+    assert pull.recv() == b"x"
+    ending.result()
+    assert context.closed
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("zmq_monocoque", "WARNING")
+    assert record.getMessage() == (
+        f"Context.term() is still waiting after 0.02 s: for PUSH endpoint={endpoint} "
+        "state=lingering queued=1"
+    )
+
+
+def test_who_does_not_wait_for_long_or_set_a_limit_says_nothing(zmq, caplog, monkeypatch):
+    assert zmq.backend.Context._patience == 5.0
+    with caplog.at_level("DEBUG", "zmq_monocoque"):
+        context = zmq.Context()
+        s = context.socket(zmq.PULL)
+        with monkeypatch.context() as patched, refused(zmq, zmq.ETIMEDOUT):
+            patched.setattr(zmq.backend.Context, "_patience", 0.0)
+            context.term(timeout=30)
+        s.close()
+        context.term()
+    assert caplog.records == []
+
+
 def test_term_counts_the_messages_that_a_closed_socket_holds(zmq, make):
     context = zmq.Context()
     s = context.socket(zmq.PUSH)

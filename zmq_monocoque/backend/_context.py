@@ -22,6 +22,8 @@ class ContextMixin:
     closed: bool = True
     _handle: int = 0
     _pid: int = 0
+    #: After so many seconds a term() without a limit says what it waits for, once.
+    _patience: float = 5.0
     _check: Callable[[int], int]
     _retry: Callable[..., int]
 
@@ -45,7 +47,8 @@ class ContextMixin:
         handler may raise out of it; the context then stays shut down, and term() may be called
         again. In a forked child nothing but `closed` changes. ``timeout`` in ms (ours; None: wait
         as long as it takes): ZMQError(ETIMEDOUT) after that, with `holders` in its text, and
-        term() may be called again. Source: zmq_ctx_term(3).
+        term() may be called again. Without a timeout the logger ``zmq_monocoque`` warns, once, with
+        the same text after 5 s. Source: zmq_ctx_term(3).
         """
         if not self._handle or self.closed:
             self.closed = True
@@ -57,11 +60,16 @@ class ContextMixin:
 
     def _wait_for_the_end(self, timeout: int | None) -> None:
         # One deadline, however many signals there are on the way.
-        end = None if timeout is None or timeout < 0 else time.monotonic() + timeout / 1000
+        seconds = None if timeout is None or timeout < 0 else timeout / 1000
+        end: float | None = time.monotonic() + (self._patience if seconds is None else seconds)
         while True:
             left_ms = -1 if end is None else max(0, math.ceil((end - time.monotonic()) * 1000))
             answer = interruptible(lib.zm_context_term, self._handle, left_ms)
             if answer == -EINTR:
+                continue
+            if answer == -ETIMEDOUT and seconds is None:
+                self._say_what_holds()
+                end = None
                 continue
             try:
                 self._check(answer)
@@ -71,6 +79,17 @@ class ContextMixin:
                     error.strerror += f": waiting for {'; '.join(self.holders())}"
                 raise
             return
+
+    def _say_what_holds(self) -> None:
+        """To whoever reads logs: a program that hangs in term() shows nothing else."""
+        import logging  # not needed by who does not hang
+
+        if holders := self.holders():
+            logging.getLogger("zmq_monocoque").warning(
+                "Context.term() is still waiting after %g s: for %s",
+                self._patience,
+                "; ".join(holders),
+            )
 
     def set(self, option: int, optval: int) -> None:
         """Sets a context option. Source: zmq_ctx_set(3)."""

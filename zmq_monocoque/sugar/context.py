@@ -170,7 +170,8 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
 
         ``timeout`` in ms (ours; None: without limit): after that ZMQError(ETIMEDOUT), whose text
         names the sockets that are open or linger, with the messages they hold. The context stays
-        shut down, and term() may be called again. Source: zmq_ctx_term(3).
+        shut down, and term() may be called again. Without a limit, that text is a warning of the
+        logger ``zmq_monocoque`` after 5 s. Source: zmq_ctx_term(3).
         """
         super().term(timeout)
 
