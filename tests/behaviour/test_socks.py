@@ -63,6 +63,9 @@ def converse(s, peer) -> None:
         (TARGET, (1, bytes([10, 11, 12, 13]), 5555), 0),
         ("tcp://no-such-host.invalid:80", (3, b"no-such-host.invalid", 80), 0),
         ("tcp://[::1]:65535", (4, socket.inet_pton(socket.AF_INET6, "::1"), 65535), 1),
+        ("tcp://::1:65535", (4, socket.inet_pton(socket.AF_INET6, "::1"), 65535), 1),
+        ("tcp://[::1]:65535", (4, socket.inet_pton(socket.AF_INET6, "::1"), 65535), 0),
+        ("tcp://::1:65535", (4, socket.inet_pton(socket.AF_INET6, "::1"), 65535), 0),
     ],
 )
 def test_the_proxy_is_asked_for_the_address_as_given(connecting, proxy, address, wanted, ipv6):

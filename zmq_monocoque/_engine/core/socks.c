@@ -2,7 +2,7 @@
  * before it becomes a connection. The proxy looks the destination's name up. */
 #include "internal.h"
 
-#include <netinet/in.h>
+#include <arpa/inet.h>
 #include <string.h>
 
 enum { VERSION = 5, AUTH_VERSION = 1, NO_AUTH = 0, BY_PASSWORD = 2, CONNECT = 1 };
@@ -90,18 +90,17 @@ static int request(zm_endpoint *ep)
     zm_socks *x = &ep->socks;
     size_t at = 0;
     uint16_t port = htons(to->port);
+    struct in_addr v4;
+    struct in6_addr v6;
     x->hearing = false;
     put(x, &at, head, sizeof head);
-    if (to->resolved && to->peer.ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *) &to->peer;
+    /* A numeric address goes as one, whether or not the socket itself could use it (IPV6). */
+    if (inet_pton(AF_INET, to->host, &v4) == 1) {
         x->bytes[at++] = IPV4;
-        put(x, &at, &v4->sin_addr, sizeof v4->sin_addr);
-        port = v4->sin_port;
-    } else if (to->resolved && to->peer.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *) &to->peer;
+        put(x, &at, &v4, sizeof v4);
+    } else if (inet_pton(AF_INET6, to->host, &v6) == 1) {
         x->bytes[at++] = IPV6;
-        put(x, &at, &v6->sin6_addr, sizeof v6->sin6_addr);
-        port = v6->sin6_port;
+        put(x, &at, &v6, sizeof v6);
     } else {
         size_t size = strlen(to->host);
         if (size > 255)
