@@ -537,10 +537,7 @@ static void look_at_link(zm_socket *s, zm_link *link, int side)
     if (me->closed)
         return;
     if (me->asks) {
-        zm_lock_take(&link->lock);
-        bool gone = theirs->closed;
-        zm_lock_give(&link->lock);
-        zm_zap_mail_locked(me->peer, gone);
+        zm_zap_mail_locked(me->peer);
         return;
     }
     zm_peer *peer = me->peer ? me->peer : join(s, link, side);

@@ -286,8 +286,8 @@ bool zm_zap_wanted(const zm_options *options);
 /* ZM_EVENT_ZAP: asks. The answer comes as mail; where there is nobody to ask, it is decided here.
  * 0, -ENOMEM, or -ECONNABORTED: the connection is gone. */
 int zm_zap_ask_locked(zm_conn *conn, const zm_event *event);
-/* The handler answered, or went away (`closed`). */
-void zm_zap_mail_locked(zm_peer *peer, bool closed);
+/* The handler answered, or went away. */
+void zm_zap_mail_locked(zm_peer *peer);
 /* The question is of no interest any more; NULL allowed. */
 void zm_zap_free_locked(zm_zap *taken);
 

@@ -231,16 +231,13 @@ static size_t take_parts(zm_peer *asker, zm_frame parts[REPLY_PARTS])
     return count;
 }
 
-void zm_zap_mail_locked(zm_peer *asker, bool closed)
+void zm_zap_mail_locked(zm_peer *asker)
 {
     zm_zap *zap = ZM_CONTAINER(asker, zm_zap, asker);
     zm_conn *conn = zap->conn;
-    if (!zm_inproc_can_read(asker)) {
-        /* Nobody will answer: not let in, and free to try again. */
-        if (closed)
-            zm_conn_broke_locked(conn, EFAULT);
+    /* Where the handler went away, the peer waits on until its handshake takes too long. */
+    if (!zm_inproc_can_read(asker))
         return;
-    }
     zm_frame parts[REPLY_PARTS] = {0};
     size_t count = take_parts(asker, parts);
     uint32_t fault = fault_of(parts, count);
