@@ -1,6 +1,7 @@
 /* Finds libsodium's functions in a shared object. PyNaCl's extension exports them all, whether it
  * has libsodium inside (its wheels) or is linked to the system's. Opening it runs none of its
  * Python code. */
+#include "check.h"
 #include "crypto.h"
 
 #include <dlfcn.h>
@@ -9,13 +10,23 @@
 #include <string.h>
 
 enum {
+    PATHS_MAX = 4,
     PATH_BYTES = 4096,
     BLOCK = 64,
     PORTION = 256, /* four blocks at once, in little more time than one (measured, SSE2 and AVX2) */
     WIDE = 512,    /* eight, in the time of four (AVX2) */
 };
 
-static char where[PATH_BYTES];
+/* A program may have functions of the same names (NaCl's): libsodium is to call its own. The
+ * sanitizers cannot have it so. */
+#if defined(ZM_ASAN) || defined(ZM_TSAN)
+#define OWN_FIRST 0
+#else
+#define OWN_FIRST RTLD_DEEPBIND
+#endif
+
+static char where[PATHS_MAX][PATH_BYTES];
+static int paths;
 static zm_crypto functions;
 static bool usable;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -23,8 +34,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 void zm_crypto_path(const char *path)
 {
     size_t size = strlen(path) + 1;
-    if (size <= sizeof where)
-        memcpy(where, path, size);
+    if (size > 1 && size <= PATH_BYTES && paths < PATHS_MAX)
+        memcpy(where[paths++], path, size);
 }
 
 static bool resolve(void *library, const char *name, void *out_function)
@@ -39,7 +50,9 @@ static void load(void)
     int (*init)(void);
     zm_crypto *f = &functions;
     /* Never unloaded: sessions hold functions of it. */
-    void *library = where[0] ? dlopen(where, RTLD_LAZY | RTLD_LOCAL) : NULL;
+    void *library = NULL;
+    for (int i = 0; i < paths && !library; i++)
+        library = dlopen(where[i], RTLD_LAZY | RTLD_LOCAL | OWN_FIRST);
     usable = library && resolve(library, "sodium_init", &init)
              && resolve(library, "crypto_box_keypair", &f->box_keypair)
              && resolve(library, "crypto_box_beforenm", &f->box_beforenm)

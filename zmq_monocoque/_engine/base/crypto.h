@@ -48,7 +48,8 @@ typedef struct zm_crypto {
 } zm_crypto;
 
 /* Where to look: the path of a shared object that exports libsodium's functions. Nothing is opened
- * yet. Called before the first zm_crypto_get(), or not at all. */
+ * yet. Called before the first zm_crypto_get(), or not at all; more than once: the first that can
+ * be opened is taken. */
 void zm_crypto_path(const char *path);
 /* The functions; NULL: there is no libsodium. Loaded by the first call. */
 const zm_crypto *zm_crypto_get(void);
