@@ -21,7 +21,7 @@ HERE = Path(__file__).parent / "c"
 ENGINE = Path(__file__).parents[2] / "zmq_monocoque" / "_engine"
 SOURCES = [
     *(ENGINE / "base" / name for name in ("alloc.c", "check.c", "lock.c", "fds.c")),
-    *(ENGINE / "ring" / name for name in ("backend.c", "backend_epoll.c")),
+    *(ENGINE / "ring" / name for name in ("backend.c", "backend_epoll.c", "uring_calls.c")),
 ]
 URING = ENGINE / "ring" / "backend_uring.c"
 BUILDS = {

@@ -32,6 +32,7 @@ SOURCES = [
     "base/crypto.c",
     # ring: the two drivers, names and addresses
     "ring/backend.c",
+    "ring/uring_calls.c",
     "ring/backend_uring.c",
     "ring/backend_epoll.c",
     "ring/endpoint.c",
@@ -92,6 +93,29 @@ LANE_SOURCES = [
     "frame.c",
     "release.c",
 ]
+
+#: The C face, likewise. It is linked with the objects of the engine, which are compiled once.
+CAPI = "zmq_monocoque/_capi"
+CAPI_SOURCES = [
+    "handles.c",
+    "start.c",
+    "context.c",
+    "socket.c",
+    "message.c",
+    "transfer.c",
+    "poll.c",
+    "poller.c",
+    "proxy.c",
+    "timers.c",
+    "utils.c",
+]
+CAPI_LIBRARIES = "zmq_monocoque/_capi/zmq"
+CAPI_NAME = "libzmq_monocoque.so"
+#: What programs that were linked with libzmq ask the loader for.
+CAPI_SONAME = "libzmq.so.5"
+#: libzmq.so, what the linker looks for when it is told -lzmq.
+CAPI_LINKER_NAME = "libzmq.so"
+CAPI_LINKER_SCRIPT = f"INPUT({CAPI_NAME})\n"
 
 #: The headers whose declarations Python sees.
 CDEF_HEADERS = ["engine.h", "wire/session_handle.h"]
@@ -157,4 +181,25 @@ def lane() -> dict[str, Any]:
         "include_dirs": INCLUDE_DIRS,
         "extra_compile_args": CFLAGS,
         "extra_link_args": LDFLAGS,
+    }
+
+
+def capi() -> dict[str, Any]:
+    """What libzmq_monocoque.so is made of, and the small library beside it that has libzmq's name:
+    a wheel cannot hold links, and two copies would be two engines in a process."""
+    return {
+        "sources": [f"{CAPI}/{source}" for source in CAPI_SOURCES],
+        "engine": [f"{ENGINE}/{source}" for source in SOURCES],
+        "include_dirs": INCLUDE_DIRS,
+        "extra_compile_args": CFLAGS,
+        "libraries": {
+            CAPI_NAME: [*LDFLAGS, "-Wl,-z,nodelete", f"-Wl,-soname,{CAPI_NAME}"],
+            CAPI_SONAME: [
+                *LDFLAGS,
+                "-Wl,--no-as-needed",
+                f"-l:{CAPI_NAME}",
+                "-Wl,-rpath,$ORIGIN",
+                f"-Wl,-soname,{CAPI_SONAME}",
+            ],
+        },
     }

@@ -13,6 +13,8 @@
 /* `liburing_path` NULL: no io_uring. Resolves liburing's functions; called once, at import.
  * 0, or -errno with the reason in zm_driver_reason(). */
 int zm_engine_init(const char *liburing_path);
+/* The same for a process without Python, whose liburing cannot be loaded there. */
+int zm_engine_init_alone(void);
 /* Which driver new contexts use: "io_uring" or "epoll". */
 const char *zm_driver_name(void);
 /* Why io_uring is not used; "" when it is. */
@@ -23,6 +25,11 @@ int zm_driver_select(const char *name);
 void zm_spin_set(int on);
 /* The thread (its id as the kernel has it) that runs Python's signal handlers. */
 void zm_signals_thread(int thread);
+/* For callers whose own callers are told of signals (-EINTR is also an occasion to look for one): 1
+ * from now on no wait hides that a handler ran. */
+void zm_signals_exact_set(int on);
+/* Did a handler run in a wait of this thread, since the last time this was asked? */
+int zm_signal_taken(void);
 /* Address of the function table for the lane (see api.h). */
 uintptr_t zm_api_address(void);
 
@@ -36,6 +43,9 @@ int zm_context_term(int64_t context, int timeout_ms);
 int zm_context_shutdown(int64_t context);
 int zm_context_set(int64_t context, int option, int value);
 int zm_context_get(int64_t context, int option, int *out_value);
+/* THREAD_NAME_PREFIX as text: 1 to 16 characters. *inout_size counts the NUL. */
+int zm_context_set_name(int64_t context, const char *name, size_t size);
+int zm_context_get_name(int64_t context, char *out_name, size_t *inout_size);
 /* Writes "kind endpoint=... queued=...\n" lines about all that keeps term() waiting. The bytes of the
  * whole text, as snprintf(): it is cut when that is not less than `size`. */
 int zm_context_holders(int64_t context, char *out, size_t size);
@@ -71,7 +81,12 @@ typedef struct zm_stats {
 } zm_stats;
 int zm_socket_stats(int64_t socket, zm_stats *out);
 
-/* --- proxy --------------------------------------------------------------------------------- */
+/* --- poll, proxy ------------------------------------------------------------------------------ */
+
+/* The signals (a sigset_t, kept by the caller) that are blocked in the sleeps of this thread's
+ * polls (api.h) instead of those it blocks itself; NULL: no others. Returns what was set before. */
+const void *zm_poll_sigmask_set(const void *borrowed);
+
 /* Forwards until the context ends (-ETERM) or a signal (-EINTR: call again). capture, control: -1
  * for none. Control commands: PAUSE RESUME TERMINATE STATISTICS; TERMINATE answers 0. */
 typedef struct zm_proxy_state {

@@ -20,9 +20,14 @@ enum { LATE_NS = 200 * 1000, CROWDED_NS = 50 * 1000 * 1000, NAP_NS = 20 * 1000 }
 
 static _Atomic int64_t crowded_until; /* 0: not at all */
 
+_Thread_local bool zm_signalled;
+bool zm_signals_exact;
+
 int zm_futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline_ns)
 {
     struct timespec until, *bound = NULL;
+    if (deadline_ns < 0 && zm_signals_exact)
+        deadline_ns = INT64_MAX; /* without a limit, SA_RESTART would start the wait anew */
     if (deadline_ns >= 0) {
         until.tv_sec = deadline_ns / 1000000000;
         until.tv_nsec = deadline_ns % 1000000000;
@@ -33,7 +38,10 @@ int zm_futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline_ns)
                       FUTEX_BITSET_MATCH_ANY);
     if (rc == 0 || errno == EAGAIN)
         return 0;
-    return errno == ETIMEDOUT ? -ETIMEDOUT : -EINTR;
+    if (errno == ETIMEDOUT)
+        return -ETIMEDOUT;
+    zm_signalled = true;
+    return -EINTR;
 }
 
 void zm_futex_wake(_Atomic uint32_t *word, int threads_max)

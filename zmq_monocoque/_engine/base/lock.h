@@ -45,6 +45,11 @@ static inline void zm_lock_give(zm_lock *lock)
 int zm_futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline_ns);
 void zm_futex_wake(_Atomic uint32_t *word, int threads_max);
 
+/* A wait of this thread ended because a signal's handler ran. zm_signal_taken() tells, and forgets;
+ * where `zm_signals_exact` is set, a wait never hides it. */
+extern _Thread_local bool zm_signalled;
+extern bool zm_signals_exact;
+
 /* The calling thread's id, cached. */
 uint32_t zm_thread_id(void);
 /* After a fork: the thread has another id now. */

@@ -252,6 +252,17 @@ int zm_engine_init(const char *liburing_path)
     return rc;
 }
 
+int zm_engine_init_alone(void)
+{
+    zm_fork_install();
+    many_cpus = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+    int rc = zm_uring_do_without();
+    reason = zm_uring_reason();
+    if (rc == 0)
+        chosen = ZM_DRIVER_IO_URING;
+    return rc;
+}
+
 const char *zm_driver_name(void)
 {
     return chosen == ZM_DRIVER_IO_URING ? "io_uring" : "epoll";
@@ -289,6 +300,18 @@ void zm_spin_set(int on)
 bool zm_spin_allowed(void)
 {
     return spin_wanted && many_cpus && !zm_spin_crowded();
+}
+
+void zm_signals_exact_set(int on)
+{
+    zm_signals_exact = on;
+}
+
+int zm_signal_taken(void)
+{
+    bool taken = zm_signalled;
+    zm_signalled = false;
+    return taken;
 }
 
 int zm_has(const char *capability)

@@ -167,6 +167,36 @@ int zm_context_set(int64_t handle, int option, int value)
     return rc;
 }
 
+int zm_context_set_name(int64_t handle, const char *name, size_t size)
+{
+    zm_context *context = zm_context_lock(handle);
+    if (!context)
+        return -EFAULT;
+    size_t length = strnlen(name, size);
+    int rc = length && length < sizeof context->thread_prefix ? 0 : -EINVAL;
+    if (rc == 0) {
+        memcpy(context->thread_prefix, name, length);
+        context->thread_prefix[length] = 0;
+    }
+    zm_lock_give(&context->lock);
+    return rc;
+}
+
+int zm_context_get_name(int64_t handle, char *out_name, size_t *inout_size)
+{
+    zm_context *context = zm_context_lock(handle);
+    if (!context)
+        return -EFAULT;
+    size_t size = strlen(context->thread_prefix) + 1;
+    int rc = size <= *inout_size ? 0 : -EINVAL;
+    if (rc == 0) {
+        memcpy(out_name, context->thread_prefix, size);
+        *inout_size = size;
+    }
+    zm_lock_give(&context->lock);
+    return rc;
+}
+
 int zm_context_get(int64_t handle, int option, int *out_value)
 {
     zm_context *context = zm_context_lock(handle);

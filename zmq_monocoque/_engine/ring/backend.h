@@ -51,6 +51,8 @@ typedef enum zm_driver_kind { ZM_DRIVER_IO_URING = 1, ZM_DRIVER_EPOLL = 2 } zm_d
 /* Resolves liburing's functions from the shared object at `path` and tries a ring. 0, or -errno
  * and the reason, for a person, in zm_uring_reason() (never NULL; "" when usable). */
 int zm_uring_load(const char *path);
+/* The same with system calls of our own, where python-liburing cannot be loaded. */
+int zm_uring_do_without(void);
 const char *zm_uring_reason(void);
 
 /* 0 or -errno (-EMFILE, -ENOMEM, -EPERM ...). */

@@ -419,8 +419,12 @@ static int epoll_driver_wait(zm_driver *driver, int64_t deadline_ns, int64_t spi
                 limit = (struct timespec) {left / 1000000000, left % 1000000000};
         }
         int rc = ppoll(&readable, 1, bound, NULL);
-        if (rc != 0)
-            return rc > 0 ? 0 : -errno;
+        if (rc > 0)
+            return 0;
+        if (rc < 0) {
+            zm_signalled |= errno == EINTR;
+            return -errno;
+        }
         if (deadline_ns >= 0 && zm_now_ns() >= deadline_ns)
             return -ETIMEDOUT;
         /* The peer we spin for may stand behind us on the same core. */

@@ -36,6 +36,7 @@
 #include "../base/lock.h"
 #include "driver.h"
 #include "uring_abi.h"
+#include "uring_calls.h"
 
 enum {
     SQ_ENTRIES = 128,  /* requests gathered for one submission; more are submitted on the way */
@@ -466,6 +467,8 @@ static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
     }
     for (;;) {
         unsigned left = left_before(u, u->claim_tail);
+        if (left && zm_signals_exact && push(u, u->claim_tail) == 0)
+            left = 0; /* a call that submits would hide a signal: fact 2 */
         if (left == 0 && has_completion(u))
             return 0;
         zm_uring_timespec limit;
@@ -490,8 +493,10 @@ static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
             sched_yield();
             continue;
         }
-        if (rc == -EINTR)
+        if (rc == -EINTR) {
+            zm_signalled = true;
             push(u, u->claim_tail);
+        }
         if (has_completion(u) || rc == -EBUSY)
             return 0;
         if (rc < 0)
@@ -710,6 +715,16 @@ int zm_uring_load(const char *path)
         !resolve(library, "io_uring_enter2", &liburing.enter2))
         return refuse(-ELIBACC, "the liburing package does not export liburing's functions");
     resolve(library, "io_uring_register_sync_msg", &liburing.register_sync_msg);
+    return try_ring();
+}
+
+int zm_uring_do_without(void)
+{
+    liburing.queue_init_params = zm_uring_calls_init;
+    liburing.queue_exit = zm_uring_calls_exit;
+    liburing.ring_dontfork = zm_uring_calls_dontfork;
+    liburing.enter2 = zm_uring_calls_enter2;
+    liburing.register_sync_msg = zm_uring_calls_sync_msg;
     return try_ring();
 }
 

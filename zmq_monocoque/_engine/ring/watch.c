@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -12,6 +13,7 @@
 #include "../base/check.h"
 #include "../base/clock.h"
 #include "../base/fds.h"
+#include "../base/lock.h"
 
 enum { EVENTS_MAX = 64 };
 
@@ -148,9 +150,21 @@ int zm_watch_wait(int watch, void **out_owners, int count, int64_t until_ns)
     return n;
 }
 
+static _Thread_local const sigset_t *poll_sigmask;
+
+const void *zm_poll_sigmask_set(const void *borrowed)
+{
+    const void *before = poll_sigmask;
+    poll_sigmask = borrowed;
+    return before;
+}
+
 int zm_poll_until(struct pollfd *fds, int count, int64_t until_ns)
 {
     struct timespec left = left_until(until_ns < 0 ? 0 : until_ns);
-    int n = ppoll(fds, (nfds_t) count, until_ns < 0 ? NULL : &left, NULL);
-    return n < 0 ? -errno : n;
+    int n = ppoll(fds, (nfds_t) count, until_ns < 0 ? NULL : &left, poll_sigmask);
+    if (n >= 0)
+        return n;
+    zm_signalled |= errno == EINTR;
+    return -errno;
 }

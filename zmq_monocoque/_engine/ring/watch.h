@@ -29,6 +29,8 @@ void zm_watch_remove(int watch, int fd);
  * out_owners; 0 after the time, or a signal. */
 int zm_watch_wait(int watch, void **out_owners, int count, int64_t until_ns);
 
+/* See engine.h. */
+const void *zm_poll_sigmask_set(const void *borrowed);
 /* poll() with an absolute deadline. Ready descriptors, 0, or -errno (-EINTR). */
 int zm_poll_until(struct pollfd *fds, int count, int64_t until_ns);
 
