@@ -1,4 +1,4 @@
-"""The two extensions; everything else is in pyproject.toml.
+"""The two extensions and the C face; everything else is in pyproject.toml.
 
 Setuptools compiles one file after the other, and all of them when one changed. Here objects are
 compiled in parallel, and only those whose source, headers or flags changed, so that
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,8 @@ from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+#: Its messages have libzmq's layout on 64-bit machines only.
+HAS_C_FACE = sys.maxsize > 1 << 32
 
 
 def load_engine_build():
@@ -66,6 +69,51 @@ class BuildExt(build_ext):
         self.compiler.compile = compile_changed
         self.force = True  # linking is cheap, and the other variant's file may be in place
         super().build_extensions()
+        self.build_c_face()
+
+    def build_c_face(self):
+        """libzmq_monocoque.so: the C face's own files, and the objects of the engine."""
+        if not HAS_C_FACE:
+            return
+        face = ENGINE_BUILD.capi()
+        objects = self.compiler.compile(
+            face["sources"],
+            output_dir=self.build_temp,
+            include_dirs=face["include_dirs"],
+            extra_postargs=face["extra_compile_args"],
+            depends=[],
+        )
+        objects += self.compiler.object_filenames(face["engine"], output_dir=self.build_temp)
+        directory = Path(self.build_lib) / ENGINE_BUILD.CAPI_LIBRARIES
+        directory.mkdir(parents=True, exist_ok=True)
+        self.compiler.force = True
+        for name, arguments in face["libraries"].items():
+            self.compiler.link_shared_object(
+                objects if name == ENGINE_BUILD.CAPI_NAME else [],
+                str(directory / name),
+                extra_postargs=[*arguments, f"-L{directory}"],
+            )
+        script = directory / ENGINE_BUILD.CAPI_LINKER_NAME
+        script.write_text(ENGINE_BUILD.CAPI_LINKER_SCRIPT, encoding="utf-8")
+
+    def c_face_files(self):
+        names = (*ENGINE_BUILD.capi()["libraries"], ENGINE_BUILD.CAPI_LINKER_NAME)
+        directory = Path(self.build_lib) / ENGINE_BUILD.CAPI_LIBRARIES
+        return [directory / name for name in names] if HAS_C_FACE else []
+
+    def get_outputs(self):
+        outputs = super().get_outputs()
+        return outputs if self.inplace else [*outputs, *map(str, self.c_face_files())]
+
+    def copy_extensions_to_source(self):
+        super().copy_extensions_to_source()
+        for path in self.c_face_files():
+            target = ROOT / ENGINE_BUILD.CAPI_LIBRARIES
+            target.mkdir(exist_ok=True)
+            # By another name first: a program may have it mapped.
+            part = target / f"{path.name}.part"
+            shutil.copy2(path, part)
+            part.replace(target / path.name)
 
     def run(self):
         super().run()

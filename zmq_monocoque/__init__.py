@@ -37,15 +37,18 @@ DRAFT_API = backend.has("draft") and backend.PYZMQ_DRAFT_API
 
 
 def get_includes() -> list[str]:
-    """Directories for the compiler of an extension that includes this package's files."""
+    """Directories for the compiler of what includes this package's files; the last has zmq.h."""
     package = os.path.dirname(os.path.abspath(__file__))
-    return [os.path.dirname(package), os.path.join(package, "utils")]
+    return [
+        os.path.dirname(package),
+        os.path.join(package, "utils"),
+        os.path.join(package, "_capi", "include"),
+    ]
 
 
 def get_library_dirs() -> list[str]:
-    """Directories for the linker. There is no library of ours to link: the one that is named is
-    called ``zmq``, as what asks for it expects, and has none."""
-    return [os.path.join(os.path.dirname(os.path.abspath(__file__)), "_shim", "zmq")]
+    """Directories for the linker: ``-lzmq`` finds libzmq's C interface over this engine there."""
+    return [os.path.join(os.path.dirname(os.path.abspath(__file__)), "_capi", "zmq")]
 
 
 __all__ = (

@@ -11,7 +11,7 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from ._cli import bench, demo, doctor, run
+from ._cli import bench, capi, demo, doctor, run
 
 
 def own_version() -> str:
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"zmq_monocoque {own_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (bench, demo, doctor, run):
+    for module in (bench, capi, demo, doctor, run):
         name = module.__name__.rpartition(".")[2]
         command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_arguments(command)

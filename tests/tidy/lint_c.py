@@ -38,6 +38,7 @@ def check(arguments: list[str]) -> str:
 def main() -> int:
     analyser = ["-fanalyzer"] if "--analyzer" in sys.argv else []
     jobs = [[*analyser, f"{engine.ENGINE}/{source}"] for source in engine.SOURCES]
+    jobs += [[*analyser, f"{engine.CAPI}/{source}"] for source in engine.CAPI_SOURCES]
     python = f"-isystem{sysconfig.get_paths()['include']}"
     jobs += [[python, f"{engine.LANE}/{source}"] for source in engine.LANE_SOURCES]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

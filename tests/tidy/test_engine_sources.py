@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "zmq_monocoque" / "_engine"
 LANE = ROOT / "zmq_monocoque" / "_lane"
+CAPI = ROOT / "zmq_monocoque" / "_capi"
 
 #: Which folders a folder may include, besides itself.
 MAY_INCLUDE = {
@@ -55,11 +56,13 @@ def code_of(text: str) -> str:
 
 
 def c_files() -> list[Path]:
-    return sorted([*ENGINE.rglob("*.[ch]"), *LANE.rglob("*.[ch]")])
+    return sorted([*ENGINE.rglob("*.[ch]"), *LANE.rglob("*.[ch]"), *CAPI.rglob("*.[ch]")])
 
 
 def folder_of(path: Path) -> str:
-    """base, ring, wire, route, core; "" for what lies in _engine itself, "lane" for the lane."""
+    """base, ring, wire, route, core; "" for what lies in _engine itself; "lane", "capi"."""
+    if CAPI in path.parents:
+        return "capi"
     if ENGINE not in path.parents:
         return "lane"
     return path.relative_to(ENGINE).parts[0] if path.parent != ENGINE else ""
@@ -80,7 +83,11 @@ def wrong_includes(folder: str, text: str) -> list[str]:
             other = ""
         else:
             other = folder if not (ENGINE / target).exists() or folder == "" else ""
-        if folder == "lane":
+        if folder == "capi":
+            own = (CAPI / target).exists() or (CAPI / "include" / target).exists()
+            if not own and not target.startswith("base/") and target not in ("api.h", "engine.h"):
+                wrong.append(target)
+        elif folder == "lane":
             if "/" in target and target != "../_engine/api.h":
                 wrong.append(target)
         elif (
@@ -104,10 +111,12 @@ def calls(text: str, names: list[str]) -> list[str]:
 
 def banned_in(folder: str, name: str) -> list[str]:
     banned = list(BANNED_ANYWHERE)
-    if (folder, name) != ("base", "alloc.c") and folder != "lane":
+    if (folder, name) != ("base", "alloc.c") and folder not in ("lane", "capi"):
         banned += BANNED_ALLOCATION
     if folder not in ("base", "ring"):
         banned += BANNED_SYSTEM_CALLS
+    if (folder, name) == ("capi", "handles.c"):
+        banned.remove("mmap")  # one mapping, for what programs hold addresses into
     if folder in ("wire", "route"):
         banned += BANNED_CLOCK_AND_THREADS
     return banned
@@ -134,6 +143,7 @@ def test_every_c_file_is_in_the_build_and_every_file_in_the_build_exists(engine_
     there = {str(p.relative_to(ENGINE)) for p in ENGINE.rglob("*.c")}
     assert sorted(engine_build.SOURCES) == sorted(there)
     assert sorted(engine_build.LANE_SOURCES) == sorted(p.name for p in LANE.glob("*.c"))
+    assert sorted(engine_build.CAPI_SOURCES) == sorted(p.name for p in CAPI.glob("*.c"))
 
 
 def test_the_sources_are_listed_in_the_order_data_flows(engine_build):
@@ -149,6 +159,9 @@ def test_the_include_rule_sees_a_wire_file_that_reaches_for_the_ring():
         "../_engine/core/peer.h"
     ]
     assert wrong_includes("base", '#include "api.h"\n') == ["api.h"]
+    assert wrong_includes("capi", '#include "core/internal.h"\n#include "capi.h"\n') == [
+        "core/internal.h"
+    ]
     assert wrong_includes("core", '#include "../engine.h"\n#include "wire/session.h"\n') == []
 
 

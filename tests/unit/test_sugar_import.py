@@ -102,8 +102,15 @@ def test_our_own_version_has_a_name_of_its_own(zmq, on_libzmq):
 
 def test_include_and_library_directories_are_the_packages(zmq):
     package = os.path.dirname(zmq.__file__)
-    assert zmq.get_includes() == [os.path.dirname(package), os.path.join(package, "utils")]
-    assert zmq.get_library_dirs() == [os.path.join(package, "_shim", "zmq")]
+    face = os.path.join(package, "_capi")
+    assert zmq.get_includes() == [
+        os.path.dirname(package),
+        os.path.join(package, "utils"),
+        os.path.join(face, "include"),
+    ]
+    assert zmq.get_library_dirs() == [os.path.join(face, "zmq")]
+    assert "zmq.h" in os.listdir(zmq.get_includes()[-1])
+    assert "libzmq_monocoque.so" in os.listdir(zmq.get_library_dirs()[0])
 
 
 def test_has_answers_for_what_it_knows(zmq):

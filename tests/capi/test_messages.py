@@ -1,0 +1,197 @@
+"""zmq_msg_t: what it holds, who frees it, and how it travels."""
+
+from __future__ import annotations
+
+import ctypes
+from errno import EAGAIN, EINVAL
+
+import pytest
+from support import eventually
+
+PAIR, DEALER, ROUTER, PULL, PUSH = 0, 5, 6, 7, 8
+MORE, SHARED = 1, 3
+DONTWAIT, SNDMORE = 1, 2
+LAST_ENDPOINT = 32
+#: Inside a zmq_msg_t; in a block of its own; sent by reference.
+SIZES = [0, 1, 40, 41, 8191, 8192, 300_000]
+FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+
+
+@pytest.fixture
+def message(face):
+    """message(data) -> an initialised zmq_msg_t; all are closed afterwards."""
+    made = []
+
+    def message(data: bytes = b""):
+        m = ctypes.create_string_buffer(64)
+        assert face.zmq_msg_init_buffer(m, data, ctypes.c_size_t(len(data))) == 0
+        made.append(m)
+        return m
+
+    yield message
+    for m in made:
+        face.zmq_msg_close(m)
+
+
+@pytest.fixture
+def text(face):
+    def text(m) -> bytes:
+        size = face.zmq_msg_size(m)
+        return ctypes.string_at(face.zmq_msg_data(m), size) if size else b""
+
+    return text
+
+
+@pytest.fixture(params=["inproc", "tcp"])
+def pair(face, context, request):
+    """Two PAIRs that are connected."""
+    a, b = face.zmq_socket(context, PAIR), face.zmq_socket(context, PAIR)
+    endpoint = b"inproc://pair" if request.param == "inproc" else b"tcp://127.0.0.1:*"
+    assert face.zmq_bind(a, endpoint) == 0
+    name, size = ctypes.create_string_buffer(256), ctypes.c_size_t(256)
+    assert face.zmq_getsockopt(a, LAST_ENDPOINT, name, ctypes.byref(size)) == 0
+    assert face.zmq_connect(b, name.value) == 0
+    yield a, b
+    assert face.zmq_close(a) == 0
+    assert face.zmq_close(b) == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_message_arrives_as_it_was(face, pair, message, text, size):
+    a, b = pair
+    data = bytes(i % 251 for i in range(size))
+    sent = message(data)
+    assert face.zmq_msg_send(sent, a, SNDMORE) == size
+    assert (face.zmq_msg_size(sent), text(sent)) == (0, b"")
+    assert face.zmq_send(a, data, ctypes.c_size_t(size), 0) == size
+    got = message(b"something that is replaced")
+    assert face.zmq_msg_recv(got, b, 0) == size
+    assert text(got) == data
+    assert face.zmq_msg_more(got) == 1
+    buffer = ctypes.create_string_buffer(size + 1)
+    assert face.zmq_recv(b, buffer, ctypes.c_size_t(size), 0) == size
+    assert buffer.raw[:size] == data
+    # What was received goes on as it is, and what is cut still tells its size.
+    assert face.zmq_msg_send(got, b, 0) == size
+    assert face.zmq_recv(a, buffer, ctypes.c_size_t(min(size, 3)), 0) == size
+    assert buffer.raw[: min(size, 3)] == data[:3]
+    assert face.refusal("zmq_msg_recv", got, a, DONTWAIT) == (-1, EAGAIN)
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_foreign_memory_is_freed_once_whatever_becomes_of_it(face, pair, message, text, size):
+    a, b = pair
+    memory = ctypes.create_string_buffer(b"m" * size, size)
+    freed = []
+    free = FREE(lambda data, hint: freed.append((data, hint)))
+    mine = (ctypes.addressof(memory), 7)
+
+    def make():
+        m = ctypes.create_string_buffer(64)
+        face.zmq_msg_init_data(m, memory, ctypes.c_size_t(size), free, 7)
+        assert face.zmq_msg_data(m) == ctypes.addressof(memory)
+        return m
+
+    assert face.zmq_msg_close(make()) == 0
+    assert freed == [mine]
+    one, copy = make(), message()
+    assert face.zmq_msg_copy(copy, one) == 0
+    assert (face.zmq_msg_get(one, SHARED), face.zmq_msg_get(copy, SHARED)) == (1, 1)
+    face.zmq_msg_close(one)
+    assert len(freed) == 1 and text(copy) == memory.raw
+    moved = message(b"x" * 50)
+    assert face.zmq_msg_move(moved, copy) == 0
+    assert face.zmq_msg_size(copy) == 0
+    face.zmq_msg_close(moved)
+    assert freed == [mine, mine]
+    one = make()
+    assert face.zmq_msg_send(one, a, 0) == size
+    got = message()
+    assert face.zmq_msg_recv(got, b, 0) == size
+    assert text(got) == memory.raw
+    face.zmq_msg_close(got)
+    eventually(lambda: len(freed) == 3)
+    one = make()
+    assert face.refusal("zmq_msg_send", one, None, 0)[0] == -1
+    assert len(freed) == 3, "what was not sent is still the program's"
+    face.zmq_msg_close(one)
+    assert freed == [mine] * 4
+
+
+def test_constant_memory_is_never_freed_and_always_shared(face, pair, message, text):
+    a, b = pair
+    for size in (5, 10_000):
+        memory = ctypes.create_string_buffer(b"c" * size, size)
+        one = ctypes.create_string_buffer(64)
+        face.zmq_msg_init_data(one, memory, ctypes.c_size_t(size), None, None)
+        assert face.zmq_msg_get(one, SHARED) == 1
+        copy = message()
+        assert face.zmq_msg_copy(copy, one) == 0
+        assert face.zmq_msg_send(one, a, 0) == size
+        assert face.zmq_send_const(a, memory, ctypes.c_size_t(size), 0) == size
+        for _ in range(2):
+            got = message()
+            assert face.zmq_msg_recv(got, b, 0) == size
+            assert text(got) == memory.raw == text(copy)
+
+
+def test_copies_of_small_messages_are_their_own(face, message, text):
+    one, copy = message(b"small"), message(b"x" * 100)
+    assert face.zmq_msg_copy(copy, one) == 0
+    assert (face.zmq_msg_get(one, SHARED), face.zmq_msg_get(copy, SHARED)) == (0, 0)
+    ctypes.memmove(face.zmq_msg_data(copy), b"S", 1)
+    assert (text(one), text(copy)) == (b"small", b"Small")
+    assert face.zmq_msg_copy(one, one) == face.zmq_msg_move(one, one) == 0
+    assert text(one) == b"small"
+
+
+def test_what_is_known_of_a_message(face, context, message):
+    router, dealer = face.zmq_socket(context, ROUTER), face.zmq_socket(context, DEALER)
+    assert face.zmq_bind(router, b"tcp://127.0.0.1:*") == 0
+    name, size = ctypes.create_string_buffer(256), ctypes.c_size_t(256)
+    face.zmq_getsockopt(router, LAST_ENDPOINT, name, ctypes.byref(size))
+    face.zmq_connect(dealer, name.value)
+    assert face.zmq_send(dealer, b"x", ctypes.c_size_t(1), 0) == 1
+    got, copy = message(), message()
+    face.zmq_msg_recv(got, router, 0)
+    face.zmq_msg_copy(copy, got)
+    face.zmq_msg_recv(got, router, 0)
+    face.zmq_close(dealer)
+    face.zmq_close(router)
+    for m in (got, copy):
+        assert face.zmq_msg_gets(m, b"Socket-Type") == b"DEALER"
+        assert face.zmq_msg_gets(m, b"Peer-Address") == b"127.0.0.1"
+        assert face.zmq_msg_get(m, 2) >= 0
+    assert face.refusal("zmq_msg_gets", got, b"Nothing") == (None, EINVAL)
+    assert face.refusal("zmq_msg_get", got, 99) == (-1, EINVAL)
+    assert face.refusal("zmq_msg_set", got, MORE, 1) == (-1, EINVAL)
+    assert face.refusal("zmq_msg_set_routing_id", got, 0) == (-1, EINVAL)
+    assert face.zmq_msg_set_routing_id(got, 9) == 0
+    assert face.zmq_msg_routing_id(got) == 9
+    assert face.zmq_msg_group(got) == b""
+    assert face.refusal("zmq_msg_set_group", got, b"g" * 256) == (-1, EINVAL)
+    assert face.zmq_msg_set_group(got, b"g" * 255) == 0
+    face.zmq_msg_copy(copy, got)
+    assert face.zmq_msg_group(copy) == b"g" * 255
+
+
+class Iovec(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+
+
+def test_several_parts_at_once(face, pair):
+    a, b = pair
+    parts = [b"", b"one", b"t" * 10_000]
+    send = (Iovec * 3)()
+    for place, part in zip(send, parts, strict=True):
+        place.base, place.size = ctypes.cast(ctypes.c_char_p(part), ctypes.c_void_p), len(part)
+    assert face.zmq_sendiov(a, send, ctypes.c_size_t(3), SNDMORE) == len(parts[-1])
+    got, count = (Iovec * 5)(), ctypes.c_size_t(5)
+    assert face.zmq_recviov(b, got, ctypes.byref(count), 0) == 3 == count.value
+    free = ctypes.CDLL(None).free
+    for place, part in zip(got[:3], parts, strict=True):
+        assert ctypes.string_at(place.base, place.size) == part
+        free(ctypes.c_void_p(place.base))
+    none = ctypes.c_size_t(0)
+    assert face.refusal("zmq_recviov", b, got, ctypes.byref(none), DONTWAIT) == (-1, EINVAL)
+    assert face.refusal("zmq_sendiov", a, send, none, 0) == (-1, EINVAL)

@@ -1,0 +1,2 @@
+/* A header of older libzmqs; what it declared is in zmq.h. */
+#include "zmq.h"

@@ -1,0 +1,48 @@
+/* Starts the engine in a process that need not have Python: the driver, by what the machine has and
+ * the same environment variables as in Python (docs/reference/environment.md); and where libsodium
+ * may be. */
+#include "capi.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATH_BYTES = 4096 };
+
+/* PyNaCl's extension, installed beside us. It can be opened only where there is a Python. */
+static void add_pynacl(void)
+{
+    char path[PATH_BYTES];
+    Dl_info self;
+    if (!dladdr((const void *) &capi_start, &self) || !self.dli_fname)
+        return;
+    const char *slash = strrchr(self.dli_fname, '/');
+    int length = slash ? (int) (slash - self.dli_fname) : 0;
+    int n = snprintf(path, sizeof path, "%.*s/../../../nacl/_sodium.abi3.so", length,
+                     self.dli_fname);
+    if (slash && n > 0 && (size_t) n < sizeof path)
+        zm_crypto_path(path);
+}
+
+static void start(void)
+{
+    zm_engine_init_alone();
+    zm_signals_exact_set(1);
+    zm_crypto_path("libsodium.so.23");
+    zm_crypto_path("libsodium.so.26");
+    add_pynacl();
+    const char *driver = getenv("ZMQ_MONOCOQUE_DRIVER");
+    if (driver)
+        zm_driver_select(driver); /* one that is not there leaves it as it is */
+    const char *spin = getenv("ZMQ_MONOCOQUE_SPIN");
+    if (spin && (!strcmp(spin, "0") || !strcmp(spin, "1")))
+        zm_spin_set(*spin == '1');
+}
+
+void capi_start(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, start);
+}
