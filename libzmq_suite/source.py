@@ -1,0 +1,112 @@
+"""Debian's source of libzmq, with Debian's patches, by an apt of our own: the system's stays as it
+is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+#: Debian 12's. Other versions of libzmq have other tests.
+VERSION = "4.3.4-6"
+SUITE = "bookworm"
+MIRROR = "http://deb.debian.org/debian"
+#: What is fetched, and what it has to be.
+FILES = {
+    "zeromq3_4.3.4.orig.tar.gz": (
+        "0ff5a531c9ffaf0dfdc7dc78d13d1383088f454896d252934c429b2554d10559"
+    ),
+    "zeromq3_4.3.4-6.debian.tar.xz": (
+        "fbb0dcb4ffbf483d416d9af722db74ad4edd7004625ce10381e8cd3a71b6cd58"
+    ),
+}
+
+
+class Problem(Exception):
+    """The suite could not be made ready; the text says why."""
+
+
+def run(*command: str | Path, cwd: Path | None = None, **variables: str) -> None:
+    """Runs a command quietly; `Problem` with its output when it fails."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    except FileNotFoundError as error:
+        raise Problem(f"{command[0]} is not installed") from error
+    if done.returncode:
+        raise Problem(f"{' '.join(map(str, command))}\n{done.stdout}")
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def are_fetched(downloads: Path) -> bool:
+    return all((downloads / n).exists() and sha256(downloads / n) == s for n, s in FILES.items())
+
+
+def fetch(work: Path, downloads: Path) -> None:
+    """Downloads the source package, by an apt whose lists and cache are ours."""
+    apt = work / "apt"
+    for directory in ("lists/partial", "cache/archives/partial", "parts"):
+        (apt / directory).mkdir(parents=True, exist_ok=True)
+    downloads.mkdir(parents=True, exist_ok=True)
+    (apt / "sources.list").write_text(
+        f"deb-src [trusted=yes] {MIRROR} {SUITE} main\n", encoding="utf-8"
+    )
+    (apt / "status").touch()
+    configuration = apt / "apt.conf"
+    configuration.write_text(
+        f'Dir::Etc::sourcelist "{apt}/sources.list";\n'
+        f'Dir::Etc::sourceparts "{apt}/parts";\n'
+        f'Dir::State "{apt}";\n'
+        f'Dir::State::status "{apt}/status";\n'
+        f'Dir::Cache "{apt}/cache";\n'
+        'Acquire::Retries "3";\n',
+        encoding="utf-8",
+    )
+    run("apt-get", "update", APT_CONFIG=str(configuration))
+    run(
+        *("apt-get", "source", "--download-only", f"zeromq3={VERSION}"),
+        cwd=downloads,
+        APT_CONFIG=str(configuration),
+    )
+    for name, wanted in FILES.items():
+        if sha256(downloads / name) != wanted:
+            raise Problem(f"{downloads / name} is not the file that it was")
+
+
+def unpack(downloads: Path, source: Path) -> None:
+    """Lays the source out as Debian builds it."""
+    shutil.rmtree(source, ignore_errors=True)
+    upstream, debian = (downloads / name for name in FILES)
+    with tarfile.open(upstream) as archive:
+        top = archive.getnames()[0].split("/")[0]
+        archive.extractall(source.parent, filter="data")
+    (source.parent / top).rename(source)
+    with tarfile.open(debian) as archive:
+        archive.extractall(source, filter="data")
+    patches = source / "debian" / "patches"
+    for name in (patches / "series").read_text(encoding="utf-8").split():
+        run("patch", "-p1", "--silent", "--input", patches / name, cwd=source)
+
+
+def prepare(work: Path) -> Path:
+    """The unpacked source, fetched and laid out if it was not before."""
+    downloads, source, stamp = work / "downloads", work / "source", work / "source.stamp"
+    if not are_fetched(downloads):
+        fetch(work, downloads)
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != VERSION:
+        unpack(downloads, source)
+        stamp.write_text(VERSION, encoding="utf-8")
+    return source
