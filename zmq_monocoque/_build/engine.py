@@ -63,6 +63,7 @@ SOURCES = [
     "core/endpoints.c",
     "core/socks.c",
     "core/drive.c",
+    "core/order.c",
     "core/keeper.c",
     "core/peer.c",
     "core/inproc.c",

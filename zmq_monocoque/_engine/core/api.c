@@ -21,7 +21,7 @@ static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *me
     if (ZM_LIKELY(rc == 0))
         rc = zm_socket_send_part_locked(s, message);
     if (ZM_LIKELY(rc == 0))
-        rc = flags & ZM_FOLLOWED ? zm_socket_full_locked(s) : zm_socket_sent_locked(s);
+        rc = flags & ZM_FOLLOWED ? zm_socket_followed_locked(s) : zm_socket_sent_locked(s);
     zm_lock_give(&s->lock);
     return rc;
 }
@@ -119,6 +119,7 @@ static int api_flush(zm_socket *s, uint32_t generation)
 
 static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t deadline_ns)
 {
+    zm_order_settle(true);
     if (!zm_socket_lock_generation(s, generation))
         return -ENOTSOCK;
     int rc = zm_socket_wait_locked(s, event, deadline_ns);
@@ -128,6 +129,7 @@ static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t deadli
 
 static int api_spin(zm_socket *s, uint32_t generation)
 {
+    zm_order_settle(true);
     if (!zm_socket_lock_generation(s, generation))
         return -ENOTSOCK;
     int rc = zm_socket_spin_locked(s);

@@ -187,9 +187,13 @@ static int reap(zm_socket *s)
 
 static void flush_dirty(zm_socket *s)
 {
-    s->flush_due = false;
     if (zm_list_empty(&s->dirty))
         return;
+    if (ZM_UNLIKELY(!zm_order_reached_locked(s))) {
+        zm_keeper_look(s, zm_now_ns() + ZM_RETRY_NS); /* somebody has what goes first */
+        return;
+    }
+    s->flush_due = false;
     zm_list work;
     /* A list of its own: a flush may put its connection back. */
     work = s->dirty;
@@ -233,6 +237,14 @@ static void run_timers(zm_socket *s)
     }
 }
 
+/* The kernel has what was started. */
+static void submit(zm_socket *s)
+{
+    zm_driver_submit(s->driver);
+    if (s->order && zm_list_empty(&s->dirty))
+        zm_order_leave_locked(s);
+}
+
 /* Starts all that can be started. */
 static void start(zm_socket *s)
 {
@@ -252,7 +264,7 @@ void zm_drive_for_keeper_locked(zm_socket *s)
     s->burst = s->sent_since_wait = false;
     if (s->driven) {
         start(s);
-        zm_driver_submit(s->driver);
+        submit(s);
         int64_t timer = zm_timers_next(&s->timers);
         if (zm_sooner(timer, s->waiting_until) != s->waiting_until)
             zm_socket_poke(s); /* it was set after that thread fell asleep */
@@ -262,7 +274,7 @@ void zm_drive_for_keeper_locked(zm_socket *s)
     bool news;
     do {
         start(s);
-        zm_driver_submit(s->driver);
+        submit(s);
         news = reap(s);
     } while (news && ++rounds < ROUNDS_MAX && !zm_lock_wanted(&s->lock));
     /* A wake that was reaped is gone: what it was for is looked at now. */
@@ -271,7 +283,7 @@ void zm_drive_for_keeper_locked(zm_socket *s)
         zm_mail_take_locked(s);
     if (ZM_UNLIKELY(mail || news)) {
         start(s); /* nothing is left unstarted, however much there is */
-        zm_driver_submit(s->driver);
+        submit(s);
     }
     bury(s);
 }
@@ -331,7 +343,7 @@ static void bring_receives_home(zm_socket *s)
 {
     if (!take_over_receives(s))
         return;
-    zm_driver_submit(s->driver);
+    submit(s);
     int64_t until = zm_now_ns() + HOMECOMING_NS;
     while (s->moving && zm_now_ns() < until)
         if (!reap(s))
@@ -346,32 +358,10 @@ void zm_drive_peek_locked(zm_socket *s)
     int rounds = 0;
     do {
         arm_hungry(s);
-        zm_driver_submit(s->driver);
+        submit(s);
     } while (reap(s) && ++rounds < ROUNDS_MAX);
     bury(s);
     zm_keeper_resume_locked(s);
-}
-
-/* The socket whose burst this thread began last, and has perhaps not flushed. */
-static _Thread_local zm_socket *burst_socket;
-static _Thread_local uint32_t burst_generation;
-
-/* A thread that looks for messages on one socket has stopped sending on another: what it sent there
- * leaves now, since the answer to it may be what it looks for. */
-static void flush_elsewhere(const zm_socket *s)
-{
-    zm_socket *other = burst_socket;
-    if (!other || other == s)
-        return;
-    burst_socket = NULL;
-    /* Two sockets are never locked together, except so: whoever has it flushes it, too. */
-    if (!zm_lock_try(&other->lock))
-        return;
-    if (atomic_load(&other->generation) == burst_generation && other->burst) {
-        other->burst = other->sent_since_wait = false;
-        zm_socket_flush_locked(other);
-    }
-    zm_lock_give(&other->lock);
 }
 
 void zm_socket_driven_locked(zm_socket *s, int64_t now)
@@ -387,7 +377,7 @@ void zm_socket_driven_locked(zm_socket *s, int64_t now)
 
 void zm_drive_once_locked(zm_socket *s)
 {
-    flush_elsewhere(s);
+    zm_order_look_locked(s);
     if (s->driver && !s->driven)
         bring_receives_home(s);
     zm_drive_for_keeper_locked(s);
@@ -396,18 +386,20 @@ void zm_drive_once_locked(zm_socket *s)
 
 void zm_socket_flush_locked(zm_socket *s)
 {
-    if (!s->driver)
+    if (!s->driver) {
+        zm_order_leave_locked(s);
         return;
+    }
     /* Along with what leaves, in one call: what the answer is received into. Not while there is
      * something to read: nobody who is behind reads ahead. */
     if (s->arm_thread == zm_thread_id() && !s->bulk && !s->pattern->can_recv(s))
         arm_hungry(s);
     flush_dirty(s);
-    zm_driver_submit(s->driver);
+    submit(s);
     if (!s->driven && zm_driver_reap_pays(s->driver) && reap(s)) {
         /* What was taken only in part goes on; whoever looks next finds it in flight. */
         start(s);
-        zm_driver_submit(s->driver);
+        submit(s);
         zm_keeper_resume_locked(s);
     }
     s->flushed_ns = zm_now_ns();
@@ -435,19 +427,21 @@ void zm_drive_for_room_locked(zm_conn *conn)
     if (!conn->active || s->driven || (conn->send_op.in_flight && !wait_for_reader(conn)))
         return;
     flush_dirty(s);
-    zm_driver_submit(s->driver);
+    submit(s);
     if (reap(s)) {
         start(s);
-        zm_driver_submit(s->driver);
+        submit(s);
     }
     s->flushed_ns = zm_now_ns();
 }
 
 void zm_socket_flush(zm_socket *s, uint32_t generation)
 {
+    zm_order_settle(false);
     if (!zm_socket_lock_generation(s, generation))
         return;
-    zm_socket_flush_locked(s);
+    if (!zm_list_empty(&s->dirty))
+        zm_socket_flush_locked(s);
     /* The thread that waits in the driver takes in what the kernel has finished. It gets the time
      * for that, or messages would be dropped for those that are gone already. */
     int64_t until = s->flushed_ns + HANDOVER_NS;
@@ -565,6 +559,8 @@ void zm_drive_take_locked(zm_socket *s)
     ZM_ASSERT(!s->driven);
     take_over_receives(s);
     start(s);
+    if (s->order)
+        submit(s); /* before others can flush what is to come behind it */
     s->driven = true;
     s->waiting_until = zm_timers_next(&s->timers);
     s->burst = s->sent_since_wait = false;
@@ -597,7 +593,7 @@ static bool pull_body(zm_socket *s, int64_t patience_ns, int64_t deadline_ns)
         return false;
     arm_hungry_except(s, conn);
     flush_dirty(s);
-    zm_driver_submit(s->driver);
+    submit(s);
     int64_t now = zm_now_ns(), until = now + patience_ns;
     int64_t end = zm_sooner(deadline_ns, now + PULL_MAX_NS);
     for (;; now = zm_now_ns()) {
@@ -658,7 +654,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
         if (rc == -ETIMEDOUT)
             rc = deadline_ns >= 0 && now >= deadline_ns ? -EAGAIN : 0;
     } else {
-        zm_driver_submit(s->driver);
+        submit(s);
     }
     zm_drive_leave_locked(s);
     return rc;
@@ -670,7 +666,7 @@ int zm_drive_locked(zm_socket *s, int64_t deadline_ns)
         bool readable = s->pattern->can_recv(s);
         if (s->driver) {
             start(s);
-            zm_driver_submit(s->driver);
+            submit(s);
         }
         return s->pattern->can_recv(s) == readable ? follow(s, deadline_ns) : 0;
     }
@@ -718,44 +714,54 @@ static int64_t pause_ns(const zm_socket *s)
     return pause;
 }
 
-int zm_socket_full_locked(zm_socket *s)
+static int full(const zm_socket *s)
 {
-    if (zm_list_empty(&s->dirty))
-        return 0;
     if (ZM_UNLIKELY(s->flush_due))
         return ZM_SEND_FLUSH;
     zm_conn *newest = ZM_CONTAINER(s->dirty.prev, zm_conn, dirty_link);
-    size_t full = s->dirty.next == s->dirty.prev ? FLUSH_BYTES : FLUSH_MANY_BYTES;
+    size_t limit = s->dirty.next == s->dirty.prev ? FLUSH_BYTES : FLUSH_MANY_BYTES;
     /* A full buffer leaves at once; what is in flight already takes the rest with it. */
-    return newest->peer && zm_outq_waiting(&newest->peer->out) >= full
+    return newest->peer && zm_outq_waiting(&newest->peer->out) >= limit
                    && !newest->send_op.in_flight
                ? ZM_SEND_FLUSH
                : 0;
+}
+
+int zm_socket_followed_locked(zm_socket *s)
+{
+    if (zm_list_empty(&s->dirty))
+        return 0;
+    if (ZM_UNLIKELY(!s->order && zm_order_has_others(s)))
+        zm_order_enter_locked(s);
+    return full(s);
+}
+
+/* A send that does not go on with a burst: it leaves at once, or a burst begins. */
+static int sent_first(zm_socket *s)
+{
+    if (!s->burst) {
+        int64_t now = zm_now_ns();
+        bool at_once = s->sent_since_wait ? now - s->flushed_ns > pause_ns(s)
+                                          : !s->pattern->can_recv(s);
+        s->sent_since_wait = true;
+        s->flushed_ns = now;
+        if (at_once) {
+            if (ZM_UNLIKELY(zm_order_has_others(s)))
+                zm_order_enter_locked(s); /* who comes in between flushes those first */
+            return ZM_SEND_FLUSH;
+        }
+        s->burst = true;
+        zm_keeper_look(s, now + s->look_gap);
+    }
+    zm_order_enter_locked(s);
+    return full(s);
 }
 
 int zm_socket_sent_locked(zm_socket *s)
 {
     if (zm_list_empty(&s->dirty))
         return 0;
-    if (s->burst)
-        return zm_socket_full_locked(s);
-    int64_t now = zm_now_ns();
-    if (!s->sent_since_wait && !s->pattern->can_recv(s)) {
-        s->sent_since_wait = true;
-        s->flushed_ns = now;
-        return ZM_SEND_FLUSH;
-    }
-    if (s->sent_since_wait && now - s->flushed_ns > pause_ns(s)) {
-        s->flushed_ns = now;
-        return ZM_SEND_FLUSH;
-    }
-    s->burst = true;
-    s->sent_since_wait = true;
-    burst_socket = s;
-    burst_generation = atomic_load(&s->generation);
-    s->flushed_ns = now;
-    zm_keeper_look(s, now + s->look_gap);
-    return 0;
+    return ZM_LIKELY(s->burst && zm_order_goes_on(s)) ? full(s) : sent_first(s);
 }
 
 /* The keeper's look at a burst: sends what has waited long enough, and comes back as long as the
@@ -775,7 +781,10 @@ int64_t zm_drive_burst_locked(zm_socket *s, int64_t now)
             s->look_gap *= 2;
         return s->flushed_ns + s->look_gap;
     }
+    zm_order *order = s->order;
     zm_socket_flush_locked(s);
+    if (order)
+        zm_order_flush_locked(order, s); /* those behind it are as old, nearly */
     /* To many peers it takes long: most of the time is to be left to the application. */
     int64_t took = s->flushed_ns - now;
     s->look_gap = ZM_LOOK_GAP_FIRST_NS * 4;

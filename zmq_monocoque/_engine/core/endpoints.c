@@ -458,6 +458,7 @@ void zm_endpoint_timer_locked(zm_endpoint *ep, zm_timer *timer)
 
 int zm_endpoint_open(int64_t handle, const char *text, bool bind)
 {
+    zm_order_settle(false);
     zm_socket *s = zm_socket_lock(handle);
     if (!s)
         return -ENOTSOCK;

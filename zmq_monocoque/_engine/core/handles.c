@@ -206,6 +206,7 @@ static void after_fork_in_child(void)
     atomic_store(&zm_live_contexts, 0);
     zm_thread_id_forget();
     zm_signals_after_fork();
+    zm_order_after_fork();
     zm_block_store_after_fork();
     zm_resolver_after_fork();
     zm_secrets_after_fork();

@@ -96,6 +96,7 @@ static zm_peer *peer_of(zm_socket *s, zm_link *link, int side)
     if (!peer)
         return NULL;
     peer->inproc = link;
+    peer->socket->links++;
     peer->side = (uint8_t) side;
     link->side[side].peer = peer;
     return peer;
@@ -271,6 +272,7 @@ int zm_inproc_ask_locked(zm_peer *asker, const char *name)
         return rc;
     }
     asker->inproc = link;
+    asker->socket->links++;
     asker->side = 0;
     asker->joined = true;
     return 0;
@@ -615,5 +617,6 @@ void zm_inproc_close_locked(zm_peer *peer)
     tell(other(peer));
     zm_lock_give(&link->lock);
     peer->inproc = NULL;
+    peer->socket->links--;
     link_unref(link);
 }

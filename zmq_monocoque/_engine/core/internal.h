@@ -6,6 +6,7 @@
  *   3. context->lock     sockets of a context, its inproc names, its keepers
  *   4. link->lock        the queues of one inproc link
  *   5. keeper->lock      when a keeper looks after which socket
+ *   6. order->lock       the sockets on which a thread has sent what has not left yet
  * Functions that end in _locked need the socket's lock. */
 #ifndef ZM_CORE_INTERNAL_H
 #define ZM_CORE_INTERNAL_H
@@ -45,6 +46,7 @@ typedef struct zm_endpoint zm_endpoint;
 typedef struct zm_link zm_link;
 typedef struct zm_pattern zm_pattern;
 typedef struct zm_resolution zm_resolution; /* of a name */
+typedef struct zm_order zm_order;
 typedef struct zm_zap zm_zap; /* a question that is being answered */
 
 /* --- timers (timer.c) ---------------------------------------------------------------------- */
@@ -536,6 +538,8 @@ struct zm_socket {
     zm_list dirty;  /* connections with something to send */
     zm_list hungry; /* connections whose receive is to be armed */
     bool sent_since_wait, burst;
+    zm_order *order;  /* of the thread whose messages wait here; NULL: none do, or they need not */
+    zm_list in_order; /* order->bursts; guarded by its lock */
     bool flush_due; /* a peer has half of SNDHWM, and the kernel none of it */
     int64_t flushed_ns;
     _Atomic int doorbell;     /* eventfd, -1: not made */
@@ -558,6 +562,7 @@ struct zm_socket {
     zm_peer_slot *peer_table;
     uint32_t peer_capacity, peer_free; /* the first free slot, from 1; 0: none */
     uint32_t connection_count;
+    uint32_t links; /* peers over inproc */
     zm_cookie_keys *cookies; /* CURVE server: NULL until the first peer comes */
     zm_list strangers; /* accepted connections that are not through their handshake, oldest first */
     uint32_t stranger_count;
@@ -677,7 +682,7 @@ void zm_drive_for_room_locked(zm_conn *conn);
 /* After a part was written to a remote peer: 0 or ZM_SEND_FLUSH. */
 int zm_socket_sent_locked(zm_socket *s);
 /* The same of a part that others follow: ZM_SEND_FLUSH when a buffer is full. */
-int zm_socket_full_locked(zm_socket *s);
+int zm_socket_followed_locked(zm_socket *s);
 /* For zmq_poll: from take to leave the caller sleeps on the driver's descriptor, without the lock,
  * and nobody else reaps. Not when `driven`. After take the requests are still to be submitted. */
 void zm_drive_take_locked(zm_socket *s);
@@ -726,6 +731,46 @@ int zm_signals_pipe(void);
 bool zm_signals_are_mine(void);
 int64_t zm_signals_heed(int64_t look_ns);
 void zm_signals_after_fork(void);
+/* --- the order of a thread's sends (order.c) -------------------------------------------------- */
+
+struct zm_order {
+    zm_order *next_free;
+    pthread_t thread;
+    zm_socket *newest; /* the thread's own: where it sent last */
+    uint32_t returns;  /* the thread's own: to sockets that wait, from others, in a row */
+    int64_t returned_ns;
+    _Atomic uint32_t refs; /* one of the thread, one of each socket in `bursts` */
+    zm_lock lock;
+    zm_list bursts;         /* sockets, by in_order, in the order in which their bursts began */
+    _Atomic uint32_t count; /* of them; a hint for the thread */
+};
+
+/* Did the calling thread send here last, and has nothing made it leave since? */
+static inline bool zm_order_goes_on(const zm_socket *s)
+{
+    const zm_order *order = s->order;
+    return order && pthread_equal(order->thread, pthread_self()) && order->newest == s;
+}
+/* The calling thread's sends on `s` wait from now on, behind those that wait already. */
+void zm_order_enter_locked(zm_socket *s);
+/* Everything that waited has left. */
+void zm_order_leave_locked(zm_socket *s);
+/* Does anything the calling thread has sent wait elsewhere? */
+bool zm_order_has_others(const zm_socket *s);
+/* Before the calling thread sends on `s`, where it did not send last: what must be there first is
+ * flushed. */
+void zm_order_turn_locked(zm_socket *s);
+/* The calling thread looks for messages on `s`: what it sent leaves, since the answer to it may be
+ * what it looks for. */
+void zm_order_look_locked(zm_socket *s);
+/* Before `s` is flushed: everything that goes first is. False: not now. */
+bool zm_order_reached_locked(zm_socket *s);
+/* Flushes what is in the list, as far as no lock is taken. */
+void zm_order_flush_locked(zm_order *order, zm_socket *held);
+/* All that the calling thread has sent leaves. `over`: it is about to wait. Takes locks, and waits
+ * for them: neither with one held nor with the GIL. */
+void zm_order_settle(bool over);
+void zm_order_after_fork(void);
 
 /* --- monitor (monitor.c) --------------------------------------------------------------------- */
 
@@ -750,7 +795,8 @@ enum {
     /* The least and the most time that the keeper gives an application which is about. */
     ZM_QUIET_NS = 1000 * 1000,
     ZM_QUIET_MAX_NS = 100 * 1000 * 1000,
-    ZM_LOOK_GAP_FIRST_NS = 50 * 1000
+    ZM_LOOK_GAP_FIRST_NS = 50 * 1000,
+    ZM_RETRY_NS = 50 * 1000 /* before the next look at what another thread has locked */
 };
 #define ZM_NO_THREAD UINT32_MAX
 

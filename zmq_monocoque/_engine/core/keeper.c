@@ -17,7 +17,6 @@
 enum {
     AWAY_NS = 1000 * 1000,       /* before a socket that was left alone is looked at again */
     PARK_NS = 5 * 1000 * 1000,   /* a thread sleeps in the socket for this long: until told */
-    RETRY_NS = 50 * 1000,        /* the lock was taken */
     EAGER_NS = 60 * 1000,        /* after a step of a handshake: the next one comes soon */
     BEST_NICE = -20,
     EVENTS_MAX = 64,
@@ -150,7 +149,8 @@ static void serve(zm_keeper *k, zm_socket *s)
     zm_drive_for_keeper_locked(s);
     if (s->closing && zm_socket_reap_locked(s))
         return;
-    ZM_ASSERT(s->driven || (zm_list_empty(&s->hungry) && zm_list_empty(&s->dirty)));
+    ZM_ASSERT(s->driven || zm_list_empty(&s->hungry));
+    ZM_ASSERT(s->driven || s->order || zm_list_empty(&s->dirty));
     if (s->handshakes && zm_spin_allowed())
         k->eager_until = now + EAGER_NS;
     s->look_gap = ZM_LOOK_GAP_FIRST_NS;
@@ -166,6 +166,8 @@ static void serve(zm_keeper *k, zm_socket *s)
     /* A resolver asks for a look without the lock, after its mail: this may have hidden it. */
     if (atomic_load(&s->attention))
         look_next(k, s, now);
+    else if (ZM_UNLIKELY(s->order))
+        look_no_later(k, s, now + ZM_RETRY_NS); /* what goes first was not to be had */
     zm_watch_arm(k->watch, zm_driver_fd(s->driver), s);
     zm_lock_give(&s->lock);
 }
@@ -173,7 +175,7 @@ static void serve(zm_keeper *k, zm_socket *s)
 static void visit(zm_keeper *k, zm_socket *s)
 {
     if (!zm_lock_try(&s->lock)) {
-        look_no_later(k, s, zm_now_ns() + RETRY_NS);
+        look_no_later(k, s, zm_now_ns() + ZM_RETRY_NS);
         return;
     }
     /* The slot may be another socket's by now. */

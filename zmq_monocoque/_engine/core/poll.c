@@ -285,8 +285,10 @@ int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns)
         if (!watches[i].socket)
             rc = -ENOTSOCK;
     }
-    if (rc == 0)
+    if (rc == 0) {
+        zm_order_settle(true);
         rc = poll_all(items, watches, fds, count, deadline_ns);
+    }
     if (watches != local_watches)
         zm_free(watches);
     if (fds != local_fds)

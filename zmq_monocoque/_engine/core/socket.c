@@ -108,6 +108,7 @@ int zm_socket_need_driver_locked(zm_socket *s)
 static void destroy_locked(zm_socket *s)
 {
     zm_context *context = s->context;
+    zm_order_leave_locked(s);
     zm_monitor_stop_locked(s);
     while (!zm_list_empty(&s->peers))
         zm_peer_free_locked(ZM_CONTAINER(s->peers.next, zm_peer, link));
@@ -213,6 +214,8 @@ int zm_socket_enter_aside_locked(zm_socket *s)
 
 int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message)
 {
+    if (!zm_order_goes_on(s))
+        zm_order_turn_locked(s);
     int rc = s->pattern->send(s, message);
     if (ZM_UNLIKELY(rc == -EAGAIN)) {
         /* What the kernel has finished meanwhile may have made room. */

@@ -1,0 +1,220 @@
+/* The order of what a thread sends. Messages wait for company (drive.c), but what one thread sent
+ * on one socket, and then on another, leaves in that order, whoever makes it leave: the thread
+ * itself, the keeper, or another thread. Each thread has a list of its sockets with something that
+ * waits, in the order in which that began; a socket is flushed after those before it.
+ *
+ * No two sockets are locked together, except by a try. Where that fails, somebody else has the
+ * socket that must go first, and what was to follow it waits for the next look. */
+#include "internal.h"
+
+enum {
+    TRIES = 200,     /* for a lock: some microseconds */
+    YIELDS_MAX = 50, /* and then for one whose holder may have to get a processor first */
+    RETURNS_MAX = 16, /* to earlier sockets in a row, before order gives way to batching */
+    IN_A_ROW_NS = 200 * 1000
+};
+
+static zm_lock free_lock;
+static zm_order *free_orders; /* linked by next_free; their memory stays, as that of slots does */
+static pthread_key_t thread_end;
+static pthread_once_t key_made = PTHREAD_ONCE_INIT;
+static _Thread_local zm_order *mine;
+
+/* --- the lists ------------------------------------------------------------------------------- */
+
+static void order_unref(zm_order *order)
+{
+    if (atomic_fetch_sub(&order->refs, 1) != 1)
+        return;
+    zm_lock_take(&free_lock);
+    order->next_free = free_orders;
+    free_orders = order;
+    zm_lock_give(&free_lock);
+}
+
+/* What the thread has left behind is still sent in order. */
+static void thread_ended(void *order)
+{
+    mine = NULL;
+    if (order)
+        order_unref(order);
+}
+
+static void make_key(void)
+{
+    pthread_key_create(&thread_end, thread_ended);
+}
+
+/* The calling thread's. NULL: memory is out. */
+static zm_order *make_mine(void)
+{
+    pthread_once(&key_made, make_key);
+    zm_lock_take(&free_lock);
+    zm_order *order = free_orders;
+    if (order)
+        free_orders = order->next_free;
+    zm_lock_give(&free_lock);
+    if (!order)
+        order = zm_alloc_permanent(sizeof *order);
+    if (!order)
+        return NULL;
+    zm_list_init(&order->bursts);
+    order->thread = pthread_self();
+    order->newest = NULL;
+    order->returns = 0;
+    order->returned_ns = 0;
+    atomic_store(&order->refs, 1);
+    pthread_setspecific(thread_end, order);
+    return mine = order;
+}
+
+void zm_order_after_fork(void)
+{
+    atomic_store(&free_lock.word, 0);
+    free_orders = NULL;
+    if (mine)
+        pthread_setspecific(thread_end, NULL);
+    mine = NULL;
+}
+
+bool zm_order_has_others(const zm_socket *s)
+{
+    const zm_order *order = mine;
+    return order && atomic_load(&order->count) > (s->order == order);
+}
+
+void zm_order_enter_locked(zm_socket *s)
+{
+    zm_order *order = mine ? mine : make_mine();
+    if (!order || (s->order && s->order != order))
+        return; /* then it is not kept */
+    order->newest = s;
+    if (s->order)
+        return;
+    s->order = order;
+    atomic_fetch_add(&order->refs, 1);
+    zm_lock_take(&order->lock);
+    zm_list_append(&order->bursts, &s->in_order);
+    atomic_fetch_add(&order->count, 1);
+    zm_lock_give(&order->lock);
+}
+
+void zm_order_leave_locked(zm_socket *s)
+{
+    zm_order *order = s->order;
+    if (!order)
+        return;
+    s->order = NULL;
+    zm_lock_take(&order->lock);
+    zm_list_remove(&s->in_order);
+    atomic_fetch_sub(&order->count, 1);
+    zm_lock_give(&order->lock);
+    order_unref(order);
+}
+
+/* The memory of a socket stays, so it may be gone from the list, or be another by now: whoever
+ * locks it looks again. */
+static zm_socket *first_of(zm_order *order)
+{
+    zm_lock_take(&order->lock);
+    zm_list *node = zm_list_empty(&order->bursts) ? NULL : order->bursts.next;
+    zm_lock_give(&order->lock);
+    return node ? ZM_CONTAINER(node, zm_socket, in_order) : NULL;
+}
+
+/* --- flushing -------------------------------------------------------------------------------- */
+
+static bool try_for_a_while(zm_lock *lock, int yields)
+{
+    for (int tries = 0; tries < TRIES; tries++) {
+        if (zm_lock_try(lock))
+            return true;
+        zm_cpu_relax();
+    }
+    while (yields--) {
+        zm_spin_yield();
+        if (zm_lock_try(lock))
+            return true;
+    }
+    return false;
+}
+
+/* `over`: the thread stops sending there for now. */
+static void flush_one(zm_socket *s, zm_order *order, bool over)
+{
+    if (s->order != order)
+        return;
+    if (over)
+        s->burst = s->sent_since_wait = false;
+    zm_socket_flush_locked(s);
+    zm_order_leave_locked(s); /* also with what the kernel does not take now */
+}
+
+/* Those before `end` (NULL: all), while `held` is locked. False: somebody else has one of them. */
+static bool flush_trying(zm_order *order, zm_socket *held, const zm_socket *end, bool over)
+{
+    zm_socket *first;
+    int yields = order == mine ? YIELDS_MAX : 0; /* the keeper has others to look after */
+    while ((first = first_of(order)) && first != end) {
+        if (first != held && !try_for_a_while(&first->lock, yields))
+            return false;
+        flush_one(first, order, over);
+        if (first != held)
+            zm_lock_give(&first->lock);
+    }
+    return true;
+}
+
+bool zm_order_reached_locked(zm_socket *s)
+{
+    return !s->order || flush_trying(s->order, s, s, false);
+}
+
+void zm_order_flush_locked(zm_order *order, zm_socket *held)
+{
+    flush_trying(order, held, NULL, false);
+}
+
+/* The thread comes back to a socket, having sent on another meanwhile. What it sends now is not to
+ * leave with what waits there, before the other's. But whoever goes to and fro between two sockets
+ * all the time would send each message by itself. */
+static bool may_return(zm_order *order)
+{
+    int64_t now = zm_now_ns();
+    if (now - order->returned_ns > IN_A_ROW_NS)
+        order->returns = 0;
+    order->returned_ns = now;
+    return order->returns++ < RETURNS_MAX;
+}
+
+void zm_order_turn_locked(zm_socket *s)
+{
+    zm_order *order = mine;
+    if (ZM_UNLIKELY(s->order && s->order != order))
+        zm_socket_flush_locked(s); /* what another thread sent there goes first */
+    if (!order || !atomic_load(&order->count))
+        return;
+    if (s->links || (s->order == order && order->newest != s && may_return(order)))
+        flush_trying(order, s, NULL, false);
+}
+
+void zm_order_look_locked(zm_socket *s)
+{
+    zm_order *order = mine;
+    if (!order || !atomic_load(&order->count))
+        return;
+    flush_trying(order, s, NULL, true);
+}
+
+void zm_order_settle(bool over)
+{
+    zm_order *order = mine;
+    zm_socket *first;
+    if (!order || !atomic_load(&order->count))
+        return;
+    while ((first = first_of(order))) {
+        zm_lock_take(&first->lock);
+        flush_one(first, order, over);
+        zm_lock_give(&first->lock);
+    }
+}
