@@ -268,6 +268,36 @@ def run_python(code: str, *args: object, timeout: float = TIMEOUT) -> subprocess
         raise AssertionError(f"still running after {timeout} s; stderr: {late.stderr}") from None
 
 
+#: Source of ``forbid(*calls, kill=False)``, which locks a program in: from then on the system calls
+#: are answered by EPERM, or end the process, in all of its threads.
+SECCOMP = """
+IO_URING_SETUP, IO_URING_ENTER, IO_URING_REGISTER = 425, 426, 427
+
+def forbid(*calls, kill=False):
+    import ctypes, errno, platform, struct
+
+    SET_MODE_FILTER, TSYNC, NO_NEW_PRIVS = 1, 1, 38
+    KILL_PROCESS, ERRNO, ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
+    answer = KILL_PROCESS if kill else ERRNO | errno.EPERM
+    program = [(0x20, 0, 0, 0)]  # load the number of the call
+    for call in calls:
+        program += [(0x15, 0, 1, call), (6, 0, 0, answer)]
+    program.append((6, 0, 0, ALLOW))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+
+    class Filter(ctypes.Structure):
+        _fields_ = [("lines", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+
+    libc = ctypes.CDLL(None)
+    seccomp = {"x86_64": 317, "aarch64": 277}.get(platform.machine())
+    if not seccomp or libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0) or libc.syscall(
+        seccomp, SET_MODE_FILTER, TSYNC,
+        ctypes.byref(Filter(len(program), ctypes.addressof(code))),
+    ):
+        raise SystemExit("no seccomp")
+"""
+
+
 class Fork:
     """A forked child that runs ``function`` and exits with 0, or with 1 and its traceback."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from support import bind, eventually, fresh_inproc, module_source, refused, run_python
+from support import SECCOMP, bind, eventually, fresh_inproc, module_source, refused, run_python
 
 NO_MORE_DESCRIPTORS = """
 import errno, resource, socket
@@ -208,30 +208,12 @@ def test_sockets_come_and_go_without_an_end(zmq, ctx):
         pull.close()
 
 
-FORBID_NEW_RINGS = """
-import ctypes, errno, struct
-from zmq_monocoque.backend import _engine
-IO_URING_SETUP, ERRNO, ALLOW = 425, 0x00050000, 0x7FFF0000
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
-# Load the call's number; if it is io_uring_setup, answer EPERM.
-program = [(0x20, 0, 0, 0), (0x15, 0, 1, IO_URING_SETUP), (6, 0, 0, ERRNO | errno.EPERM),
-           (6, 0, 0, ALLOW)]
-code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
-class Filter(ctypes.Structure):
-    _fields_ = [("lines", ctypes.c_ushort), ("code", ctypes.c_void_p)]
-libc = ctypes.CDLL(None)
-if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
-        PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(
-            Filter(len(program), ctypes.addressof(code)))):
-    raise SystemExit("no seccomp")
-"""
-
-
 def test_a_program_that_locks_itself_in_after_the_import_goes_on_with_epoll(zmq, ours):
     done = run_python(
         module_source(zmq)
-        + FORBID_NEW_RINGS
+        + SECCOMP
         + """
+forbid(IO_URING_SETUP)
 with zmq.Context() as ctx, ctx.socket(zmq.PAIR) as a, ctx.socket(zmq.PAIR) as b:
     a.bind("tcp://127.0.0.1:*")
     b.connect(a.LAST_ENDPOINT)
@@ -244,3 +226,62 @@ with zmq.Context() as ctx, ctx.socket(zmq.PAIR) as a, ctx.socket(zmq.PAIR) as b:
     if "no seccomp" in done.stderr:
         pytest.skip("this kernel has no seccomp filters")
     assert done.returncode == 0 and done.stdout == "good\n", done
+
+
+LOCKED_IN = """
+import time
+
+def cpu_of(call):
+    before = time.process_time()
+    try:
+        call()
+    except zmq.Again:
+        pass
+    return time.process_time() - before
+
+ctx = zmq.Context()
+pull, push = ctx.socket(zmq.PULL), ctx.socket(zmq.PUSH)
+push.connect(f"tcp://127.0.0.1:{pull.bind_to_random_port('tcp://127.0.0.1')}")
+push.send(b"before")
+assert pull.recv() == b"before"
+ctx.socket(zmq.PAIR).bind("tcp://127.0.0.1:*")  # collected: its driver is there for the next one
+forbid(IO_URING_ENTER, IO_URING_REGISTER)
+pull.rcvtimeo = 300
+push.send(b"after", zmq.DONTWAIT)
+spent = cpu_of(pull.recv) + cpu_of(lambda: pull.poll(300)) + cpu_of(lambda: time.sleep(0.3))
+assert spent < 0.3, spent
+with ctx.socket(zmq.PAIR) as a, ctx.socket(zmq.PAIR) as b:
+    b.connect(f"tcp://127.0.0.1:{a.bind_to_random_port('tcp://127.0.0.1')}")
+    b.send(b"good")
+    a.rcvtimeo = 10_000
+    print(a.recv().decode(), flush=True)
+ctx.destroy(linger=0)
+"""
+
+
+def test_a_program_that_locks_itself_in_with_rings_open_neither_spins_nor_hangs(zmq, ours):
+    """Sockets made before it are dead on io_uring, as differences.md says; later ones work."""
+    done = run_python(module_source(zmq) + SECCOMP + LOCKED_IN, timeout=20)
+    if "no seccomp" in done.stderr:
+        pytest.skip("this kernel has no seccomp filters")
+    assert done.returncode == 0 and done.stdout == "good\n", done
+
+
+def test_the_epoll_driver_makes_no_io_uring_call(zmq, ours):
+    """A sandbox that kills for one lets a program live that asked for epoll."""
+    code = """
+import os
+os.environ["ZMQ_MONOCOQUE_DRIVER"] = "epoll"
+forbid(IO_URING_SETUP, IO_URING_ENTER, IO_URING_REGISTER, kill=True)
+"""
+    exchange = """
+from zmq_monocoque import backend
+with zmq.Context() as ctx, ctx.socket(zmq.PAIR) as a, ctx.socket(zmq.PAIR) as b:
+    b.connect(f"tcp://127.0.0.1:{a.bind_to_random_port('tcp://127.0.0.1')}")
+    b.send(b"good")
+    print(a.recv().decode(), backend.driver_name(), backend.driver_reason(), sep=", ")
+"""
+    done = run_python(SECCOMP + code + module_source(zmq) + exchange, timeout=20)
+    if "no seccomp" in done.stderr:
+        pytest.skip("this kernel has no seccomp filters")
+    assert done.stdout == "good, epoll, the epoll driver was asked for\n", done

@@ -21,7 +21,10 @@ HERE = Path(__file__).parent / "c"
 ENGINE = Path(__file__).parents[2] / "zmq_monocoque" / "_engine"
 SOURCES = [
     *(ENGINE / "base" / name for name in ("alloc.c", "check.c", "lock.c", "fds.c")),
-    *(ENGINE / "ring" / name for name in ("backend.c", "backend_epoll.c", "uring_calls.c")),
+    *(
+        ENGINE / "ring" / name
+        for name in ("backend.c", "backend_epoll.c", "probe.c", "uring_calls.c")
+    ),
 ]
 URING = ENGINE / "ring" / "backend_uring.c"
 BUILDS = {
@@ -31,6 +34,7 @@ BUILDS = {
 }
 WORLDS = ("io_uring", "epoll", "eventfd", "faults")
 SKIPPED = 77
+SHIM = Path(__file__).parents[1] / "kernels" / "shim.c"
 WRAPPED = ["-Wl,--wrap=epoll_wait", "-Wl,--wrap=read"]
 
 TESTS = re.findall(r"^    TEST\((\w+)\),$", (HERE / "ring_driver.c").read_text(), re.MULTILINE)
@@ -98,7 +102,7 @@ def stubs(directory, liburing) -> Path:
 
 @pytest.fixture(scope="module")
 def shim(directory) -> Path:
-    return compile_c(directory / "shim.so", "-shared", "-fPIC", HERE / "ring_shim.c")
+    return compile_c(directory / "shim.so", "-shared", "-fPIC", SHIM)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +125,7 @@ def run(program, liburing, stubs, shim):
     """run(build, world, test) -> the finished process."""
 
     def run_test(build: str, world: str, test: str) -> subprocess.CompletedProcess:
-        env = own_environment() | {"ZM_SHIM_REAL": liburing}
+        env = own_environment() | {"ZM_SHIM_REAL": liburing, "ZM_SHIM_KERNEL": "messages"}
         if world == "faults":
             env["ZM_SHIM_FAULT_EVERY"] = "3"
         library = shim if world in ("eventfd", "faults") else liburing

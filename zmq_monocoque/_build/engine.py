@@ -35,6 +35,7 @@ SOURCES = [
     "ring/uring_calls.c",
     "ring/backend_uring.c",
     "ring/backend_epoll.c",
+    "ring/probe.c",
     "ring/endpoint.c",
     "ring/tuning.c",
     "ring/watch.c",

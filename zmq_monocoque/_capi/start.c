@@ -28,14 +28,12 @@ static void add_pynacl(void)
 
 static void start(void)
 {
-    zm_engine_init_alone();
+    const char *driver = getenv("ZMQ_MONOCOQUE_DRIVER");
+    zm_engine_init_alone(driver ? driver : ""); /* one that is not there: the best there is */
     zm_signals_exact_set(1);
     zm_crypto_path("libsodium.so.23");
     zm_crypto_path("libsodium.so.26");
     add_pynacl();
-    const char *driver = getenv("ZMQ_MONOCOQUE_DRIVER");
-    if (driver)
-        zm_driver_select(driver); /* one that is not there leaves it as it is */
     const char *spin = getenv("ZMQ_MONOCOQUE_SPIN");
     if (spin && (!strcmp(spin, "0") || !strcmp(spin, "1")))
         zm_spin_set(*spin == '1');

@@ -10,17 +10,17 @@
 #include <stdint.h>
 
 /* --- start-up ------------------------------------------------------------------------------ */
-/* `liburing_path` NULL: no io_uring. Resolves liburing's functions; called once, at import.
- * 0, or -errno with the reason in zm_driver_reason(). */
-int zm_engine_init(const char *liburing_path);
+/* Called once, at import. Finds liburing's functions at `liburing_path` (NULL: it is not installed)
+ * and tries whether io_uring can be used here; `driver` "epoll": does neither, and makes no io_uring
+ * call ever. "": io_uring where it works. -EINVAL: no such driver, as for ""; -ENOSYS: io_uring was
+ * asked for and does not work, see zm_driver_reason(). */
+int zm_engine_init(const char *liburing_path, const char *driver);
 /* The same for a process without Python, whose liburing cannot be loaded there. */
-int zm_engine_init_alone(void);
+int zm_engine_init_alone(const char *driver);
 /* Which driver new contexts use: "io_uring" or "epoll". */
 const char *zm_driver_name(void);
 /* Why io_uring is not used; "" when it is. */
 const char *zm_driver_reason(void);
-/* Forces "io_uring" or "epoll" for contexts made later; -EINVAL unknown, -ENOSYS not usable. */
-int zm_driver_select(const char *name);
 /* Spin before sleeping: 0 never, 1 where it pays (default). */
 void zm_spin_set(int on);
 /* The thread (its id as the kernel has it) that runs Python's signal handlers. */

@@ -45,15 +45,14 @@ def _extension_path(package: str, name: str) -> str | None:
 
 def _start() -> None:
     path = _extension_path("liburing", "liburing")
-    # A failure is no error of the import: the reason is kept, and epoll is there.
-    lib.zm_engine_init(ffi.NULL if path is None else os.fsencode(path))
+    asked = os.environ.get("ZMQ_MONOCOQUE_DRIVER", "")
+    rc = lib.zm_engine_init(ffi.NULL if path is None else os.fsencode(path), os.fsencode(asked))
     # Opened when CURVE is first asked for: most programs never do.
     sodium = _extension_path("nacl", "_sodium")
     if sodium is not None:
         lib.zm_crypto_path(os.fsencode(sodium))
-    asked = os.environ.get("ZMQ_MONOCOQUE_DRIVER", "")
-    if asked and lib.zm_driver_select(os.fsencode(asked)) < 0:
-        known = asked in ("io_uring", "epoll")
+    if rc < 0:
+        known = asked == "io_uring"
         warn(
             f"ZMQ_MONOCOQUE_DRIVER={asked}: "
             + (driver_reason() if known else "not one of io_uring, epoll")

@@ -126,7 +126,7 @@ static void nothing_completes(void)
     CHECK_EQUAL(zm_driver_reap(driver, &done, 1), 0);
 }
 
-/* After wait_prepare(). -EINTR stems from the faults of ring_shim.c. */
+/* After wait_prepare(). -EINTR stems from the faults of kernels/shim.c. */
 static void wait_for_something(int64_t spin_ns)
 {
     int rc;
@@ -1410,16 +1410,35 @@ static void a_kernel_that_forbids_io_uring_gives_a_reason(void)
     zm_driver_close(other);
 }
 
-/* --- faults, through ring_shim.c ----------------------------------------------------------- */
+/* --- faults, through kernels/shim.c -------------------------------------------------------- */
+
+static void of_shim(const char *name, void *out_function)
+{
+    void *shim = dlopen(liburing_path, RTLD_NOW | RTLD_NOLOAD);
+    void *address = shim ? dlsym(shim, name) : NULL;
+    CHECK(address);
+    memcpy(out_function, &address, sizeof address);
+}
 
 static void fail_next(int error, int times)
 {
-    void *shim = dlopen(liburing_path, RTLD_NOW | RTLD_NOLOAD);
-    void (*function)(int, int) = NULL;
-    void *address = shim ? dlsym(shim, "shim_fail_next") : NULL;
-    CHECK(address);
-    memcpy(&function, &address, sizeof address);
+    void (*function)(int, int);
+    of_shim("shim_fail_next", &function);
     function(error, times);
+}
+
+static void kernel_waits_with_nothing(bool on)
+{
+    void (*function)(bool);
+    of_shim("shim_dontwait", &function);
+    function(on);
+}
+
+static unsigned calls_made(void)
+{
+    unsigned (*function)(void);
+    of_shim("shim_calls", &function);
+    return function();
 }
 
 static void fault_interrupted_wait_has_submitted(void)
@@ -1469,6 +1488,65 @@ static void fault_what_the_kernel_refused_is_submitted_later(void)
     while (zm_driver_reap(driver, done, 4) == 0) {
     }
     CHECK_EQUAL(read(s[1], got, sizeof got), 1);
+    close_pair(s);
+}
+
+/* Sleeps for a moment in the driver, which must not be busy meanwhile. */
+static void nothing_is_tried_again_and_again(void)
+{
+    unsigned before = calls_made();
+    int64_t until = zm_now_ns() + 20 * ZM_MS;
+    while (zm_now_ns() < until) {
+        nothing_completes();
+        zm_driver_wait_prepare(driver);
+        zm_driver_wait(driver, until, 0);
+    }
+    CHECK(calls_made() - before < 20);
+}
+
+static void fault_what_the_kernel_does_not_wait_with_is_made_when_it_can_be(void)
+{
+    static char bulk[1 << 20], sink[1 << 20];
+    int s[2];
+    struct sockaddr_in address;
+    int l = listener(&address, 8);
+    char buffer[4];
+    zm_op op = {0};
+    struct msghdr header;
+    struct iovec vector;
+    zm_completion done;
+    pair(s);
+    kernel_waits_with_nothing(true);
+    for (int i = 0; i < 3; i++) {
+        zm_driver_recv(driver, &op, s[0], buffer, sizeof buffer);
+        nothing_is_tried_again_and_again();
+        if (i == 1)
+            zm_driver_cancel(driver, &op);
+        else
+            CHECK(write(s[1], "x", 1) == 1);
+        CHECK_EQUAL(result_of(&op), i == 1 ? -ECANCELED : 1);
+    }
+
+    zm_driver_accept(driver, &op, l);
+    nothing_is_tried_again_and_again();
+    int client = tcp_socket();
+    CHECK(connect(client, (struct sockaddr *) &address, sizeof address) == 0 ||
+          errno == EINPROGRESS);
+    int fd = result_of(&op);
+    CHECK(fd >= 0);
+    zm_fd_close(fd);
+    zm_fd_close(client);
+    zm_fd_close(l);
+
+    do {
+        zm_driver_send(driver, &op, s[0], message(&header, &vector, bulk, sizeof bulk));
+        zm_driver_submit(driver);
+    } while (zm_driver_reap(driver, &done, 1) == 1);
+    nothing_is_tried_again_and_again();
+    while (read(s[1], sink, sizeof sink) > 0) {
+    }
+    CHECK(result_of(&op) > 0);
+    kernel_waits_with_nothing(false);
     close_pair(s);
 }
 
@@ -1537,6 +1615,7 @@ static const struct {
     TEST(a_kernel_that_forbids_io_uring_gives_a_reason),
     TEST(fault_interrupted_wait_has_submitted),
     TEST(fault_what_the_kernel_refused_is_submitted_later),
+    TEST(fault_what_the_kernel_does_not_wait_with_is_made_when_it_can_be),
     TEST(canary_close_with_a_request_in_flight),
     TEST(canary_request_names_freed_memory),
 };

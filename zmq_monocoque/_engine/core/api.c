@@ -239,30 +239,32 @@ uintptr_t zm_api_address(void)
     return (uintptr_t) &api;
 }
 
-int zm_engine_init(const char *liburing_path)
+static int init(const char *driver, bool alone, const char *path)
 {
     zm_fork_install();
     many_cpus = sysconf(_SC_NPROCESSORS_ONLN) > 1;
-    if (!liburing_path) {
-        reason = "the package liburing is not installed";
-        return -ENOENT;
+    if (!strcmp(driver, "epoll")) {
+        /* A sandbox may kill whoever asks whether there is io_uring. */
+        reason = "the epoll driver was asked for";
+        return 0;
     }
-    int rc = zm_uring_load(liburing_path);
+    bool usable = (alone ? zm_uring_do_without() : zm_uring_load(path)) == 0;
     reason = zm_uring_reason();
-    if (rc == 0)
+    if (usable)
         chosen = ZM_DRIVER_IO_URING;
-    return rc;
+    if (!strcmp(driver, "io_uring"))
+        return usable ? 0 : -ENOSYS;
+    return *driver ? -EINVAL : 0;
 }
 
-int zm_engine_init_alone(void)
+int zm_engine_init(const char *liburing_path, const char *driver)
 {
-    zm_fork_install();
-    many_cpus = sysconf(_SC_NPROCESSORS_ONLN) > 1;
-    int rc = zm_uring_do_without();
-    reason = zm_uring_reason();
-    if (rc == 0)
-        chosen = ZM_DRIVER_IO_URING;
-    return rc;
+    return init(driver, false, liburing_path);
+}
+
+int zm_engine_init_alone(const char *driver)
+{
+    return init(driver, true, NULL);
 }
 
 const char *zm_driver_name(void)
@@ -273,20 +275,6 @@ const char *zm_driver_name(void)
 const char *zm_driver_reason(void)
 {
     return reason;
-}
-
-int zm_driver_select(const char *name)
-{
-    if (!strcmp(name, "epoll")) {
-        chosen = ZM_DRIVER_EPOLL;
-        return 0;
-    }
-    if (strcmp(name, "io_uring") != 0)
-        return -EINVAL;
-    if (*reason)
-        return -ENOSYS;
-    chosen = ZM_DRIVER_IO_URING;
-    return 0;
 }
 
 zm_driver_kind zm_driver_chosen(void)

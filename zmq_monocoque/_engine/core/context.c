@@ -265,12 +265,17 @@ int zm_context_keeper_locked(zm_context *context, zm_keeper **out_keeper)
 
 int zm_context_driver(zm_context *context, zm_driver **out_driver)
 {
-    zm_lock_take(&context->lock);
-    zm_driver *spare = context->spare_count ? context->spares[--context->spare_count] : NULL;
-    zm_lock_give(&context->lock);
-    if (spare) {
-        *out_driver = spare;
-        return 0;
+    for (;;) {
+        zm_lock_take(&context->lock);
+        zm_driver *spare = context->spare_count ? context->spares[--context->spare_count] : NULL;
+        zm_lock_give(&context->lock);
+        if (!spare)
+            break;
+        if (zm_driver_usable(spare)) {
+            *out_driver = spare;
+            return 0;
+        }
+        zm_driver_close(spare);
     }
     int rc = zm_driver_open(zm_driver_chosen(), out_driver);
     /* There were rings when the engine started; since then the program may have locked itself in,

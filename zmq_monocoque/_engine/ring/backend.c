@@ -27,6 +27,11 @@ void zm_driver_close(zm_driver *taken)
     taken->ops->close(taken);
 }
 
+bool zm_driver_usable(const zm_driver *driver)
+{
+    return driver->ops->usable(driver);
+}
+
 bool zm_driver_is_inherited(const zm_driver *driver)
 {
     return driver->fork_generation != zm_fork_generation();
@@ -52,6 +57,7 @@ static inline void start(zm_driver *driver, zm_op *op, uint8_t request, int fd, 
 {
     ZM_ASSERT(!op->in_flight);
     op->in_flight = true;
+    op->polled = false;
     op->request = request;
     op->thread = zm_thread_id();
     op->fd = fd;

@@ -31,6 +31,7 @@ typedef struct zm_op {
     bool in_flight;    /* driver's */
     uint8_t dry;       /* driver's: that many receives in a row left nothing behind */
     uint8_t request;   /* driver's: which call started it */
+    bool polled;       /* driver's: its descriptor is polled, then it is started again */
     uint32_t thread;   /* driver's: zm_thread_id() that started it */
     int fd;            /* driver's */
     void *buffer;      /* driver's */
@@ -58,6 +59,8 @@ const char *zm_uring_reason(void);
 /* 0 or -errno (-EMFILE, -ENOMEM, -EPERM ...). */
 int zm_driver_open(zm_driver_kind kind, zm_driver **out_driver);
 void zm_driver_close(zm_driver *taken);
+/* Of one that is not used now: can it be used? Not if the process has locked itself in since. */
+bool zm_driver_usable(const zm_driver *driver);
 
 /* Readable (poll, epoll, select) while completions wait to be reaped. */
 int zm_driver_fd(const zm_driver *driver);

@@ -493,8 +493,15 @@ fail:
     return rc;
 }
 
+static bool epoll_usable(const zm_driver *driver)
+{
+    (void) driver;
+    return true;
+}
+
 static const zm_driver_ops epoll_ops = {
     .close = epoll_close,
+    .usable = epoll_usable,
     .start = epoll_start,
     .cancel = epoll_cancel,
     .submit = epoll_submit,

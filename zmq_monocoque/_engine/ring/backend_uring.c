@@ -35,6 +35,7 @@
 #include "../base/fds.h"
 #include "../base/lock.h"
 #include "driver.h"
+#include "probe.h"
 #include "uring_abi.h"
 #include "uring_calls.h"
 
@@ -52,6 +53,8 @@ enum { DATA_CANCEL = 1, DATA_WAKE = 2, DATA_OP_MIN = 64 };
 enum { QUIET_NS = 5000 };
 /* Looks at the CQ between two looks at the clock. */
 enum { LOOKS_PER_CLOCK = 16 };
+/* How long a wait lasts that nobody may be able to wake. */
+enum { SHUT_LOOK_NS = 20 * 1000 * 1000 };
 
 /* --- liburing ------------------------------------------------------------------------------ */
 
@@ -98,6 +101,10 @@ typedef struct zm_uring {
     int event_fd;        /* -1 with register_sync_msg */
     bool must_arm;       /* event_fd's poll has ended, as when the thread that armed it exits */
 
+    /* The process locked itself in: the kernel takes nothing any more from this ring. What it has
+     * already goes on to complete; all else is answered by -EPERM. */
+    _Atomic bool shut;
+
     zm_liburing_ring ring; /* liburing's own, for exit */
 } zm_uring;
 
@@ -108,11 +115,20 @@ static zm_uring *uring_of(zm_driver *driver)
     return ZM_CONTAINER(driver, zm_uring, base);
 }
 
-static inline int enter(const zm_uring *u, unsigned to_submit, unsigned min_complete,
-                        unsigned flags, zm_uring_wait_arg *arg)
+/* Not for the moment: this process may not call it, and never will. */
+static inline bool is_forbidden(int rc)
 {
-    return liburing.enter2((unsigned) u->base.fd, to_submit, min_complete, flags, arg,
-                           arg ? sizeof *arg : 0);
+    return ZM_UNLIKELY(rc == -EPERM || rc == -EACCES || rc == -ENOSYS);
+}
+
+static inline int enter(zm_uring *u, unsigned to_submit, unsigned min_complete, unsigned flags,
+                        zm_uring_wait_arg *arg)
+{
+    int rc = liburing.enter2((unsigned) u->base.fd, to_submit, min_complete, flags, arg,
+                             arg ? sizeof *arg : 0);
+    if (is_forbidden(rc))
+        atomic_store(&u->shut, true);
+    return rc;
 }
 
 /* --- the completion queue ------------------------------------------------------------------ */
@@ -211,8 +227,11 @@ static void stash_completions(zm_uring *u)
     for (; head != tail; head++) {
         const zm_uring_cqe *cqe = &u->cqes[head & u->cq_mask];
         zm_op *op = op_of(u, cqe);
-        if (op)
-            stash(u, op, cqe->res);
+        if (!op)
+            continue;
+        /* The size of the request goes with the result: this one is for the caller to start. */
+        stash(u, op, op->polled && cqe->res >= 0 ? -EAGAIN : cqe->res);
+        op->polled = false;
     }
     set_cq_head(u, head);
     zm_driver_wake(&u->base);
@@ -285,6 +304,23 @@ static int push(zm_uring *u, unsigned tail)
     return 0;
 }
 
+/* The queue of a ring that is shut: its requests have failed. A request that the kernel has cannot
+ * be cancelled any more; it ends when its connection does. */
+static void fail_queue(zm_uring *u)
+{
+    unsigned head = atomic_load_explicit(u->sq_head, memory_order_acquire);
+    for (unsigned i = head; i != u->sq_next; i++) {
+        const zm_uring_sqe *sqe = &u->sqes[i & u->sq_mask];
+        if (sqe->user_data >= DATA_OP_MIN)
+            stash(u, (zm_op *) (uintptr_t) sqe->user_data, -EPERM);
+        else if (sqe->user_data == DATA_CANCEL)
+            shutdown(((const zm_op *) (uintptr_t) sqe->addr)->fd, SHUT_RDWR);
+    }
+    u->sq_next = u->claim_tail = head;
+    atomic_store_explicit(u->sq_tail, head, memory_order_release);
+    zm_driver_wake(&u->base);
+}
+
 static void uring_submit(zm_driver *driver)
 {
     zm_uring *u = uring_of(driver);
@@ -296,6 +332,8 @@ static void uring_submit(zm_driver *driver)
         stash_completions(u);
         push(u, u->sq_next);
     }
+    if (ZM_UNLIKELY(atomic_load_explicit(&u->shut, memory_order_relaxed)))
+        fail_queue(u);
 }
 
 /* A free entry, zeroed. Submits on the way when the queue is full. NULL when the kernel takes
@@ -308,6 +346,8 @@ static zm_uring_sqe *next_entry(zm_uring *u)
         int rc = push(u, u->sq_next);
         if (rc == -EBUSY || rc == -EAGAIN)
             stash_completions(u); /* a full CQ makes older kernels refuse */
+        else if (is_forbidden(rc))
+            fail_queue(u);
         else if (rc < 0)
             return NULL;
     }
@@ -316,17 +356,26 @@ static zm_uring_sqe *next_entry(zm_uring *u)
     return sqe;
 }
 
-static void uring_start(zm_driver *driver, zm_op *op)
+/* Halves are swapped on big-endian machines. */
+static uint32_t poll32(uint32_t events)
 {
-    zm_uring *u = uring_of(driver);
-    zm_uring_sqe *sqe = next_entry(u);
-    if (ZM_UNLIKELY(!sqe)) {
-        stash(u, op, -EBADF);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return events << 16 | events >> 16;
+#else
+    return events;
+#endif
+}
+
+static void fill_entry(zm_uring_sqe *sqe, const zm_op *op)
+{
+    sqe->fd = op->fd;
+    sqe->user_data = (uintptr_t) op;
+    if (ZM_UNLIKELY(op->polled)) {
+        sqe->opcode = ZM_URING_OP_POLL_ADD;
+        sqe->op_flags = poll32(op->request == ZM_REQUEST_SEND ? POLLOUT : POLLIN);
         return;
     }
-    sqe->fd = op->fd;
     sqe->addr = (uintptr_t) op->buffer;
-    sqe->user_data = (uintptr_t) op;
     switch (op->request) {
     case ZM_REQUEST_RECV:
         sqe->opcode = ZM_URING_OP_RECV;
@@ -352,6 +401,29 @@ static void uring_start(zm_driver *driver, zm_op *op)
     }
 }
 
+static void uring_start(zm_driver *driver, zm_op *op)
+{
+    zm_uring *u = uring_of(driver);
+    zm_uring_sqe *sqe = next_entry(u);
+    if (ZM_LIKELY(sqe != NULL))
+        fill_entry(sqe, op);
+    else
+        stash(u, op, -EBADF);
+}
+
+/* Does the request go on? One that the kernel would not wait with (-EAGAIN; of a connect that is an
+ * answer: the peer's backlog is full) is not made again at once, which would be so for ever, but
+ * when a poll says that it can be done. */
+static bool goes_on(zm_op *op, int32_t res)
+{
+    if (op->polled) {
+        op->polled = false;
+        return res >= 0;
+    }
+    op->polled = res == -EAGAIN && op->request != ZM_REQUEST_CONNECT;
+    return op->polled;
+}
+
 /* The queue keeps its order, so this never hits a later use of the same op. */
 static void uring_cancel(zm_driver *driver, zm_op *op)
 {
@@ -372,10 +444,7 @@ static void arm_event_fd(zm_uring *u)
     u->must_arm = false;
     sqe->opcode = ZM_URING_OP_POLL_ADD;
     sqe->fd = u->event_fd;
-    sqe->op_flags = POLLIN; /* poll32_events: halves swapped on big-endian machines */
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    sqe->op_flags = POLLIN << 16;
-#endif
+    sqe->op_flags = poll32(POLLIN);
     sqe->len = ZM_URING_POLL_MULTI;
     sqe->user_data = DATA_WAKE;
     flush(u);
@@ -387,20 +456,35 @@ static void arm_event_fd(zm_uring *u)
 static int uring_reap(zm_driver *driver, zm_completion *out, int count)
 {
     zm_uring *u = uring_of(driver);
-    if (!has_completion(u) && kernel_has_work(u))
+    if (ZM_UNLIKELY(atomic_load_explicit(&u->shut, memory_order_relaxed)))
+        fail_queue(u);
+    else if (!has_completion(u) && kernel_has_work(u))
         enter(u, 0, 0, ZM_URING_ENTER_GETEVENTS, NULL);
     int n = ZM_UNLIKELY(u->stash_first != NULL) ? reap_stash(u, out, count) : 0;
+    zm_op *going_on = NULL;
     unsigned head = atomic_load_explicit(u->cq_head, memory_order_relaxed);
     unsigned tail = atomic_load_explicit(u->cq_tail, memory_order_acquire);
     while (head != tail && n < count) {
         const zm_uring_cqe *cqe = &u->cqes[head++ & u->cq_mask];
         zm_op *op = op_of(u, cqe);
-        if (op)
-            complete(u, op, cqe->res, cqe->flags, &out[n++]);
+        if (!op)
+            continue;
+        if (ZM_UNLIKELY(op->polled || cqe->res == -EAGAIN) && goes_on(op, cqe->res)) {
+            op->next = going_on;
+            going_on = op;
+            continue;
+        }
+        complete(u, op, cqe->res, cqe->flags, &out[n++]);
     }
     set_cq_head(u, head);
     if (ZM_UNLIKELY(u->must_arm))
         arm_event_fd(u);
+    while (ZM_UNLIKELY(going_on != NULL)) {
+        zm_op *op = going_on;
+        going_on = op->next;
+        uring_start(driver, op);
+        flush(u);
+    }
     /* Left over from a submission that failed: nobody waits now, so it is nobody else's. */
     u->claim_tail = atomic_load_explicit(u->sq_head, memory_order_relaxed);
     unsigned published = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
@@ -458,9 +542,26 @@ static bool spin(zm_uring *u, int64_t until_ns)
     }
 }
 
+/* Of a ring that is shut. Completions show on its descriptor; a wake may be forbidden, too. */
+static int wait_shut(zm_uring *u, int64_t deadline_ns)
+{
+    struct pollfd readable = {.fd = u->base.fd, .events = POLLIN};
+    int64_t left = deadline_ns < 0 ? SHUT_LOOK_NS : deadline_ns - zm_now_ns();
+    if (left > SHUT_LOOK_NS)
+        left = SHUT_LOOK_NS;
+    struct timespec limit = {.tv_nsec = left > 0 ? left : 0};
+    if (left_before(u, u->claim_tail) || has_completion(u))
+        return 0;
+    if (ppoll(&readable, 1, &limit, NULL) < 0)
+        return -errno;
+    return deadline_ns >= 0 && zm_now_ns() >= deadline_ns && !readable.revents ? -ETIMEDOUT : 0;
+}
+
 static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
 {
     zm_uring *u = uring_of(driver);
+    if (ZM_UNLIKELY(atomic_load_explicit(&u->shut, memory_order_relaxed)))
+        return wait_shut(u, deadline_ns);
     if (spin_ns > 0 && !has_completion(u)) {
         int64_t until_ns = zm_now_ns() + spin_ns;
         spin(u, deadline_ns >= 0 && deadline_ns < until_ns ? deadline_ns : until_ns);
@@ -497,7 +598,7 @@ static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
             zm_signalled = true;
             push(u, u->claim_tail);
         }
-        if (has_completion(u) || rc == -EBUSY)
+        if (has_completion(u) || rc == -EBUSY || is_forbidden(rc))
             return 0;
         if (rc < 0)
             return rc == -ETIME ? -ETIMEDOUT : rc;
@@ -557,6 +658,13 @@ static void uring_close(zm_driver *taken)
     zm_free(u);
 }
 
+static bool uring_usable(const zm_driver *driver)
+{
+    zm_uring *u = ZM_CONTAINER(driver, zm_uring, base);
+    enter(u, 0, 0, ZM_URING_ENTER_GETEVENTS, NULL);
+    return !atomic_load(&u->shut);
+}
+
 int zm_uring_open(zm_driver **out_driver)
 {
     if (!usable)
@@ -599,6 +707,11 @@ int zm_uring_open(zm_driver **out_driver)
     u->sq_mask = params.sq_entries - 1;
     u->cq_mask = params.cq_entries - 1;
     u->event_fd = event_fd;
+    /* Rings may be had where their use is forbidden. */
+    if (!uring_usable(&u->base)) {
+        uring_close(&u->base);
+        return -EPERM;
+    }
     if (event_fd >= 0)
         arm_event_fd(u);
     *out_driver = &u->base;
@@ -608,6 +721,7 @@ int zm_uring_open(zm_driver **out_driver)
 static const zm_driver_ops uring_ops = {
     .thread_bound = true,
     .close = uring_close,
+    .usable = uring_usable,
     .start = uring_start,
     .cancel = uring_cancel,
     .submit = uring_submit,
@@ -659,6 +773,23 @@ static bool layout_fits(const zm_liburing_ring *ring, const zm_uring_params *par
            *ring->cq.kring_entries == params->cq_entries;
 }
 
+static int try_driver(void)
+{
+    zm_driver *driver;
+    usable = true;
+    int rc = zm_driver_open(ZM_DRIVER_IO_URING, &driver);
+    if (rc < 0)
+        return refuse(rc, why_no_ring(rc));
+    const char *why = zm_driver_probe(driver);
+    if (why) {
+        refuse(-ENOSYS, "");
+        snprintf(reason, sizeof reason, "this kernel's io_uring is not enough: %s", why);
+        return -ENOSYS;
+    }
+    reason[0] = '\0';
+    return 0;
+}
+
 static int try_ring(void)
 {
     static const uint32_t candidates[] = {
@@ -684,12 +815,8 @@ static int try_ring(void)
         rc = refuse(-ENOSYS, "this kernel's io_uring is too old: Linux 5.11 is needed");
     else if (liburing.register_sync_msg && post_message(ring.ring_fd) < 0)
         liburing.register_sync_msg = NULL;
-    if (rc == 0) {
-        usable = true;
-        reason[0] = '\0';
-    }
     liburing.queue_exit(&ring);
-    return rc;
+    return rc == 0 ? try_driver() : rc;
 }
 
 static bool resolve(void *library, const char *name, void *out_function)

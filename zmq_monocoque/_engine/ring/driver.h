@@ -18,6 +18,7 @@ enum { ZM_TRANSFER_MAX = INT_MAX & ~4095 };
 typedef struct zm_driver_ops {
     bool thread_bound; /* requests complete in the thread that started them */
     void (*close)(zm_driver *taken);
+    bool (*usable)(const zm_driver *driver);
     /* The op is filled: request, fd, buffer, size. */
     void (*start)(zm_driver *driver, zm_op *op);
     void (*cancel)(zm_driver *driver, zm_op *op);
