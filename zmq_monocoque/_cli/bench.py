@@ -411,8 +411,8 @@ def play(options: argparse.Namespace, chosen: list[Workload], stop: Stop) -> int
     print(f"medians of {options.runs}, in turn, {options.seconds:g} s each")
     if "pyzmq" not in here:
         zmq = machine.zmq()
-        hint = ", and with it to compare with: pip install pyzmq" if zmq.missing else ""
-        print(f"without pyzmq: import zmq is {zmq.text}{hint}")
+        hint = "; to compare: pip install pyzmq" if zmq.missing else ""
+        print(f"without pyzmq (import zmq: {zmq.text}){hint}")
     print(f"\n{HEADER}")
     progress = Progress(sys.stderr, len(chosen) * options.runs * len(engines))
     results: list[list[Figures]] = []

@@ -364,8 +364,8 @@ def choose_peer(wanted: str) -> str:
     there: `zmq` may be another name of ours, and this engine would only have met itself."""
     zmq = machine.zmq()
     if wanted == "pyzmq" and not zmq.is_pyzmq:
-        how = ": pip install pyzmq" if zmq.missing else ""
-        raise DemoFailure(f"there is no pyzmq here; import zmq is {zmq.text}{how}")
+        how = "; pip install pyzmq" if zmq.missing else ""
+        raise DemoFailure(f"there is no pyzmq here (import zmq: {zmq.text}){how}")
     if wanted != "zmq_monocoque" and zmq.is_pyzmq:
         return "zmq"
     return __package__.rpartition(".")[0]
@@ -424,7 +424,7 @@ def play(options: argparse.Namespace, stop: Stop) -> int:
             return 1
     whose = f"pyzmq {about['pyzmq']} (libzmq {about['libzmq']})" if module == "zmq" else module
     if options.peer == "auto" and module != "zmq":
-        whose += f" too, since import zmq is {machine.zmq().text}"
+        whose += f" as well (import zmq: {machine.zmq().text})"
     driver = machine.driver()
     print(f"zmq_monocoque on {driver.name}, the peer on {whose}, {SIZE}-byte messages\n")
     if driver.reason:

@@ -41,7 +41,7 @@ def driver() -> Driver:
 def need_pyzmq() -> None:
     """Ends a program that compares, where there is nothing to compare with."""
     if not zmq().is_pyzmq:
-        raise SystemExit(f"there is no pyzmq here to compare with: import zmq is {zmq().text}")
+        raise SystemExit(f"there is no pyzmq here to compare with (import zmq: {zmq().text})")
 
 
 class Others:
