@@ -20,7 +20,7 @@ import selectors
 from asyncio import Future, SelectorEventLoop
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 from weakref import WeakKeyDictionary
 
@@ -104,6 +104,12 @@ class Context(_zmq.Context[Socket]):
     _socket_class = Socket
     # Not the synchronous one's.
     _instance = None
+
+    if TYPE_CHECKING:
+        # The synchronous one's would be of sockets that give bytes.
+        def __init__(
+            self, io_threads: int | _zmq.Context[Any] = 1, shadow: _zmq.Context[Any] | int = 0
+        ) -> None: ...
 
 
 class ZMQEventLoop(SelectorEventLoop):

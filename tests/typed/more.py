@@ -31,6 +31,8 @@ def options(ctx: zmq.Context[zmq.Socket[bytes]], s: zmq.Socket[bytes]) -> None:
     reveal_type(s.hwm)
     general: OptVal = s.linger
     assert isinstance(general, int)
+    s.linger = s.getsockopt(zmq.LINGER)
+    s.curve_secretkey = zmq.auth.load_certificate("file")[1]
     s.lingr = 0  # wrong
     s.linger = "zero"  # wrong
     s.identity = "me"  # wrong
@@ -53,6 +55,7 @@ def messages(s: zmq.Socket[bytes]) -> None:
     reveal_type(zmq.Frame(b"x").get(zmq.MORE))
     reveal_type(zmq.Frame(b"x")["User-Id"])
     reveal_type(zmq.Frame(b"x").more)
+    zmq.Frame(b"x", copy=False, track=True).tracker.wait()
     s.send("text")  # wrong
     s.send(1)  # wrong
     s.send_multipart(["text"])  # wrong
@@ -93,6 +96,10 @@ def submodules(ctx: zmq.Context[zmq.Socket[bytes]]) -> None:
     zmq.auth.create_certificates("d", "name")
     zmq.devices.ThreadDevice(zmq.QUEUE, zmq.ROUTER, zmq.DEALER).start()
     zmq.asyncio.Context.instance()
+    zmq.asyncio.Context(ctx).destroy()
+    reveal_type(zmq.asyncio.Context().socket(zmq.PUB))
+    reveal_type(zmq.asyncio.Socket(zmq.asyncio.Context(2), zmq.PUB))
+    zmq.sugar.context.Context()
     zmq.curve_keypair(1)  # wrong
     zmq.has(1)  # wrong
     zmq.nonsense  # wrong

@@ -106,7 +106,7 @@ def test_type_checkers_are_given_every_option_and_its_type(zmq, on_libzmq):
             }
     constants = zmq.constants
     types = {
-        name: "bytes" if option._opt_type is constants._OptType.bytes else "int"
+        name: "_Bytes" if option._opt_type is constants._OptType.bytes else "_Int"
         for name, option in constants.SocketOption.__members__.items()
     }
     both = {**types, **{name.lower(): kind for name, kind in types.items()}}
@@ -115,7 +115,7 @@ def test_type_checkers_are_given_every_option_and_its_type(zmq, on_libzmq):
     assert declared["SocketOptions"] == both
     of_contexts = [*constants.ContextOption.__members__]
     of_contexts += [name.lower() for name in of_contexts]
-    assert declared["ContextOptions"] == {**own, **dict.fromkeys(of_contexts, "int")}
+    assert declared["ContextOptions"] == {**own, **dict.fromkeys(of_contexts, "_Int")}
     of_messages = [*constants.MessageOption.__members__]
     of_messages += [name.lower() for name in of_messages if name != "MORE"]  # Frame.more is a bool
-    assert declared["MessageOptions"] == dict.fromkeys(of_messages, "int")
+    assert declared["MessageOptions"] == dict.fromkeys(of_messages, "_Int")

@@ -1,7 +1,6 @@
 # The classes are made at run time, for whichever package the engine is bound to; this is what
 # zmq_monocoque's own look like.
 from collections.abc import Iterable, Sequence
-from threading import Event
 from typing import Any, Literal, overload
 
 from typing_extensions import Buffer
@@ -41,8 +40,8 @@ class Frame(MessageOptions):
     buffer: memoryview
     bytes: _bytes
     more: bool
-    tracker: MessageTracker | None
-    tracker_event: Event | None
+    tracker: Any  # a MessageTracker, or None
+    tracker_event: Any
     group: str
     routing_id: int
     def __init__(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from zmq_monocoque.constants import DeviceType as DeviceType
 from zmq_monocoque.devices.basedevice import Device, ProcessDevice, ThreadDevice
 from zmq_monocoque.devices.monitoredqueue import monitored_queue
@@ -16,6 +18,13 @@ from zmq_monocoque.devices.proxysteerabledevice import (
     ProxySteerable,
     ThreadProxySteerable,
 )
+
+if TYPE_CHECKING:  # see __init__.pyi of the package
+    from zmq_monocoque.devices import basedevice as basedevice
+    from zmq_monocoque.devices import monitoredqueue as monitoredqueue
+    from zmq_monocoque.devices import monitoredqueuedevice as monitoredqueuedevice
+    from zmq_monocoque.devices import proxydevice as proxydevice
+    from zmq_monocoque.devices import proxysteerabledevice as proxysteerabledevice
 
 __all__ = [
     "Device",

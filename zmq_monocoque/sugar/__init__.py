@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zmq_monocoque.backend import proxy
 from zmq_monocoque.constants import DeviceType
@@ -31,6 +31,16 @@ from zmq_monocoque.sugar.version import (
     zmq_version,
     zmq_version_info,
 )
+
+if TYPE_CHECKING:  # see __init__.pyi of the package
+    from zmq_monocoque.sugar import attrsettr as attrsettr
+    from zmq_monocoque.sugar import context as context
+    from zmq_monocoque.sugar import frame as frame
+    from zmq_monocoque.sugar import poll as poll
+    from zmq_monocoque.sugar import socket as socket
+    from zmq_monocoque.sugar import stopwatch as stopwatch
+    from zmq_monocoque.sugar import tracker as tracker
+    from zmq_monocoque.sugar import version as version
 
 
 def device(device_type: DeviceType, frontend: Socket[Any], backend: Socket[Any]) -> int:
