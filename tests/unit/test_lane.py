@@ -203,6 +203,10 @@ class Hooks:
     def gcref(self, obj, event):
         return GcRef(obj, event)
 
+    def option_type(self, option):
+        self.asked = [*getattr(self, "asked", ()), option]
+        return {5: "bytes", 50: "bytes", 6: "int64", 7: "fd", 200: "bytes"}.get(option, "int")
+
 
 T = TypeVar("T")
 
@@ -507,15 +511,118 @@ def test_batches_of_every_kind_leave_nothing_behind(s, fake):
                 )
 
 
-def test_number_options_come_straight_from_the_table(s, fake):
-    assert s._get_int(21) == 42
+# --- what does not wait ------------------------------------------------------------------------
+
+# Name, call, and how many calls of the table it makes.
+BRIEF = {
+    "set": lambda s: s.set(1, 2),
+    "get": lambda s: s.get(1),
+    "get_int": lambda s: s._get_int(1),
+    "get bytes": lambda s: s.get(5),
+    "bind": lambda s: s._bind("tcp://x"),
+    "connect": lambda s: s.connect(b"tcp://x"),
+    "unbind": lambda s: s.unbind(addr="tcp://x"),
+    "disconnect": lambda s: s.disconnect("tcp://x"),
+    "monitor": lambda s: s.monitor("inproc://x", 1),
+    "stop monitor": lambda s: s.monitor(None),
+    "close": lambda s: s.close(),
+}
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_what_does_not_wait_keeps_the_gil(fake, s, name):
+    BRIEF[name](s)
+    assert (fake.count(s.h, "B"), fake.count(s.h, "L")) == (1, 0)
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_who_would_have_to_wait_gives_up_the_gil(fake, s, name):
+    """Somebody has the socket's lock, or a name server is to be asked."""
+    fake.script(s.h, "b", LATER)
+    BRIEF[name](s)
+    assert (fake.count(s.h, "B"), fake.count(s.h, "L")) == (1, 1)
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_what_the_engine_refuses_is_raised(fake, s, name):
+    fake.script(s.h, "b", -EINVAL)
     with raises_errno(EINVAL):
-        s._get_int(-1)
+        BRIEF[name](s)
+    assert not s.closed
+    fake.close(s.h)
+    if name == "close":
+        s.close()  # it was closed by somebody else
+    else:
+        with raises_errno(ENOTSOCK):
+            BRIEF[name](s)
+    assert s.closed
+
+
+def test_options_have_the_type_that_the_package_says(bound, fake, s):
+    for option, value in [(1, -7), (7, 3), (6, 1 << 40), (5, b"a\0b\0"), (200, b"abc")]:
+        s.set(option, value)
+        assert s.get(option) == value
+    s.set(50, b"key\0")
+    assert s.get(option=50) == b"key"
+    s.set(option=1, optval=True)
+    assert s._get_int(1) == 1
+    for option, bad, kind in [
+        (1, b"1", TypeError),
+        (1, "1", TypeError),
+        (1, 1.0, TypeError),
+        (1, 1 << 31, OverflowError),
+        (6, 1 << 63, OverflowError),
+        (5, 1, TypeError),
+        (5, "text", TypeError),
+        (5, bytearray(b"x"), TypeError),
+        ("1", 1, TypeError),
+        (1 << 31, 1, OverflowError),
+    ]:
+        with pytest.raises(kind):
+            s.set(option, bad)
+    for bad in ("1", None):
+        with pytest.raises(TypeError):
+            s.get(bad)
+    with pytest.raises(TypeError, match="unicode not allowed, use setsockopt_string"):
+        s.set(1, "1")
+    assert bound.hooks.asked.count(1) == 1, "a type is asked for once"
+
+
+def test_addresses_are_text(s):
+    for bad in (1, None, bytearray(b"tcp://x")):
+        with pytest.raises(TypeError, match="Expected addr to be str, got addr="):
+            s.connect(bad)
+    with pytest.raises(UnicodeEncodeError):
+        s.connect("tcp://\udc00")
     with pytest.raises(TypeError):
-        s._get_int("21")
-    s._attach(0)
-    with raises_errno(ENOTSOCK):
-        s._get_int(21)
+        s.connect()
+
+
+def test_a_socket_is_made_by_the_engine(bound, fake):
+    s = bound.Socket()
+    assert s.closed and s._closed
+    with raises_errno(EINVAL):
+        s._open(1, -1)
+    with raises_errno(14):
+        s._open(2, 1)
+    assert s.closed
+    s._open(1, 1)
+    assert not s.closed and s.underlying > 0
+    s.close(linger=5)
+    assert s.closed and s.underlying == 0
+    s.close()
+    with pytest.raises(TypeError, match="linger must be an int or None"):
+        s.close("1")
+
+
+def test_a_socket_of_a_parent_is_left_alone(fake, s):
+    pid = os.fork()
+    if pid == 0:
+        s.close()
+        os._exit(fake.count(s.h, "B") + fake.count(s.h, "L"))
+    assert os.waitpid(pid, 0)[1] == 0
+    s.close()
+    assert fake.count(s.h, "B") == 1
 
 
 def test_a_spin_tells_whether_a_call_is_worth_while(s, fake):
@@ -1873,7 +1980,7 @@ fake.fake_api.restype = ctypes.c_void_p
 fake.fake_socket.restype = ctypes.c_int64
 hooks = types.SimpleNamespace(error=OSError, frame_class=None, event=threading.Event,
     tracker=lambda e: e, finished_tracker=lambda: None, copy_threshold=lambda: 1,
-    gc_refs=dict, gcref=lambda o, e: (o, e))
+    gc_refs=dict, gcref=lambda o, e: (o, e), option_type=lambda o: 'int')
 Socket, Frame = lane.bind(fake.fake_api(), hooks)
 s = Socket()
 s._attach(fake.fake_socket())

@@ -89,6 +89,7 @@ LANE_SOURCES = [
     "lane.c",
     "signals.c",
     "socket.c",
+    "calls.c",
     "send.c",
     "recv.c",
     "poll.c",

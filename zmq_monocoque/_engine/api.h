@@ -25,7 +25,8 @@ enum { ZM_FOLLOWED = 1 << 29 }; /* for send: more messages follow, or else a flu
 enum { ZM_POLLIN = 1, ZM_POLLOUT = 2, ZM_POLLERR = 4, ZM_POLLPRI = 8 };
 enum { ZM_SEND_FLUSH = 1 }; /* answer of send: taken, and flush() is due */
 
-/* Answer of what never waits: it would have to. Call its relative that waits, without the GIL. */
+/* Answer of what does not wait: it would have to, for a lock or a name server. It is to be called
+ * again without the GIL, not `brief`; a glance has a relative that waits. */
 enum { ZM_LATER = INT32_MIN };
 
 /* One of what poll() watches. */
@@ -84,8 +85,27 @@ typedef struct zm_api {
      * (ZM_POLLOUT) from now; -1 without limit; 0: do not block (the timeout is 0). Of a stale pair
      * -1, so that wait() tells. */
     int64_t (*deadline)(zm_socket *socket, uint32_t generation, int direction);
-    /* An option that is an int, as zm_socket_get() gives it. 0, or -errno. */
-    int (*get_int)(zm_socket *socket, uint32_t generation, int option, int *out_value);
+
+    /* --- with the GIL and `brief`: these never wait, but answer ZM_LATER; without it otherwise.
+     *     By handle: a stale one is -EFAULT of a context, -ENOTSOCK of a socket. ------------- */
+
+    /* A handle, or -errno. -EINVAL: io_threads < 0. */
+    int64_t (*context_new)(int io_threads);
+    int (*context_set)(int64_t context, int option, int value, bool brief);
+    int (*context_get)(int64_t context, int option, int *out_value, bool brief);
+    /* A handle, ZM_LATER, or -errno. */
+    int64_t (*socket_new)(int64_t context, int type, bool brief);
+    /* What is queued lingers in the engine. */
+    int (*socket_close)(int64_t socket, bool brief);
+    /* As zmq_setsockopt / zmq_getsockopt: int options are 4 bytes, int64 ones 8, the rest bytes. */
+    int (*set)(int64_t socket, int option, const void *value, size_t size, bool brief);
+    int (*get)(int64_t socket, int option, void *out_value, size_t *inout_size, bool brief);
+    int (*bind)(int64_t socket, const char *endpoint, bool brief);
+    int (*connect)(int64_t socket, const char *endpoint, bool brief);
+    /* unbind() and disconnect(). */
+    int (*endpoint_end)(int64_t socket, const char *endpoint, bool brief);
+    /* `endpoint` NULL stops the monitor. */
+    int (*monitor)(int64_t socket, const char *endpoint, int events, bool brief);
 
     /* What of `items` is ready, by what has been taken in already (descriptors: by the kernel).
      * Answers how many are. 0 and ZM_LATER: poll() is to look more closely. -ETERM, -ENOTSOCK. */

@@ -1,4 +1,4 @@
-/* All that cffi sees: everything that is called once a socket. No GIL is held in any of it.
+/* All that cffi sees, and what callers without the lane need. No GIL is held in any of it.
  *
  * Handles are numbers (index and generation), never pointers. Answers: >= 0, or a negative errno.
  * A stale context handle answers -EFAULT, a stale socket handle -ENOTSOCK. Calls that wait answer

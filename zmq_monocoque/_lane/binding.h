@@ -6,7 +6,8 @@
  * that one process can hold several (our own classes, and those of a real pyzmq).
  *
  * The GIL is held everywhere in the lane except round api->wait(), api->flush() and api->poll(),
- * round the copy of a large body, and in release.c's callbacks. No Python code runs, and nothing
+ * where a call that does not wait would have to (LANE_CALL), round the copy of a large body, and in
+ * release.c's callbacks. No Python code runs, and nothing
  * that may start a garbage collection is called, between api->recv_begin() and api->recv_end(). */
 #ifndef ZM_LANE_BINDING_H
 #define ZM_LANE_BINDING_H
@@ -27,6 +28,9 @@
 /* From here on a received body is copied with the socket unlocked and without the GIL. */
 #define LANE_UNLOCK_MIN_BYTES ((size_t) 256 * 1024)
 
+/* So many options' kinds are remembered: all of libzmq's. */
+enum { LANE_OPTIONS = 128 };
+
 /* --- lane.c: the binding ---------------------------------------------------------------------- */
 
 typedef struct lane_binding {
@@ -37,7 +41,11 @@ typedef struct lane_binding {
     PyObject *own_send, *own_recv; /* socket_type's, to see whether a subclass has its own */
     PyTypeObject *frame_class;     /* what recv(copy=False) makes; asked for when needed */
     PyObject *finished_tracker;    /* asked for when needed */
+    uint8_t option_kinds[LANE_OPTIONS]; /* of the options from 0; 0: to be asked for */
 } lane_binding;
+
+/* What a socket option's value is. */
+typedef enum lane_option_kind { LANE_INT = 1, LANE_INT64, LANE_BYTES } lane_option_kind;
 
 /* Interned names of arguments and methods; made once a process. */
 typedef struct lane_names {
@@ -45,7 +53,8 @@ typedef struct lane_names {
     PyObject *copy_threshold, *messages, *max, *multipart;
     PyObject *send, *recv, *getsockopt, *set, *is_set;
     PyObject *binding, *error, *frame_class, *event, *tracker, *get_finished_tracker, *gc_refs;
-    PyObject *gcref, *fileno, *sockets, *timeout;
+    PyObject *gcref, *option_type, *fileno, *sockets, *timeout;
+    PyObject *option, *optval, *addr, *events, *linger;
 } lane_names;
 extern lane_names lane_name;
 
@@ -94,8 +103,24 @@ PyObject *lane_tracker_of_all(lane_binding *binding, PyObject *trackers);
 PyObject *lane_finished_tracker(lane_binding *binding);
 /* A borrowed reference, NULL with an exception. */
 PyTypeObject *lane_frame_class(lane_binding *binding);
+/* 0: with an exception. */
+lane_option_kind lane_option_kind_of(lane_binding *binding, int option);
 /* 0, or -1 with an exception. */
 int lane_copy_threshold(lane_binding *binding, Py_ssize_t *out);
+
+/* A call of the table that takes `brief`: with the GIL, and where it would wait, again without it.
+ * `call` is written with `brief`, and otherwise with what needs no GIL. */
+#define LANE_CALL(status, call)                                                                    \
+    do {                                                                                           \
+        bool brief = true;                                                                         \
+        (status) = (call);                                                                         \
+        if ((status) == ZM_LATER) {                                                                \
+            brief = false;                                                                         \
+            Py_BEGIN_ALLOW_THREADS                                                                 \
+            (status) = (call);                                                                     \
+            Py_END_ALLOW_THREADS                                                                   \
+        }                                                                                          \
+    } while (0)
 
 /* --- lane.c: arguments ------------------------------------------------------------------------ */
 
@@ -115,6 +140,8 @@ int lane_arguments(const lane_signature *signature, PyObject *const *args, Py_ss
 int lane_int(PyObject *value, int *out);
 int lane_size(PyObject *value, Py_ssize_t *out);
 int lane_bool(PyObject *value, bool *out);
+/* A number of the engine's, for a socket or a context. */
+int lane_handle(PyObject *value, int64_t *out);
 
 /* The table at `address`, if it is the one we were built for, else NULL with ImportError. */
 const zm_api *lane_api_at(PyObject *address);

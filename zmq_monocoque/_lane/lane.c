@@ -39,6 +39,12 @@ static int names_init(void)
         {&lane_name.get_finished_tracker, "finished_tracker"},
         {&lane_name.gc_refs, "gc_refs"},
         {&lane_name.gcref, "gcref"},
+        {&lane_name.option_type, "option_type"},
+        {&lane_name.option, "option"},
+        {&lane_name.optval, "optval"},
+        {&lane_name.addr, "addr"},
+        {&lane_name.events, "events"},
+        {&lane_name.linger, "linger"},
         {&lane_name.fileno, "fileno"},
         {&lane_name.sockets, "sockets"},
         {&lane_name.timeout, "timeout"},
@@ -137,6 +143,12 @@ int lane_int(PyObject *value, int *out)
     return 0;
 }
 
+int lane_handle(PyObject *value, int64_t *out)
+{
+    *out = PyLong_AsLongLong(value);
+    return *out == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
 int lane_bool(PyObject *value, bool *out)
 {
     if (!value)
@@ -218,6 +230,25 @@ PyTypeObject *lane_frame_class(lane_binding *binding)
     return binding->frame_class;
 }
 
+lane_option_kind lane_option_kind_of(lane_binding *binding, int option)
+{
+    bool remembered = option >= 0 && option < LANE_OPTIONS;
+    if (remembered && binding->option_kinds[option])
+        return binding->option_kinds[option];
+    PyObject *number = PyLong_FromLong(option);
+    PyObject *name =
+        number ? PyObject_CallMethodOneArg(binding->hooks, lane_name.option_type, number) : NULL;
+    Py_XDECREF(number);
+    const char *text = name ? PyUnicode_AsUTF8(name) : NULL;
+    lane_option_kind kind = 0;
+    if (text)
+        kind = !strcmp(text, "bytes") ? LANE_BYTES : !strcmp(text, "int64") ? LANE_INT64 : LANE_INT;
+    Py_XDECREF(name);
+    if (kind && remembered)
+        binding->option_kinds[option] = kind;
+    return kind;
+}
+
 int lane_copy_threshold(lane_binding *binding, Py_ssize_t *out)
 {
     PyObject *value = PyObject_CallMethodNoArgs(binding->hooks, lane_name.copy_threshold);
@@ -289,7 +320,66 @@ static PyObject *binding_poll(PyObject *op, PyObject *const *args, Py_ssize_t na
     return lane_poll((lane_binding *) op, values[0], values[1]);
 }
 
+static int nargs_check(const char *function, Py_ssize_t nargs, Py_ssize_t wanted)
+{
+    if (nargs == wanted)
+        return 0;
+    PyErr_Format(PyExc_TypeError, "%s() takes %zd arguments (%zd given)", function, wanted, nargs);
+    return -1;
+}
+
+PyDoc_STRVAR(context_new_doc,
+"context_new($self, io_threads, /)\n--\n\n"
+"The handle of a new context.");
+
+static PyObject *binding_context_new(PyObject *op, PyObject *threads)
+{
+    lane_binding *self = (lane_binding *) op;
+    int number = 0;
+    if (lane_int(threads, &number) < 0)
+        return NULL;
+    int64_t handle = self->api->context_new(number);
+    return handle < 0 ? lane_raise(self, (int) -handle) : PyLong_FromLongLong(handle);
+}
+
+PyDoc_STRVAR(context_set_doc,
+"context_set($self, context, option, value, /)\n--\n\n"
+"zmq_ctx_set(3).");
+
+static PyObject *binding_context_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    lane_binding *self = (lane_binding *) op;
+    int64_t context = 0;
+    int option = 0, value = 0, status;
+    if (nargs_check("context_set", nargs, 3) < 0 || lane_handle(args[0], &context) < 0 ||
+        lane_int(args[1], &option) < 0 || lane_int(args[2], &value) < 0)
+        return NULL;
+    LANE_CALL(status, self->api->context_set(context, option, value, brief));
+    return status < 0 ? lane_raise(self, -status) : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(context_get_doc,
+"context_get($self, context, option, /)\n--\n\n"
+"zmq_ctx_get(3).");
+
+static PyObject *binding_context_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    lane_binding *self = (lane_binding *) op;
+    int64_t context = 0;
+    int option = 0, value = 0, status;
+    if (nargs_check("context_get", nargs, 2) < 0 || lane_handle(args[0], &context) < 0 ||
+        lane_int(args[1], &option) < 0)
+        return NULL;
+    LANE_CALL(status, self->api->context_get(context, option, &value, brief));
+    return status < 0 ? lane_raise(self, -status) : PyLong_FromLong(value);
+}
+
 static PyMethodDef binding_methods[] = {
+    {"context_new", binding_context_new, METH_O, context_new_doc},
+    {"context_set", (PyCFunction) (void (*)(void)) binding_context_set, METH_FASTCALL,
+     context_set_doc},
+    {"context_get", (PyCFunction) (void (*)(void)) binding_context_get, METH_FASTCALL,
+     context_get_doc},
     {"poll", (PyCFunction) (void (*)(void)) binding_poll, METH_FASTCALL | METH_KEYWORDS, poll_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -349,7 +439,7 @@ static int hooks_check(PyObject *hooks)
 {
     PyObject *needed[] = {lane_name.error,   lane_name.frame_class,          lane_name.event,
                           lane_name.tracker, lane_name.get_finished_tracker, lane_name.gc_refs,
-                          lane_name.gcref,   lane_name.copy_threshold};
+                          lane_name.gcref,   lane_name.copy_threshold,       lane_name.option_type};
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         PyObject *hook = PyObject_GetAttr(hooks, needed[i]);
         if (!hook)
@@ -370,6 +460,7 @@ PyDoc_STRVAR(bind_doc,
 "  tracker(*watched) -> a MessageTracker of events and other trackers\n"
 "  finished_tracker() -> the tracker that is always done\n"
 "  copy_threshold() -> bytes from which copy=False does not copy\n"
+"  option_type(option) -> 'int', 'int64', 'bytes' or 'fd'; does not change\n"
 "  gc_refs() -> the dict that shows what is in the engine's hands\n"
 "  gcref(object, event) -> the entry to put into it\n\n"
 "Raises ImportError if the table is not the one the lane was built for, AttributeError if a hook\n"

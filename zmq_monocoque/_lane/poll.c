@@ -96,7 +96,7 @@ static int item_add(polled *p, PyObject *pair)
     zm_pollitem *item = &p->items[p->count];
     *item = (zm_pollitem) {.socket = -1, .fd = -1, .events = (short) (events & EVENTS_MASK)};
     if (is_socket(p, subject)) {
-        /* Of a socket that is closed there is nothing to tell; what was told of it, item_gone(). */
+        /* A socket that is closed is never ready. */
         int64_t handle = ((lane_socket *) subject)->handle;
         item->socket = handle > 0 ? handle : -1;
     } else {

@@ -1,5 +1,4 @@
-/* SocketBase: the type, and what its calls have in common. Everything called once a socket is the
- * Python subclass's, which attaches the engine's handle here. */
+/* SocketBase: the type, and what its calls have in common. */
 #include "socket.h"
 
 #include <errno.h>
@@ -88,6 +87,7 @@ static PyObject *socket_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     self->socket = binding->api->nobody;
     self->generation = ZM_STALE;
     self->handle = -1;
+    self->closed = true;
     self->copy_threshold = THRESHOLD_UNSET;
     return (PyObject *) self;
 }
@@ -111,11 +111,23 @@ static void socket_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-static int threshold_resolve(lane_socket *self)
+int lane_threshold_resolve(lane_socket *self)
 {
     return self->copy_threshold == THRESHOLD_UNSET
                ? lane_copy_threshold(self->binding, &self->copy_threshold)
                : 0;
+}
+
+void lane_socket_attach(lane_socket *self, int64_t handle)
+{
+    uint32_t generation;
+    zm_socket *socket = self->binding->api->socket_find(handle, &generation);
+    self->handle = handle;
+    self->pid = getpid();
+    self->closed = false;
+    self->generation = socket ? generation : ZM_STALE;
+    if (socket)
+        self->socket = socket;
 }
 
 PyDoc_STRVAR(attach_doc,
@@ -127,18 +139,10 @@ PyDoc_STRVAR(attach_doc,
 static PyObject *socket_attach(PyObject *op, PyObject *handle)
 {
     lane_socket *self = (lane_socket *) op;
-    long long number = PyLong_AsLongLong(handle);
-    if (number == -1 && PyErr_Occurred())
+    int64_t number = 0;
+    if (lane_handle(handle, &number) < 0 || lane_threshold_resolve(self) < 0)
         return NULL;
-    if (threshold_resolve(self) < 0)
-        return NULL;
-    self->handle = number;
-    self->pid = getpid();
-    uint32_t generation;
-    zm_socket *socket = self->binding->api->socket_find(number, &generation);
-    self->generation = socket ? generation : ZM_STALE;
-    if (socket)
-        self->socket = socket;
+    lane_socket_attach(self, number);
     Py_RETURN_NONE;
 }
 
@@ -152,7 +156,7 @@ static PyObject *socket_get_copy_threshold(PyObject *op, void *unused)
 {
     (void) unused;
     lane_socket *self = (lane_socket *) op;
-    return threshold_resolve(self) < 0 ? NULL : PyLong_FromSsize_t(self->copy_threshold);
+    return lane_threshold_resolve(self) < 0 ? NULL : PyLong_FromSsize_t(self->copy_threshold);
 }
 
 static int socket_set_copy_threshold(PyObject *op, PyObject *value, void *unused)
@@ -179,7 +183,11 @@ static PyObject *socket_get_int(PyObject *op, PyObject *option)
     int number = 0, value = 0;
     if (lane_int(option, &number) < 0)
         return NULL;
-    int status = self->binding->api->get_int(self->socket, self->generation, number, &value);
+    const zm_api *api = self->binding->api;
+    int64_t handle = self->handle;
+    size_t size = sizeof value;
+    int status;
+    LANE_CALL(status, api->get(handle, number, &value, &size, brief));
     return status < 0 ? lane_raise(self->binding, -status) : PyLong_FromLong(value);
 }
 
@@ -251,6 +259,47 @@ PyDoc_STRVAR(recv_into_doc,
 "buffer); the rest of the part is lost. Returns the size of the whole part.\n"
 "Raises ValueError if nbytes does not fit the buffer, BufferError, TypeError, Again.");
 
+PyDoc_STRVAR(open_doc,
+"_open($self, context, type, /)\n--\n\n"
+"Makes a socket of a `type` in the engine's `context`, and attaches it (zmq_socket(3)).");
+
+PyDoc_STRVAR(close_doc,
+"close($self, linger=None)\n--\n\n"
+"Closes the socket; what is queued may still leave for LINGER ms (`linger` sets it).\n\n"
+"Twice is fine, and in a forked child it does nothing. Source: zmq_close(3).");
+
+PyDoc_STRVAR(set_doc,
+"set($self, option, optval)\n--\n\n"
+"Sets a socket option.\n\n"
+"`optval` is an int or, for bytes options, bytes: TypeError for anything else, OverflowError for\n"
+"an int that the option has no room for. Source: zmq_setsockopt(3).");
+
+PyDoc_STRVAR(get_doc,
+"get($self, option)\n--\n\n"
+"Reads a socket option: int, or bytes for a bytes option.\n\n"
+"Keys of CURVE come as Z85 text of 40 characters. Source: zmq_getsockopt(3).");
+
+PyDoc_STRVAR(bind_doc,
+"_bind($self, addr)\n--\n\n"
+"Accepts peers on an endpoint. Source: zmq_bind(3).");
+
+PyDoc_STRVAR(connect_doc,
+"connect($self, addr)\n--\n\n"
+"Connects to an endpoint, now or when it comes up. Source: zmq_connect(3).");
+
+PyDoc_STRVAR(unbind_doc,
+"unbind($self, addr)\n--\n\n"
+"Ends a `bind`; ZMQError(ENOENT) when there is none to `addr`. Source: zmq_unbind(3).");
+
+PyDoc_STRVAR(disconnect_doc,
+"disconnect($self, addr)\n--\n\n"
+"Ends a `connect`; ZMQError(ENOENT) as `unbind`. Source: zmq_disconnect(3).");
+
+PyDoc_STRVAR(monitor_doc,
+"monitor($self, addr, events=65535)\n--\n\n"
+"Publishes what happens to the connections on a PAIR bound to `addr` (inproc).\n\n"
+"None stops it. Source: zmq_socket_monitor(3).");
+
 #define FAST_METHOD(name)                                                                          \
     {                                                                                              \
         #name, (PyCFunction) (void (*)(void)) lane_##name, METH_FASTCALL | METH_KEYWORDS,        \
@@ -265,6 +314,15 @@ static PyMethodDef socket_methods[] = {
     FAST_METHOD(recv_into),
     FAST_METHOD(send_many),
     FAST_METHOD(recv_many),
+    FAST_METHOD(close),
+    FAST_METHOD(set),
+    FAST_METHOD(get),
+    FAST_METHOD(connect),
+    FAST_METHOD(unbind),
+    FAST_METHOD(disconnect),
+    FAST_METHOD(monitor),
+    {"_bind", (PyCFunction) (void (*)(void)) lane_bind, METH_FASTCALL | METH_KEYWORDS, bind_doc},
+    {"_open", (PyCFunction) (void (*)(void)) lane_open, METH_FASTCALL, open_doc},
     {"_attach", socket_attach, METH_O, attach_doc},
     {"_get_int", socket_get_int, METH_O, get_int_doc},
     {"_spin", socket_spin, METH_NOARGS, spin_doc},
@@ -272,11 +330,15 @@ static PyMethodDef socket_methods[] = {
 };
 
 static PyMemberDef socket_members[] = {
+    {"_closed", T_BOOL, offsetof(lane_socket, closed), READONLY,
+     "Was it closed through this object? See `closed`."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(lane_socket, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyGetSetDef socket_getset[] = {
+    {"closed", lane_get_closed, NULL,
+     "Is the socket closed, by whomever? Asks the engine, so it is true of shadows, too.", NULL},
     {"underlying", socket_get_underlying, NULL,
      "The engine's number for this socket, from which another Socket can be made.", NULL},
     {"copy_threshold", socket_get_copy_threshold, socket_set_copy_threshold,

@@ -12,7 +12,8 @@ typedef struct lane_socket {
     zm_socket *socket;
     uint32_t generation;
     int64_t handle;
-    pid_t pid; /* of the process that attached it: a fork leaves the other one's dead */
+    pid_t pid;   /* of the process that attached it: a fork leaves the other one's dead */
+    bool closed; /* as far as this object knows; true until something is attached */
     Py_ssize_t copy_threshold;
     PyObject *weakrefs;
 } lane_socket;
@@ -40,6 +41,11 @@ int lane_wait_ready(lane_socket *self, int event, int64_t deadline);
  * exception. */
 int lane_is_own(lane_socket *self, PyObject *name, PyObject *own);
 
+/* Copies the class's threshold, if none was set. 0, or -1 with an exception. */
+int lane_threshold_resolve(lane_socket *self);
+/* Makes the object stand for the engine's socket `handle`. */
+void lane_socket_attach(lane_socket *self, int64_t handle);
+
 /* Methods. */
 PyObject *lane_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lane_send_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -52,5 +58,15 @@ PyObject *lane_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyObject *lane_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames);
 PyObject *lane_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lane_close(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lane_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lane_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lane_bind(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lane_connect(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lane_unbind(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lane_disconnect(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lane_monitor(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lane_open(PyObject *op, PyObject *const *args, Py_ssize_t nargs);
+PyObject *lane_get_closed(PyObject *op, void *unused);
 
 #endif

@@ -102,17 +102,8 @@ def bind(host: Host) -> Backend:
         return check(answer)
 
     lane_socket, lane_frame = _lane.bind(int(lib.zm_api_address()), host)
-    context = _bound(ContextMixin, (), "Context", check, retry)
-    socket = _bound(
-        SocketMixin,
-        (lane_socket,),
-        "Socket",
-        check,
-        retry,
-        _option_type=staticmethod(host.option_type),
-        _context_class=context,
-        _default_copy_threshold=staticmethod(host.copy_threshold),
-    )
+    context = _bound(ContextMixin, (), "Context", check, _binding=lane_socket._binding)
+    socket = _bound(SocketMixin, (lane_socket,), "Socket", check, _context_class=context)
     proxy, proxy_steerable, monitored_queue = devices(socket, retry)
     curve_keypair, curve_public = curve(host.error)
     return Backend(
@@ -130,12 +121,7 @@ def bind(host: Host) -> Backend:
 
 
 def _bound(
-    mixin: type,
-    bases: tuple[type, ...],
-    name: str,
-    check: Callable[[int], int],
-    retry: Callable[..., int],
-    **namespace: Any,
+    mixin: type, bases: tuple[type, ...], name: str, check: Callable[[int], int], **namespace: Any
 ) -> type:
     """A class of ``mixin`` that raises the host's errors."""
     namespace |= {
@@ -143,6 +129,5 @@ def _bound(
         "__qualname__": name,
         "__doc__": mixin.__doc__,
         "_check": staticmethod(check),
-        "_retry": staticmethod(retry),
     }
     return type(name, (mixin, *bases), namespace)

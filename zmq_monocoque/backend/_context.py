@@ -7,8 +7,9 @@ import os
 import time
 from collections.abc import Callable
 from errno import EINTR, ETIMEDOUT
-from typing import Any
+from typing import Any, ClassVar
 
+from zmq_monocoque import _lane
 from zmq_monocoque.backend._engine import ffi, interruptible, lib
 
 
@@ -25,11 +26,11 @@ class ContextMixin:
     #: After so many seconds a term() without a limit says what it waits for, once.
     _patience: float = 5.0
     _check: Callable[[int], int]
-    _retry: Callable[..., int]
+    _binding: ClassVar[_lane.Binding]
 
     def __init__(self, io_threads: int = 1, shadow: int = 0) -> None:
         self._pid = os.getpid()
-        self._handle = shadow if shadow else self._check(lib.zm_context_new(io_threads))
+        self._handle = shadow if shadow else self._binding.context_new(io_threads)
         self.closed = False
 
     def __reduce__(self) -> Any:
@@ -97,15 +98,13 @@ class ContextMixin:
             raise RuntimeError("Context has been destroyed")
         if not isinstance(optval, int):
             raise TypeError(f"expected int, got: {optval!r}")
-        self._check(lib.zm_context_set(self._handle, option, optval))
+        self._binding.context_set(self._handle, option, optval)
 
     def get(self, option: int) -> int:
         """Reads a context option. Source: zmq_ctx_get(3)."""
         if self.closed:
             raise RuntimeError("Context has been destroyed")
-        value = ffi.new("int *")
-        self._check(lib.zm_context_get(self._handle, option, value))
-        return value[0]
+        return self._binding.context_get(self._handle, option)
 
     def holders(self) -> list[str]:
         """What keeps `term` waiting: a line for each open or lingering socket."""

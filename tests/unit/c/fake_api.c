@@ -45,8 +45,11 @@ struct zm_socket {
     int timeout_ms;
     int with_metadata;
     int wake_fd;
-    script on_send, on_recv, on_wait, on_glance, on_poll;
-    int glances, polls;
+    script on_send, on_recv, on_wait, on_glance, on_poll, on_brief;
+    int glances, polls, brief_calls, long_calls;
+    int64_t option; /* set last, as a number and as bytes */
+    size_t option_size;
+    char bytes[64];
     int sends, send_blocks, flushes, waits, deadlines;
     int64_t last_deadline;
 };
@@ -57,6 +60,9 @@ static int keep_sent, let_go_on_send;
 static zm_block *kept[KEPT_MAX];
 static int kept_count;
 static zm_metadata metadata = {.refs = 0};
+
+int64_t fake_socket(void);
+void fake_close(int64_t handle);
 
 static int64_t now_ns(void)
 {
@@ -205,12 +211,75 @@ static int64_t deadline(zm_socket *s, uint32_t generation, int direction)
     return s->timeout_ms <= 0 ? s->timeout_ms : now_ns() + s->timeout_ms * 1000000LL;
 }
 
-static int get_int(zm_socket *s, uint32_t generation, int option, int *out_value)
+/* A handle's socket, for calls that take `brief`: as scripted, then for real. */
+static int brief_call(int64_t handle, bool brief, zm_socket **out)
 {
-    if (gone(s, generation))
+    uint32_t generation;
+    int answer;
+    zm_socket *s = socket_find(handle, &generation);
+    violations += any_locked;
+    if (!s)
         return -ENOTSOCK;
-    *out_value = 2 * option;
-    return option < 0 ? -EINVAL : 0;
+    s->brief_calls += brief;
+    s->long_calls += !brief;
+    *out = s;
+    return brief && scripted(&s->on_brief, &answer) ? answer : 0;
+}
+
+static int get(int64_t handle, int option, void *out, size_t *inout_size, bool brief)
+{
+    zm_socket *s;
+    int rc = brief_call(handle, brief, &s);
+    if (rc < 0 || option < 0)
+        return rc < 0 ? rc : -EINVAL;
+    if (*inout_size > sizeof s->option) { /* as text, with its NUL */
+        *inout_size = s->option_size;
+        memcpy(out, s->bytes, s->option_size);
+        return 0;
+    }
+    memcpy(out, &s->option, *inout_size);
+    return 0;
+}
+
+static int set(int64_t handle, int option, const void *value, size_t size, bool brief)
+{
+    zm_socket *s;
+    int rc = brief_call(handle, brief, &s);
+    if (rc < 0 || option < 0)
+        return rc < 0 ? rc : -EINVAL;
+    s->option = 0;
+    memcpy(&s->option, value, size < sizeof s->option ? size : sizeof s->option);
+    s->option_size = size < sizeof s->bytes ? size : sizeof s->bytes;
+    memcpy(s->bytes, value, s->option_size);
+    return 0;
+}
+
+static int endpoint(int64_t handle, const char *text, bool brief)
+{
+    zm_socket *s;
+    (void) text;
+    return brief_call(handle, brief, &s);
+}
+
+static int monitor(int64_t handle, const char *text, int events, bool brief)
+{
+    (void) events;
+    return endpoint(handle, text, brief);
+}
+
+static int socket_close(int64_t handle, bool brief)
+{
+    zm_socket *s;
+    int rc = brief_call(handle, brief, &s);
+    if (rc == 0)
+        fake_close(handle);
+    return rc;
+}
+
+static int64_t socket_new(int64_t context, int type, bool brief)
+{
+    (void) brief;
+    return type < 0 ? -EINVAL : context == 1 ? fake_socket() : -EFAULT;
 }
 
 static int flush(zm_socket *s, uint32_t generation)
@@ -380,7 +449,14 @@ static zm_api api = {
     .part_own = part_own,
     .rcvmore = rcvmore,
     .deadline = deadline,
-    .get_int = get_int,
+    .socket_new = socket_new,
+    .socket_close = socket_close,
+    .set = set,
+    .get = get,
+    .bind = endpoint,
+    .connect = endpoint,
+    .endpoint_end = endpoint,
+    .monitor = monitor,
     .poll_glance = poll_glance,
     .flush = flush,
     .signals_are_mine = signals_are_mine,
@@ -478,7 +554,8 @@ void fake_pair(int64_t a, int64_t b)
     at(b)->peer = at(a);
 }
 
-/* `call`: 's'end, 'r'ecv_begin, 'w'ait, poll_'g'lance, 'p'oll: answer `value` next time. */
+/* `call`: 's'end, 'r'ecv_begin, 'w'ait, poll_'g'lance, 'p'oll, one that is 'b'rief: answer `value`
+ * next time. */
 void fake_script(int64_t handle, int call, int value)
 {
     zm_socket *s = at(handle);
@@ -486,7 +563,8 @@ void fake_script(int64_t handle, int call, int value)
                  : call == 'r' ? &s->on_recv
                  : call == 'w' ? &s->on_wait
                  : call == 'g' ? &s->on_glance
-                               : &s->on_poll;
+                 : call == 'p' ? &s->on_poll
+                               : &s->on_brief;
     if (to->next == to->count)
         to->next = to->count = 0;
     to->answers[to->count++] = value;
@@ -505,6 +583,8 @@ int64_t fake_count(int64_t handle, int what)
     case 'D': return s->last_deadline;
     case 'g': return s->glances;
     case 'p': return s->polls;
+    case 'B': return s->brief_calls;
+    case 'L': return s->long_calls;
     default: return -1;
     }
 }

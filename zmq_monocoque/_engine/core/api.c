@@ -101,16 +101,6 @@ static int64_t api_deadline(zm_socket *s, uint32_t generation, int direction)
     return deadline;
 }
 
-static int api_get_int(zm_socket *s, uint32_t generation, int option, int *out_value)
-{
-    if (!zm_socket_lock_generation(s, generation))
-        return -ENOTSOCK;
-    size_t size = sizeof *out_value;
-    int rc = zm_socket_get_locked(s, option, out_value, &size);
-    zm_lock_give(&s->lock);
-    return rc;
-}
-
 static int api_flush(zm_socket *s, uint32_t generation)
 {
     zm_socket_flush(s, generation);
@@ -119,7 +109,7 @@ static int api_flush(zm_socket *s, uint32_t generation)
 
 static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t deadline_ns)
 {
-    zm_order_settle(true);
+    zm_order_settle(true, false);
     if (!zm_socket_lock_generation(s, generation))
         return -ENOTSOCK;
     int rc = zm_socket_wait_locked(s, event, deadline_ns);
@@ -129,7 +119,7 @@ static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t deadli
 
 static int api_spin(zm_socket *s, uint32_t generation)
 {
-    zm_order_settle(true);
+    zm_order_settle(true, false);
     if (!zm_socket_lock_generation(s, generation))
         return -ENOTSOCK;
     int rc = zm_socket_spin_locked(s);
@@ -208,7 +198,17 @@ static const zm_api api = {
     .part_own = api_part_own,
     .rcvmore = api_rcvmore,
     .deadline = api_deadline,
-    .get_int = api_get_int,
+    .context_new = zm_context_new,
+    .context_set = zm_context_set_for,
+    .context_get = zm_context_get_for,
+    .socket_new = zm_socket_new_for,
+    .socket_close = zm_socket_close_for,
+    .set = zm_socket_set_for,
+    .get = zm_socket_get_for,
+    .bind = zm_socket_bind_for,
+    .connect = zm_socket_connect_for,
+    .endpoint_end = zm_endpoint_term,
+    .monitor = zm_socket_monitor_for,
     .poll_glance = zm_poll_glance,
     .flush = api_flush,
     .signals_are_mine = zm_signals_are_mine,

@@ -112,12 +112,13 @@ void zm_context_socket_gone(zm_context *context)
     zm_futex_wake(&context->departures, 1 << 20);
 }
 
-int zm_context_set(int64_t handle, int option, int value)
+int zm_context_set_for(int64_t handle, int option, int value, bool brief)
 {
-    zm_context *context = zm_context_lock(handle);
-    if (!context)
-        return -EFAULT;
-    int rc = value < 0 && option != THREAD_NAME_PREFIX ? -EINVAL : 0;
+    zm_context *context;
+    int rc = zm_context_lock_for(handle, brief, &context);
+    if (rc < 0)
+        return rc;
+    rc = value < 0 && option != THREAD_NAME_PREFIX ? -EINVAL : 0;
     if (rc == 0)
         switch (option) {
         case IO_THREADS:
@@ -167,6 +168,11 @@ int zm_context_set(int64_t handle, int option, int value)
     return rc;
 }
 
+int zm_context_set(int64_t handle, int option, int value)
+{
+    return zm_context_set_for(handle, option, value, false);
+}
+
 int zm_context_set_name(int64_t handle, const char *name, size_t size)
 {
     zm_context *context = zm_context_lock(handle);
@@ -197,12 +203,13 @@ int zm_context_get_name(int64_t handle, char *out_name, size_t *inout_size)
     return rc;
 }
 
-int zm_context_get(int64_t handle, int option, int *out_value)
+int zm_context_get_for(int64_t handle, int option, int *out_value, bool brief)
 {
-    zm_context *context = zm_context_lock(handle);
-    if (!context)
-        return -EFAULT;
-    int rc = 0;
+    zm_context *context;
+    int rc = zm_context_lock_for(handle, brief, &context);
+    if (rc < 0)
+        return rc;
+    rc = 0;
     switch (option) {
     case IO_THREADS:
         *out_value = context->io_threads;
@@ -242,6 +249,11 @@ int zm_context_get(int64_t handle, int option, int *out_value)
     }
     zm_lock_give(&context->lock);
     return rc;
+}
+
+int zm_context_get(int64_t handle, int option, int *out_value)
+{
+    return zm_context_get_for(handle, option, out_value, false);
 }
 
 int zm_context_keeper_locked(zm_context *context, zm_keeper **out_keeper)

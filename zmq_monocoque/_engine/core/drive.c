@@ -437,7 +437,7 @@ void zm_drive_for_room_locked(zm_conn *conn)
 
 void zm_socket_flush(zm_socket *s, uint32_t generation)
 {
-    zm_order_settle(false);
+    zm_order_settle(false, false);
     if (!zm_socket_lock_generation(s, generation))
         return;
     if (!zm_list_empty(&s->dirty))

@@ -456,24 +456,28 @@ void zm_endpoint_timer_locked(zm_endpoint *ep, zm_timer *timer)
 
 /* --- both ------------------------------------------------------------------------------------ */
 
-int zm_endpoint_open(int64_t handle, const char *text, bool bind)
+int zm_endpoint_open(int64_t handle, const char *text, bool bind, bool brief)
 {
-    zm_order_settle(false);
-    zm_socket *s = zm_socket_lock(handle);
-    if (!s)
-        return -ENOTSOCK;
-    int rc = zm_socket_enter_locked(s);
+    if (!zm_order_settle(false, brief))
+        return ZM_LATER;
+    zm_socket *s;
+    int rc = zm_socket_lock_for(handle, brief, &s);
+    if (rc < 0)
+        return rc;
+    rc = zm_socket_enter_locked(s);
     bool ipv6 = s->options.tuning.ipv6;
     zm_lock_give(&s->lock);
     if (rc < 0)
         return rc;
     zm_address address;
-    rc = zm_address_parse(text, bind, ipv6, &address); /* may ask a name server */
+    if (brief && bind && zm_address_asks(text))
+        return ZM_LATER;
+    rc = zm_address_parse(text, bind, ipv6, &address);
     if (rc < 0)
         return rc;
-    s = zm_socket_lock(handle);
-    if (!s)
-        return -ENOTSOCK;
+    rc = zm_socket_lock_for(handle, brief, &s);
+    if (rc < 0)
+        return rc;
     rc = zm_socket_enter_locked(s);
     if (rc == 0) {
         if (address.transport == ZM_INPROC)
@@ -567,17 +571,18 @@ static bool close_by_text(zm_socket *s, const char *text)
     return found;
 }
 
-int zm_endpoint_term(int64_t handle, const char *text)
+int zm_endpoint_term(int64_t handle, const char *text, bool brief)
 {
     zm_address address;
     int parsed = zm_address_parse(text, false, false, &address);
     const char *mark = strstr(text, "://");
     bool nonsense = parsed == -EPROTONOSUPPORT || parsed == -ENOCOMPATPROTO || !mark || mark == text
                     || !mark[3];
-    zm_socket *s = zm_socket_lock(handle);
-    if (!s)
-        return -ENOTSOCK;
-    int rc = zm_socket_enter_locked(s);
+    zm_socket *s;
+    int rc = zm_socket_lock_for(handle, brief, &s);
+    if (rc < 0)
+        return rc;
+    rc = zm_socket_enter_locked(s);
     if (rc == 0 && nonsense)
         rc = parsed;
     bool found = rc == 0 && close_by_text(s, text);
@@ -587,10 +592,12 @@ int zm_endpoint_term(int64_t handle, const char *text)
         char meant[ZM_ENDPOINT_MAX];
         for (int ipv6 = 0; ipv6 < 2 && rc == 0 && !found; ipv6++) {
             zm_lock_give(&s->lock);
+            if (brief && zm_address_asks(text))
+                return ZM_LATER;
             bool known = zm_address_meant(text, ipv6, meant, sizeof meant) == 0;
-            s = zm_socket_lock(handle);
-            if (!s)
-                return -ENOTSOCK;
+            rc = zm_socket_lock_for(handle, brief, &s);
+            if (rc < 0)
+                return rc;
             rc = zm_socket_enter_locked(s);
             found = rc == 0 && known && close_by_text(s, meant);
         }

@@ -89,13 +89,6 @@ bool zm_socket_lock_generation(zm_socket *s, uint32_t generation)
     return false;
 }
 
-zm_socket *zm_socket_lock(int64_t handle)
-{
-    uint32_t generation;
-    zm_socket *s = zm_socket_find(handle, &generation);
-    return s && zm_socket_lock_generation(s, generation) ? s : NULL;
-}
-
 int zm_socket_lock_for(int64_t handle, bool brief, zm_socket **out_socket)
 {
     uint32_t generation;
@@ -112,6 +105,12 @@ int zm_socket_lock_for(int64_t handle, bool brief, zm_socket **out_socket)
     }
     zm_lock_give(&s->lock);
     return -ENOTSOCK;
+}
+
+zm_socket *zm_socket_lock(int64_t handle)
+{
+    zm_socket *s;
+    return zm_socket_lock_for(handle, false, &s) < 0 ? NULL : s;
 }
 
 int64_t zm_sockets_in_flight(void)
@@ -159,20 +158,31 @@ int64_t zm_context_handle(const zm_context *context)
     return handle_of(context->index, atomic_load(&context->generation));
 }
 
-zm_context *zm_context_lock(int64_t handle)
+int zm_context_lock_for(int64_t handle, bool brief, zm_context **out_context)
 {
     uint32_t generation = (uint32_t) (handle >> INDEX_BITS);
     uint32_t index = (uint32_t) (handle & (SLOTS_MAX - 1));
     if (handle <= 0 || index >= CONTEXTS_MAX || !generation)
-        return NULL;
+        return -EFAULT;
     zm_context *context = atomic_load(&contexts[index]);
     if (!context)
-        return NULL;
-    zm_lock_take(&context->lock);
-    if (atomic_load(&context->generation) == generation)
-        return context;
+        return -EFAULT;
+    if (!brief)
+        zm_lock_take(&context->lock);
+    else if (!zm_lock_try(&context->lock))
+        return ZM_LATER;
+    if (atomic_load(&context->generation) == generation) {
+        *out_context = context;
+        return 0;
+    }
     zm_lock_give(&context->lock);
-    return NULL;
+    return -EFAULT;
+}
+
+zm_context *zm_context_lock(int64_t handle)
+{
+    zm_context *context;
+    return zm_context_lock_for(handle, false, &context) < 0 ? NULL : context;
 }
 
 /* In the child, before fork() returns. Other threads are gone, whatever they held is as they left

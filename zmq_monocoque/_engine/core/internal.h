@@ -341,9 +341,9 @@ struct zm_endpoint {
 zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind, const zm_address *address);
 void zm_endpoint_free_locked(zm_endpoint *taken);
 /* bind() and connect(). Takes the lock itself: names are looked up without it. */
-int zm_endpoint_open(int64_t socket, const char *text, bool bind);
+int zm_endpoint_open(int64_t socket, const char *text, bool bind, bool brief);
 void zm_endpoints_close_locked(zm_socket *s);
-int zm_endpoint_term(int64_t socket, const char *text); /* unbind() and disconnect() */
+int zm_endpoint_term(int64_t socket, const char *text, bool brief); /* unbind(), disconnect() */
 void zm_endpoint_completed_locked(zm_endpoint *endpoint, int32_t res);
 void zm_endpoint_timer_locked(zm_endpoint *endpoint, zm_timer *timer);
 void zm_endpoint_resolved_locked(zm_resolution *taken);
@@ -641,7 +641,6 @@ int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part);
 int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part);
 void zm_socket_recv_done_locked(zm_socket *s);
 int zm_socket_events_locked(zm_socket *s);
-int zm_socket_get_locked(zm_socket *s, int option, void *out_value, size_t *inout_size);
 int64_t zm_socket_deadline(zm_socket *s, int direction);
 int zm_socket_make(zm_context *context, int type, zm_socket **out_socket);
 /* The application's part of closing; frees at once what can be freed. Gives up the lock. */
@@ -701,6 +700,16 @@ int zm_socket_fd_locked(zm_socket *s);
 int zm_socket_fd_extend_locked(zm_socket *s);
 int zm_socket_doorbell_locked(zm_socket *s);
 void zm_socket_doorbell_clear_locked(zm_socket *s);
+
+/* --- calls by handle (socket.c): see api.h ---------------------------------------------------- */
+
+int64_t zm_socket_new_for(int64_t context, int type, bool brief);
+int zm_socket_close_for(int64_t socket, bool brief);
+int zm_socket_bind_for(int64_t socket, const char *endpoint, bool brief);
+int zm_socket_connect_for(int64_t socket, const char *endpoint, bool brief);
+int zm_socket_set_for(int64_t socket, int option, const void *value, size_t size, bool brief);
+int zm_socket_get_for(int64_t socket, int option, void *out_value, size_t *inout_size, bool brief);
+int zm_socket_monitor_for(int64_t socket, const char *endpoint, int events, bool brief);
 
 /* --- poll (poll.c): see api.h ----------------------------------------------------------------- */
 
@@ -768,8 +777,9 @@ bool zm_order_reached_locked(zm_socket *s);
 /* Flushes what is in the list, as far as no lock is taken. */
 void zm_order_flush_locked(zm_order *order, zm_socket *held);
 /* All that the calling thread has sent leaves. `over`: it is about to wait. Takes locks, and waits
- * for them: neither with one held nor with the GIL. */
-void zm_order_settle(bool over);
+ * for them unless `brief`: neither with one held nor with the GIL. False: `brief`, and somebody has
+ * one. */
+bool zm_order_settle(bool over, bool brief);
 void zm_order_after_fork(void);
 
 /* --- monitor (monitor.c) --------------------------------------------------------------------- */
@@ -825,6 +835,10 @@ struct zm_context {
 
 /* handles.c. NULL: stale, nothing is locked. */
 zm_context *zm_context_lock(int64_t handle);
+/* As zm_socket_lock_for(); -EFAULT: stale. */
+int zm_context_lock_for(int64_t handle, bool brief, zm_context **out_context);
+int zm_context_set_for(int64_t context, int option, int value, bool brief);
+int zm_context_get_for(int64_t context, int option, int *out_value, bool brief);
 int64_t zm_context_handle(const zm_context *context);
 zm_context *zm_context_slot_take(void); /* NULL: no slot, or no memory */
 void zm_context_slot_give(zm_context *context);

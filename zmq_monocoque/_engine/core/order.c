@@ -206,15 +206,19 @@ void zm_order_look_locked(zm_socket *s)
     flush_trying(order, s, NULL, true);
 }
 
-void zm_order_settle(bool over)
+bool zm_order_settle(bool over, bool brief)
 {
     zm_order *order = mine;
     zm_socket *first;
     if (!order || !atomic_load(&order->count))
-        return;
+        return true;
     while ((first = first_of(order))) {
-        zm_lock_take(&first->lock);
+        if (!brief)
+            zm_lock_take(&first->lock);
+        else if (!zm_lock_try(&first->lock))
+            return false;
         flush_one(first, order, over);
         zm_lock_give(&first->lock);
     }
+    return true;
 }

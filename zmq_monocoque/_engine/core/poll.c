@@ -23,7 +23,7 @@ static short check_socket(zm_socket *s, short wanted)
 static bool may_have_news(const zm_socket *s)
 {
     return s->driver && !s->driven
-           && (zm_driver_ready(s->driver) || !zm_list_empty(&s->hungry)
+           && (zm_driver_reap_pays(s->driver) || !zm_list_empty(&s->hungry)
                || !zm_list_empty(&s->dirty));
 }
 
@@ -286,7 +286,7 @@ int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns)
             rc = -ENOTSOCK;
     }
     if (rc == 0) {
-        zm_order_settle(true);
+        zm_order_settle(true, false);
         rc = poll_all(items, watches, fds, count, deadline_ns);
     }
     if (watches != local_watches)

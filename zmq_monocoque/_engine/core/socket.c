@@ -298,12 +298,13 @@ static int set_locked(zm_socket *s, int option, const void *value, size_t size)
     return rc;
 }
 
-int zm_socket_set(int64_t handle, int option, const void *value, size_t size)
+int zm_socket_set_for(int64_t handle, int option, const void *value, size_t size, bool brief)
 {
-    zm_socket *s = zm_socket_lock(handle);
-    if (!s)
-        return -ENOTSOCK;
-    int rc = zm_socket_enter_aside_locked(s);
+    zm_socket *s;
+    int rc = zm_socket_lock_for(handle, brief, &s);
+    if (rc < 0)
+        return rc;
+    rc = zm_socket_enter_aside_locked(s);
     if (rc == 0)
         rc = set_locked(s, option, value, size);
     if (rc == 0 && s->driver && (!zm_list_empty(&s->dirty) || !zm_list_empty(&s->hungry)))
@@ -370,18 +371,15 @@ static int get_locked(zm_socket *s, int option, void *out, size_t *inout_size)
     }
 }
 
-int zm_socket_get_locked(zm_socket *s, int option, void *out_value, size_t *inout_size)
+int zm_socket_get_for(int64_t handle, int option, void *out_value, size_t *inout_size, bool brief)
 {
-    int rc = option == EVENTS ? zm_socket_enter_locked(s) : zm_socket_enter_aside_locked(s);
-    return rc < 0 ? rc : get_locked(s, option, out_value, inout_size);
-}
-
-int zm_socket_get(int64_t handle, int option, void *out_value, size_t *inout_size)
-{
-    zm_socket *s = zm_socket_lock(handle);
-    if (!s)
-        return -ENOTSOCK;
-    int rc = zm_socket_get_locked(s, option, out_value, inout_size);
+    zm_socket *s;
+    int rc = zm_socket_lock_for(handle, brief, &s);
+    if (rc < 0)
+        return rc;
+    rc = option == EVENTS ? zm_socket_enter_locked(s) : zm_socket_enter_aside_locked(s);
+    if (rc == 0)
+        rc = get_locked(s, option, out_value, inout_size);
     zm_lock_give(&s->lock);
     return rc;
 }
@@ -394,53 +392,45 @@ int64_t zm_socket_deadline(zm_socket *s, int direction)
 
 /* --- calls by handle ------------------------------------------------------------------------- */
 
-int64_t zm_socket_new(int64_t handle, int type)
+int64_t zm_socket_new_for(int64_t handle, int type, bool brief)
 {
-    zm_context *context = zm_context_lock(handle);
-    if (!context)
-        return -EFAULT;
+    zm_context *context;
+    int rc = zm_context_lock_for(handle, brief, &context);
+    if (rc < 0)
+        return rc;
     zm_socket *s;
-    int rc = zm_socket_make(context, type, &s);
+    rc = zm_socket_make(context, type, &s);
     int64_t socket = rc < 0 ? rc : zm_socket_handle(s);
     zm_lock_give(&context->lock);
     return socket;
 }
 
-int zm_socket_close(int64_t handle)
+int zm_socket_close_for(int64_t handle, bool brief)
 {
-    zm_socket *s = zm_socket_lock(handle);
-    if (!s)
-        return -ENOTSOCK;
-    zm_socket_close_locked(s);
-    return 0;
+    zm_socket *s;
+    int rc = zm_socket_lock_for(handle, brief, &s);
+    if (rc == 0)
+        zm_socket_close_locked(s);
+    return rc;
 }
 
-int zm_socket_bind(int64_t handle, const char *endpoint)
+int zm_socket_bind_for(int64_t handle, const char *endpoint, bool brief)
 {
-    return zm_endpoint_open(handle, endpoint, true);
+    return zm_endpoint_open(handle, endpoint, true, brief);
 }
 
-int zm_socket_connect(int64_t handle, const char *endpoint)
+int zm_socket_connect_for(int64_t handle, const char *endpoint, bool brief)
 {
-    return zm_endpoint_open(handle, endpoint, false);
+    return zm_endpoint_open(handle, endpoint, false, brief);
 }
 
-int zm_socket_unbind(int64_t handle, const char *endpoint)
+int zm_socket_monitor_for(int64_t handle, const char *endpoint, int events, bool brief)
 {
-    return zm_endpoint_term(handle, endpoint);
-}
-
-int zm_socket_disconnect(int64_t handle, const char *endpoint)
-{
-    return zm_endpoint_term(handle, endpoint);
-}
-
-int zm_socket_monitor(int64_t handle, const char *endpoint, int events)
-{
-    zm_socket *s = zm_socket_lock(handle);
-    if (!s)
-        return -ENOTSOCK;
-    int rc = zm_socket_enter_aside_locked(s);
+    zm_socket *s;
+    int rc = zm_socket_lock_for(handle, brief, &s);
+    if (rc < 0)
+        return rc;
+    rc = zm_socket_enter_aside_locked(s);
     if (rc == 0) {
         if (endpoint)
             rc = zm_monitor_start_locked(s, endpoint, events);
@@ -449,6 +439,53 @@ int zm_socket_monitor(int64_t handle, const char *endpoint, int events)
     }
     zm_lock_give(&s->lock);
     return rc;
+}
+
+/* The same for callers who may wait. */
+
+int64_t zm_socket_new(int64_t context, int type)
+{
+    return zm_socket_new_for(context, type, false);
+}
+
+int zm_socket_close(int64_t socket)
+{
+    return zm_socket_close_for(socket, false);
+}
+
+int zm_socket_bind(int64_t socket, const char *endpoint)
+{
+    return zm_socket_bind_for(socket, endpoint, false);
+}
+
+int zm_socket_connect(int64_t socket, const char *endpoint)
+{
+    return zm_socket_connect_for(socket, endpoint, false);
+}
+
+int zm_socket_unbind(int64_t socket, const char *endpoint)
+{
+    return zm_endpoint_term(socket, endpoint, false);
+}
+
+int zm_socket_disconnect(int64_t socket, const char *endpoint)
+{
+    return zm_endpoint_term(socket, endpoint, false);
+}
+
+int zm_socket_set(int64_t socket, int option, const void *value, size_t size)
+{
+    return zm_socket_set_for(socket, option, value, size, false);
+}
+
+int zm_socket_get(int64_t socket, int option, void *out_value, size_t *inout_size)
+{
+    return zm_socket_get_for(socket, option, out_value, inout_size, false);
+}
+
+int zm_socket_monitor(int64_t socket, const char *endpoint, int events)
+{
+    return zm_socket_monitor_for(socket, endpoint, events, false);
 }
 
 /* The call's wait: until `event` is possible, or the deadline of its direction. */

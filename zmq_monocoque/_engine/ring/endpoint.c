@@ -380,6 +380,23 @@ int zm_address_parse(const char *endpoint, bool for_bind, bool ipv6, zm_address 
     return rc;
 }
 
+bool zm_address_asks(const char *endpoint)
+{
+    static const char scheme[] = "tcp://";
+    if (strncmp(endpoint, scheme, sizeof scheme - 1) != 0)
+        return false;
+    size_t source_size;
+    const char *local = destination_of(endpoint + sizeof scheme - 1, &source_size);
+    char host[256];
+    uint16_t port;
+    if (split_host(local, strlen(local), true, host, &port) < 0)
+        return false; /* refused before anybody is asked */
+    struct in6_addr ignored;
+    host[strcspn(host, "%")] = '\0';
+    return strcmp(host, "*") != 0 && inet_pton(AF_INET, host, &ignored) != 1
+           && inet_pton(AF_INET6, host, &ignored) != 1;
+}
+
 int zm_address_resolve(zm_address *address, bool ipv6)
 {
     if (address->resolved)

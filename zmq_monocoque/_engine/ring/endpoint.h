@@ -48,6 +48,8 @@ typedef struct zm_tuning {
  * For bind, tcp hosts and interface names are resolved here (may block in getaddrinfo: call it
  * without locks). For connect, names are left for zm_address_resolve(). */
 int zm_address_parse(const char *endpoint, bool for_bind, bool ipv6, zm_address *out_address);
+/* May zm_address_parse() for bind, or zm_address_meant(), ask a name server? */
+bool zm_address_asks(const char *endpoint);
 /* Fills `peer` (and `source`) of an address that is not resolved; a name is looked up anew each
  * time (blocking; own thread). 0; -EAGAIN: try later; -EINVAL, -ENODEV: no such host, device.
  * libzmq goes on trying after every error. */
