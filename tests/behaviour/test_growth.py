@@ -346,3 +346,155 @@ def test_names_are_looked_up_by_few_threads_that_nobody_waits_for(zmq, on_libzmq
         pytest.skip("libzmq looks names up in its I/O thread, and term() waits for that")
     stuck = build_library(tmp_path, "stuck_names", "stuck_names.c")
     assert run_child(zmq, stuck, STUCK) == ["0", "1", "4", "True"]
+
+
+# --- budgets -------------------------------------------------------------------------------------
+
+RETRIES = """
+import statistics
+dealer = context.socket(zmq.DEALER)
+dealer.reconnect_ivl = 1
+for i in range(4000):
+    dealer.connect(f"ipc://{sys.argv[1]}/nobody{i}")
+steps, before = [], 0
+while len(steps) < 100:
+    failed = dealer.stats()["connects_failed"]
+    if failed != before:
+        steps.append(failed - before)
+    before = failed
+print(statistics.median(steps))
+context.destroy(linger=0)
+"""
+
+
+def test_a_call_does_not_wait_for_all_that_the_io_thread_has_to_do(
+    zmq, on_libzmq, counting, ipc_address
+):
+    """Four thousand connects are due again and again; between two calls a few are tried."""
+    if on_libzmq:
+        pytest.skip("asks stats()")
+    directory = ipc_address.removeprefix("ipc://").removesuffix("/s")
+    (median,) = run_child(zmq, counting, RETRIES, directory)
+    assert float(median) < 4000 / 2  # of those that are due, all were tried before
+
+
+MAIL = """
+count = int(sys.argv[1])
+pull = context.socket(zmq.PULL)
+pull.rcvtimeo = 20_000
+pull.bind("inproc://many")
+pushes = []
+for i in range(count):
+    push = context.socket(zmq.PUSH)
+    push.connect("inproc://many")
+    push.send(b"%d" % i)
+    pushes.append(push)
+
+got, lock = [], threading.Lock()
+def receive():
+    while True:
+        with lock:
+            if len(got) == count:
+                return
+        try:
+            part = pull.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            continue
+        with lock:
+            got.append(part)
+
+threads = [threading.Thread(target=receive) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert sorted(map(int, got)) == list(range(count))
+print("all")
+context.destroy(linger=0)
+"""
+
+
+def test_mail_that_a_loop_left_is_taken_in_later(zmq, on_libzmq, counting):
+    """Several threads want the socket, so that none of them takes in all of it at once."""
+    if on_libzmq:
+        pytest.skip("sockets of pyzmq are not for several threads")
+    assert run_child(zmq, counting, MAIL, 900) == ["all"]
+
+
+SHARED = """
+count, rounds = map(int, sys.argv[1:])
+router = context.socket(zmq.ROUTER)
+router.rcvtimeo = 20_000
+router.sndhwm = router.rcvhwm = 0
+router.backlog = 4096
+port = router.bind_to_random_port("tcp://127.0.0.1")
+peers = idle_peers(port, count)
+
+def echo():
+    while True:
+        name, body = router.recv_multipart()
+        if body == b"end":
+            return
+        router.send_multipart([name, body])
+
+threads = [threading.Thread(target=echo) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(rounds):
+    for peer in peers:
+        peer.sendall(b"\\0\\1a" * 5)
+    for peer in peers:
+        got = b""
+        while len(got) < 15:
+            got += peer.recv(100)
+for _ in threads:
+    peers[0].sendall(b"\\0\\3end")
+for thread in threads:
+    thread.join()
+print("all")
+context.destroy(linger=0)
+"""
+
+
+def test_nothing_is_lost_where_loops_give_way(zmq, on_libzmq, counting):
+    if on_libzmq:
+        pytest.skip("sockets of pyzmq are not for several threads")
+    assert run_child(zmq, counting, SHARED, 300, 10) == ["all"]
+
+
+FILTERED = """
+count = int(sys.argv[1])
+pub, sub = context.socket(zmq.PUB), context.socket(zmq.SUB)
+pub.sndhwm = sub.rcvhwm = 0
+sub.rcvtimeo = 20_000
+sub.subscribe(b"")
+pub.bind("inproc://filtered")
+sub.connect("inproc://filtered")
+for _ in range(3):
+    for i in range(count):
+        pub.send(b"dropped")
+    pub.send(b"wanted")
+    sub.unsubscribe(b"")  # what is there already is filtered when it is read
+    sub.subscribe(b"wanted")
+    over = False
+    def want():
+        while not over:
+            sub.getsockopt(zmq.TYPE)
+    wanting = [threading.Thread(target=want) for _ in range(2)]
+    for thread in wanting:
+        thread.start()
+    assert sub.recv() == b"wanted"
+    over = True
+    for thread in wanting:
+        thread.join()
+    sub.unsubscribe(b"wanted")
+    sub.subscribe(b"")
+print("all")
+context.destroy(linger=0)
+"""
+
+
+def test_a_filter_that_gives_way_goes_on(zmq, on_libzmq, counting):
+    if on_libzmq:
+        pytest.skip("sockets of pyzmq are not for several threads")
+    assert run_child(zmq, counting, FILTERED, 20_000) == ["all"]

@@ -276,7 +276,7 @@ static void conn_free(zm_conn *conn)
 
 void zm_conns_bury_locked(zm_socket *s)
 {
-    while (!zm_list_empty(&s->ended_conns))
+    for (int steps = 0; !zm_list_empty(&s->ended_conns) && !zm_socket_gives_way(s, steps); steps++)
         conn_free(ZM_CONTAINER(s->ended_conns.next, zm_conn, link));
 }
 

@@ -7,7 +7,10 @@
 #include "internal.h"
 
 enum {
-    COMPLETIONS_MAX = 512, /* taken in at once, before others get a turn */
+    COMPLETIONS_MAX = 512, /* taken in at once */
+    STEPS_MIN = 32,        /* of any loop under the lock, before those who want it get a turn */
+    TIMERS_MAX = 64,
+    TIMERS_A_CALL = 4, /* an application does no more of the keeper's work at once */
     SPIN_NS = 60 * 1000,        /* a little more than one loopback round trip's work */
     SPIN_PAYS_NS = 150 * 1000,  /* a wait that ended within this would have been worth a spin */
     LOOP_PAYS_NS = 250 * 1000,  /* the same of a wait in an event loop, which is slower to wake */
@@ -28,6 +31,10 @@ enum {
     FLUSH_MANY_BYTES = 128 * 1024, /* of each of several peers */
     LOOK_GAP_MAX_NS = 1000 * 1000
 };
+
+/* May a loop leave the rest for later? Not that of one who goes to sleep, or while another thread
+ * does: nobody would come back for it. */
+typedef enum patience { TO_THE_END, MAY_GIVE_WAY } patience;
 
 /* --- mail ------------------------------------------------------------------------------------ */
 
@@ -66,6 +73,14 @@ bool zm_socket_post(zm_socket *s, zm_mail *mail)
     return true;
 }
 
+bool zm_socket_gives_way(zm_socket *s, int steps)
+{
+    if (ZM_LIKELY(steps < STEPS_MIN || !zm_lock_wanted(&s->lock)))
+        return false;
+    s->work_left = true;
+    return true;
+}
+
 /* What has ended since the last time is freed here, where nobody holds it any more. */
 static void bury(zm_socket *s)
 {
@@ -73,19 +88,35 @@ static void bury(zm_socket *s)
     zm_peers_bury_locked(s);
 }
 
+/* The oldest mail, taken out. NULL: there is none. */
+static zm_mail *next_mail(zm_socket *s)
+{
+    if (!s->mail_left) {
+        zm_mail *newest = atomic_exchange(&s->mail, NULL);
+        while (newest) {
+            zm_mail *next = newest->next;
+            newest->next = s->mail_left;
+            s->mail_left = newest;
+            newest = next;
+        }
+    }
+    zm_mail *mail = s->mail_left;
+    if (mail)
+        s->mail_left = mail->next;
+    return mail;
+}
+
 void zm_mail_take_locked(zm_socket *s)
 {
     atomic_store(&s->attention, 0);
-    zm_mail *newest = atomic_exchange(&s->mail, NULL), *oldest = NULL;
-    while (newest) {
-        zm_mail *next = newest->next;
-        newest->next = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    while (oldest) {
-        zm_mail *mail = oldest;
-        oldest = mail->next;
+    zm_mail *mail;
+    for (int steps = 0; (mail = next_mail(s)); steps++) {
+        if (zm_socket_gives_way(s, steps)) {
+            mail->next = s->mail_left;
+            s->mail_left = mail;
+            atomic_store(&s->attention, 1); /* nobody sleeps before it is taken in */
+            break;
+        }
         atomic_store(&mail->posted, false);
         if (mail->kind == ZM_MAIL_LINK)
             zm_inproc_mail_locked(s, mail->owner, mail->side);
@@ -178,14 +209,15 @@ static int reap(zm_socket *s)
 {
     zm_completion done;
     int total = 0;
-    while (total < COMPLETIONS_MAX && zm_driver_reap(s->driver, &done, 1)) {
+    while (total < COMPLETIONS_MAX && !zm_socket_gives_way(s, total)
+           && zm_driver_reap(s->driver, &done, 1)) {
         dispatch(&done);
         total++;
     }
     return total;
 }
 
-static void flush_dirty(zm_socket *s)
+static void flush_dirty_for(zm_socket *s, patience patience)
 {
     if (zm_list_empty(&s->dirty))
         return;
@@ -196,18 +228,29 @@ static void flush_dirty(zm_socket *s)
     s->flush_due = false;
     zm_list work;
     /* A list of its own: a flush may put its connection back. */
-    work = s->dirty;
-    work.next->prev = work.prev->next = &work;
-    zm_list_init(&s->dirty);
-    while (!zm_list_empty(&work))
+    zm_list_init(&work);
+    zm_list_append_all(&work, &s->dirty);
+    for (int steps = 0; !zm_list_empty(&work); steps++) {
+        if (patience == MAY_GIVE_WAY && zm_socket_gives_way(s, steps))
+            break;
         zm_conn_flush_locked(ZM_CONTAINER(work.next, zm_conn, dirty_link));
+    }
+    zm_list_append_all(&work, &s->dirty);
+    zm_list_append_all(&s->dirty, &work);
+}
+
+static void flush_dirty(zm_socket *s)
+{
+    flush_dirty_for(s, TO_THE_END);
 }
 
 /* All but `except` (NULL: all). */
-static void arm_hungry_except(zm_socket *s, const zm_conn *except)
+static void arm_hungry_except(zm_socket *s, const zm_conn *except, patience patience)
 {
     zm_list *node = s->hungry.next;
-    while (node != &s->hungry) {
+    for (int steps = 0; node != &s->hungry; steps++) {
+        if (patience == MAY_GIVE_WAY && zm_socket_gives_way(s, steps))
+            break;
         zm_conn *conn = ZM_CONTAINER(node, zm_conn, hungry_link);
         if (conn == except) {
             node = node->next;
@@ -220,16 +263,17 @@ static void arm_hungry_except(zm_socket *s, const zm_conn *except)
 
 static void arm_hungry(zm_socket *s)
 {
-    arm_hungry_except(s, s->bulk_is_left ? s->bulk : NULL);
+    arm_hungry_except(s, s->bulk_is_left ? s->bulk : NULL, TO_THE_END);
 }
 
-static void run_timers(zm_socket *s)
+/* Those that are left are due still: whoever asks for the next one comes back at once. */
+static void run_timers(zm_socket *s, int most)
 {
     if (!s->timers.count)
         return;
     int64_t now = zm_now_ns();
     zm_timer *timer;
-    while ((timer = zm_timers_due(&s->timers, now))) {
+    while (most-- && (timer = zm_timers_due(&s->timers, now))) {
         if (timer->kind == ZM_TIMER_CONN)
             zm_conn_timer_locked(timer->owner, timer);
         else
@@ -252,15 +296,24 @@ static void start(zm_socket *s)
     flush_dirty(s);
 }
 
-void zm_drive_for_keeper_locked(zm_socket *s)
+/* The same, of which the keeper does the rest if others want the lock meanwhile. */
+static void start_some(zm_socket *s)
 {
+    arm_hungry_except(s, s->bulk_is_left ? s->bulk : NULL, MAY_GIVE_WAY);
+    flush_dirty_for(s, MAY_GIVE_WAY);
+}
+
+/* Takes in and starts what there is, and `timers` timers that are due. */
+static void drive(zm_socket *s, int timers)
+{
+    s->work_left = false;
     if (atomic_load_explicit(&s->attention, memory_order_acquire))
         zm_mail_take_locked(s);
     if (!s->driver) {
         bury(s);
         return;
     }
-    run_timers(s);
+    run_timers(s, timers);
     s->burst = s->sent_since_wait = false;
     if (s->driven) {
         start(s);
@@ -273,7 +326,7 @@ void zm_drive_for_keeper_locked(zm_socket *s)
     int rounds = 0;
     bool news;
     do {
-        start(s);
+        start_some(s);
         submit(s);
         news = reap(s);
     } while (news && ++rounds < ROUNDS_MAX && !zm_lock_wanted(&s->lock));
@@ -282,10 +335,15 @@ void zm_drive_for_keeper_locked(zm_socket *s)
     if (ZM_UNLIKELY(mail))
         zm_mail_take_locked(s);
     if (ZM_UNLIKELY(mail || news)) {
-        start(s); /* nothing is left unstarted, however much there is */
+        start_some(s); /* nothing is left unstarted that nobody would come back for */
         submit(s);
     }
     bury(s);
+}
+
+void zm_drive_for_keeper_locked(zm_socket *s)
+{
+    drive(s, TIMERS_MAX);
 }
 
 /* How many receives may be moved now: as many as the time since the last ones pays for. A few of
@@ -380,7 +438,7 @@ void zm_drive_once_locked(zm_socket *s)
     zm_order_look_locked(s);
     if (s->driver && !s->driven)
         bring_receives_home(s);
-    zm_drive_for_keeper_locked(s);
+    drive(s, TIMERS_A_CALL);
     zm_keeper_resume_locked(s);
 }
 
@@ -576,7 +634,7 @@ void zm_drive_leave_locked(zm_socket *s)
     reap(s);
     if (atomic_load(&s->attention))
         zm_mail_take_locked(s);
-    run_timers(s);
+    run_timers(s, TIMERS_MAX);
     bury(s);
     zm_drive_wake_followers_locked(s);
     zm_keeper_resume_locked(s);
@@ -591,7 +649,7 @@ static bool pull_body(zm_socket *s, int64_t patience_ns, int64_t deadline_ns)
     zm_conn *conn = s->bulk;
     if (!conn || !conn->hungry || !zm_spin_allowed())
         return false;
-    arm_hungry_except(s, conn);
+    arm_hungry_except(s, conn, TO_THE_END);
     flush_dirty(s);
     submit(s);
     int64_t now = zm_now_ns(), until = now + patience_ns;

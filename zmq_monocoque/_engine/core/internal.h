@@ -506,6 +506,7 @@ struct zm_socket {
     _Atomic uint32_t seq;       /* wait word of threads that do not drive */
     _Atomic(zm_mail *) mail;
 
+    zm_mail *mail_left; /* taken from `mail`, oldest first, and not looked at yet */
     zm_context *context;
     int type;
     const zm_pattern *pattern;
@@ -552,6 +553,7 @@ struct zm_socket {
     int64_t quiet_ns;  /* for how long after that the keeper leaves the socket alone */
     uint32_t reads, reads_seen; /* parts received; as the keeper saw it last */
     bool parked;      /* a thread waits in it: the keeper waits to be told */
+    bool work_left;   /* a loop gave way to those who want the lock */
     int64_t look_gap; /* how long after the start of a burst the keeper looks */
     int64_t waiting_since; /* of the thread that drives */
     int64_t waiting_until; /* the timer it will wake for; ZM_FOREVER: none was set */
@@ -696,6 +698,9 @@ void zm_socket_poke(zm_socket *s);
 /* The application can see something new: rings the doorbell, unless this is the watcher itself. */
 void zm_socket_ring_locked(zm_socket *s);
 int zm_socket_fd_locked(zm_socket *s);
+/* A loop under the lock has made so many steps: is it time for others, who wait for the lock? Then
+ * the keeper comes back for the rest, unless it is done before. */
+bool zm_socket_gives_way(zm_socket *s, int steps);
 /* The driver came after the descriptor was made. */
 int zm_socket_fd_extend_locked(zm_socket *s);
 int zm_socket_doorbell_locked(zm_socket *s);

@@ -98,6 +98,8 @@ void zm_keeper_resume_locked(zm_socket *s)
         s->parked = false;
         zm_keeper_look(s, zm_now_ns() + AWAY_NS);
     }
+    if (s->work_left)
+        zm_keeper_look(s, zm_now_ns() + ZM_RETRY_NS);
     int64_t timer = zm_timers_next(&s->timers);
     if (timer >= 0)
         zm_keeper_look(s, timer);
@@ -139,7 +141,8 @@ static void serve(zm_keeper *k, zm_socket *s)
         touched = s->flushed_ns;
     int64_t timer = zm_timers_next(&s->timers);
     /* Who waits for a handshake is not busy, however short ago it called. */
-    if (s->open && is_about(s, now, touched) && !s->handshakes && (timer < 0 || timer > now)) {
+    if (s->open && is_about(s, now, touched) && !s->handshakes && !s->work_left
+        && (timer < 0 || timer > now)) {
         int64_t look = zm_sooner(zm_drive_burst_locked(s, now), timer);
         int64_t quiet = together(touched + s->quiet_ns, s->quiet_ns);
         look_next(k, s, zm_sooner(look, quiet > now ? quiet : now + AWAY_NS));
@@ -149,16 +152,18 @@ static void serve(zm_keeper *k, zm_socket *s)
     zm_drive_for_keeper_locked(s);
     if (s->closing && zm_socket_reap_locked(s))
         return;
-    ZM_ASSERT(s->driven || zm_list_empty(&s->hungry));
-    ZM_ASSERT(s->driven || s->order || zm_list_empty(&s->dirty));
+    ZM_ASSERT(s->driven || s->work_left || zm_list_empty(&s->hungry));
+    ZM_ASSERT(s->driven || s->work_left || s->order || zm_list_empty(&s->dirty));
     if (s->handshakes && zm_spin_allowed())
         k->eager_until = now + EAGER_NS;
     s->look_gap = ZM_LOOK_GAP_FIRST_NS;
     zm_drive_wake_followers_locked(s);
-    if (zm_lock_wanted(&s->lock)) {
+    if (s->work_left || zm_lock_wanted(&s->lock)) {
         /* The application waits for the lock. It has its turn before the next look: whoever takes a
          * lock again at once has it again before the one who was woken runs. */
-        look_next(k, s, zm_sooner(zm_timers_next(&s->timers), zm_now_ns() + AWAY_NS));
+        int64_t soon = zm_now_ns() + ZM_RETRY_NS, timer = zm_timers_next(&s->timers);
+        bool busy = s->work_left || s->order || (timer >= 0 && timer < soon);
+        look_next(k, s, busy ? soon : zm_sooner(timer, soon - ZM_RETRY_NS + AWAY_NS));
         zm_lock_give(&s->lock);
         return;
     }

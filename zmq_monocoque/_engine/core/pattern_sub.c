@@ -86,9 +86,13 @@ static int find_message(zm_socket *s)
 {
     zm_frame frame;
     zm_peer *peer;
-    while (!s->found) {
+    for (int steps = 0; !s->found; steps++) {
         if (!zm_fair_can_recv(s))
             return -EAGAIN;
+        if (zm_socket_gives_way(s, steps)) {
+            zm_socket_poke(s); /* whoever waits looks again */
+            return -EAGAIN;
+        }
         peer = ZM_CONTAINER(zm_turn_first(&s->readers), zm_peer, turn_in);
         if (matches(s, zm_frames_at(&peer->in, 0))) {
             s->receiving_from = peer;

@@ -132,7 +132,8 @@ void zm_peer_ripen_locked(zm_peer *peer)
 
 void zm_peers_bury_locked(zm_socket *s)
 {
-    while (!zm_list_empty(&s->ended_peers)) {
+    for (int steps = 0; !zm_list_empty(&s->ended_peers) && !zm_socket_gives_way(s, steps);
+         steps++) {
         zm_peer *peer = ZM_CONTAINER(s->ended_peers.next, zm_peer, ended_link);
         zm_list_remove(&peer->ended_link);
         if (peer->parted)

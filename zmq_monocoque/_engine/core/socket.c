@@ -118,7 +118,7 @@ static void destroy_locked(zm_socket *s)
     zm_lock_give(&context->lock);
     do
         zm_mail_take_locked(s); /* a link that is turned away may have left mail meanwhile */
-    while (atomic_load(&s->mail));
+    while (atomic_load(&s->mail) || s->mail_left);
     if (s->pattern->closed)
         s->pattern->closed(s);
     if (s->current.block)
