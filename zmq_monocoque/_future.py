@@ -1023,7 +1023,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         ZMQError(ENOTSUP) is raised at once when the socket is closed.
         """
         if self.closed:
-            raise zmq.ZMQError(Errno.ENOTSUP)
+            raise self._closed_error()
         queues = tuple(
             queue
             for queue, event in ((self._recv_futures, POLLIN), (self._send_futures, POLLOUT))

@@ -37,6 +37,7 @@ class SocketBase:
     """The calls of a socket that are made once a message, and those that do not wait."""
 
     _binding: Binding
+    _pid: int
     _closed: bool
     copy_threshold: int
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...

@@ -447,3 +447,54 @@ def test_a_child_killed_in_the_middle_of_its_work_is_nobody_else_s_problem(zmq, 
     mine = [m for m in got if m[0].startswith(b"mine")]
     assert mine == [[b"mine %d" % n] for n in range(100)]
     assert all(m == [b"child", bytes(10_000), b"end"] for m in got if m not in mine)
+
+
+def test_in_the_child_the_error_says_that_the_socket_was_made_before_the_fork(zmq, on_libzmq, make):
+    """Whatever is asked of it; the errno is what it is."""
+    if on_libzmq:
+        pytest.skip("libzmq says nothing")
+    s, ours = make(zmq.PAIR), zmq.Context()
+    bind(s)
+    poller = zmq.Poller()
+    poller.register(s)
+
+    def child():
+        calls = {
+            "send": lambda: s.send(b"x", zmq.DONTWAIT),
+            "send_multipart": lambda: s.send_multipart([b"x"], zmq.DONTWAIT),
+            "send_many": lambda: s.send_many([b"x"], flags=zmq.DONTWAIT),
+            "recv": lambda: s.recv(zmq.DONTWAIT),
+            "recv_many": lambda: s.recv_many(1, flags=zmq.DONTWAIT),
+            "recv_into": lambda: s.recv_into(bytearray(1), flags=zmq.DONTWAIT),
+            "get": lambda: s.get(zmq.LINGER),
+            "get bytes": lambda: s.get(zmq.LAST_ENDPOINT),
+            "set": lambda: s.set(zmq.LINGER, 0),
+            "bind": lambda: s.bind("inproc://other"),
+            "connect": lambda: s.connect("inproc://other"),
+            "unbind": lambda: s.unbind("inproc://other"),
+            "disconnect": lambda: s.disconnect("inproc://other"),
+            "monitor": lambda: s.monitor("inproc://other"),
+            "poll": lambda: s.poll(0),
+            "Poller": lambda: poller.poll(0),
+        }
+        for name, call in calls.items():
+            with pytest.raises(zmq.ZMQError, match="the socket was made before a fork") as info:
+                call()
+            wanted = zmq.ENOTSUP if name == "poll" else zmq.ENOTSOCK
+            assert info.value.errno == wanted, name
+        with pytest.raises(zmq.ZMQError, match="the context was made before a fork") as info:
+            ours.socket(zmq.PAIR)
+        assert info.value.errno == zmq.EFAULT
+        # What the child makes and closes itself is closed, and no more.
+        with zmq.Context() as context:
+            own = context.socket(zmq.PAIR)
+            own.close()
+            with pytest.raises(zmq.ZMQError) as info:
+                own.send(b"x")
+            assert "fork" not in str(info.value)
+
+    with Fork(child) as forked:
+        forked.check()
+    with pytest.raises(zmq.Again):
+        s.recv(zmq.DONTWAIT)
+    ours.term()

@@ -17,7 +17,7 @@ enum { OPTION_BYTES_MAX = 255, CURVE_KEY_BYTES = 41 };
 static PyObject *ended(lane_socket *self, int status)
 {
     lane_drain_if_due();
-    return status < 0 ? lane_raise(self->binding, -status) : Py_NewRef(Py_None);
+    return status < 0 ? lane_raised(self, status) : Py_NewRef(Py_None);
 }
 
 /* --- its life --------------------------------------------------------------------------------- */
@@ -144,7 +144,7 @@ static PyObject *get_bytes(lane_socket *self, int option)
     int status;
     LANE_CALL(status, api->get(handle, option, value, &size, brief));
     if (status < 0)
-        return lane_raise(self->binding, -status);
+        return lane_raised(self, status);
     /* The engine ends text with a NUL. An identity is no text and may end with one itself. */
     if (option != IDENTITY && size && value[size - 1] == '\0')
         size--;
@@ -182,7 +182,7 @@ PyObject *lane_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     LANE_CALL(status, api->get(handle, option, into, &size, brief));
     lane_drain_if_due();
     if (status < 0)
-        return lane_raise(self->binding, -status);
+        return lane_raised(self, status);
     return kind == LANE_INT64 ? PyLong_FromLongLong(wide) : PyLong_FromLong(number);
 }
 

@@ -169,10 +169,9 @@ static int leave_out_the_closed(polled *p)
         zm_pollitem *item = &p->items[i];
         if (item->socket < 0 || api->socket_find(item->socket, &generation))
             continue;
-        if (((lane_socket *) p->subjects[i])->pid != getpid()) {
-            lane_raise(p->binding, ENOTSOCK);
-            return -1;
-        }
+        lane_socket *subject = (lane_socket *) p->subjects[i];
+        if (subject->pid != getpid())
+            return lane_raise_status(subject, -ENOTSOCK);
         item->socket = -1;
     }
     return 0;

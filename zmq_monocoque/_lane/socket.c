@@ -13,18 +13,41 @@ static bool is_alive(const lane_socket *self)
     return self->binding->api->rcvmore(self->socket, self->generation) != -ENOTSOCK;
 }
 
-PyObject *lane_failed(lane_socket *self)
+/* The exception that is set says that a fork made the socket what it is. */
+static void say_made_before_fork(void)
 {
-    if (is_alive(self))
-        return NULL;
-    PyErr_Clear();
-    return lane_raise(self->binding, ENOTSOCK);
+    lane_exception kept = lane_exception_keep();
+    PyObject *text = PyObject_GetAttrString(kept.value, "strerror");
+    PyObject *more = text ? PyUnicode_FromFormat("%S: the socket was made before a fork, and is the "
+                                                 "parent's", text)
+                          : NULL;
+    if (!more || PyObject_SetAttrString(kept.value, "strerror", more) < 0)
+        PyErr_Clear(); /* the host's exceptions have another text, or none */
+    Py_XDECREF(text);
+    Py_XDECREF(more);
+    lane_exception_restore(kept);
 }
 
 int lane_raise_status(lane_socket *self, int status)
 {
     lane_raise(self->binding, -status);
+    if (status == -ENOTSOCK && self->pid && self->pid != getpid())
+        say_made_before_fork();
     return -1;
+}
+
+PyObject *lane_raised(lane_socket *self, int status)
+{
+    lane_raise_status(self, status);
+    return NULL;
+}
+
+PyObject *lane_failed(lane_socket *self)
+{
+    if (is_alive(self))
+        return NULL;
+    PyErr_Clear();
+    return lane_raised(self, -ENOTSOCK);
 }
 
 int lane_refuse(lane_socket *self, int status, int flags)
@@ -188,7 +211,7 @@ static PyObject *socket_get_int(PyObject *op, PyObject *option)
     size_t size = sizeof value;
     int status;
     LANE_CALL(status, api->get(handle, number, &value, &size, brief));
-    return status < 0 ? lane_raise(self->binding, -status) : PyLong_FromLong(value);
+    return status < 0 ? lane_raised(self, status) : PyLong_FromLong(value);
 }
 
 PyDoc_STRVAR(spin_doc,
@@ -333,6 +356,7 @@ static PyMemberDef socket_members[] = {
     {"_closed", T_BOOL, offsetof(lane_socket, closed), READONLY,
      "Was it closed through this object? See `closed`."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(lane_socket, weakrefs), READONLY, NULL},
+    {"_pid", T_INT, offsetof(lane_socket, pid), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -23,6 +23,8 @@ typedef struct lane_socket {
 PyObject *lane_failed(lane_socket *self);
 /* Raises what a negative answer of the engine means. Always -1. */
 int lane_raise_status(lane_socket *self, int status);
+/* The same for those who return an object. Always NULL. */
+PyObject *lane_raised(lane_socket *self, int status);
 /* As lane_raise_status(); but when `flags` have LANE_QUIET, and the answer is that it would block,
  * nothing is raised and -2 returned. */
 int lane_refuse(lane_socket *self, int status, int flags);

@@ -62,6 +62,7 @@ Message = Frame
 
 class Context(ContextOptions):
     closed: bool
+    _pid: int
     @property
     def underlying(self) -> int: ...
     def __init__(self, io_threads: int = 1, shadow: int = 0) -> None: ...
@@ -74,6 +75,7 @@ class Socket(SocketOptions):
     context: Any
     copy_threshold: int
     _closed: bool
+    _pid: int
     @property
     def closed(self) -> bool: ...
     @property

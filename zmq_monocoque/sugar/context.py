@@ -226,7 +226,12 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
         if self.closed:
             raise ZMQError(Errno.ENOTSUP)
         make: Any = self._socket_class if socket_class is None else socket_class
-        socket = make(self, socket_type, **kwargs)
+        try:
+            socket = make(self, socket_type, **kwargs)
+        except ZMQError as error:
+            if error.errno == EFAULT and self._pid != os.getpid():
+                error.strerror += ": the context was made before a fork, and is the parent's"
+            raise
         try:
             for option, value in self.sockopts.items():
                 try:

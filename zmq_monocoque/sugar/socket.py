@@ -7,6 +7,7 @@ what is here builds on them.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from errno import EADDRINUSE
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -419,13 +420,20 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
 
     # --- events -----------------------------------------------------------------------------------
 
+    def _closed_error(self) -> ZMQError:
+        """That of a poll. Who inherited the socket in a fork has not closed it, and wonders."""
+        error = ZMQError(Errno.ENOTSUP)
+        if self._pid != os.getpid():
+            error.strerror += ": the socket was made before a fork, and is the parent's"
+        return error
+
     def poll(self, timeout: int | None = None, flags: int = POLLIN) -> int:
         """Waits up to ``timeout`` ms (None: without limit) for ``flags``; those that are, or 0.
 
         ZMQError(ENOTSUP) when the socket is closed; ContextTerminated.
         """
         if self.closed:
-            raise ZMQError(Errno.ENOTSUP)
+            raise self._closed_error()
         if self._poller_class is Poller:
             milliseconds = -1 if timeout is None or timeout < 0 else int(timeout)
             ready = zmq_poll(((self, flags),), milliseconds) if flags else []
