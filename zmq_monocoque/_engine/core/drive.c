@@ -34,7 +34,7 @@ enum {
 
 /* May a loop leave the rest for later? Not that of one who goes to sleep, or while another thread
  * does: nobody would come back for it. */
-typedef enum patience { TO_THE_END, MAY_GIVE_WAY } patience;
+typedef enum zm_patience { TO_THE_END, MAY_GIVE_WAY } zm_patience;
 
 /* --- mail ------------------------------------------------------------------------------------ */
 
@@ -217,7 +217,7 @@ static int reap(zm_socket *s)
     return total;
 }
 
-static void flush_dirty_for(zm_socket *s, patience patience)
+static void flush_dirty_for(zm_socket *s, zm_patience patience)
 {
     if (zm_list_empty(&s->dirty))
         return;
@@ -245,7 +245,7 @@ static void flush_dirty(zm_socket *s)
 }
 
 /* All but `except` (NULL: all). */
-static void arm_hungry_except(zm_socket *s, const zm_conn *except, patience patience)
+static void arm_hungry_except(zm_socket *s, const zm_conn *except, zm_patience patience)
 {
     zm_list *node = s->hungry.next;
     for (int steps = 0; node != &s->hungry; steps++) {

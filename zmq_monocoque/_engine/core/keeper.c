@@ -161,7 +161,8 @@ static void serve(zm_keeper *k, zm_socket *s)
     if (s->work_left || zm_lock_wanted(&s->lock)) {
         /* The application waits for the lock. It has its turn before the next look: whoever takes a
          * lock again at once has it again before the one who was woken runs. */
-        int64_t soon = zm_now_ns() + ZM_RETRY_NS, timer = zm_timers_next(&s->timers);
+        int64_t soon = zm_now_ns() + ZM_RETRY_NS;
+        timer = zm_timers_next(&s->timers);
         bool busy = s->work_left || s->order || (timer >= 0 && timer < soon);
         look_next(k, s, busy ? soon : zm_sooner(timer, soon - ZM_RETRY_NS + AWAY_NS));
         zm_lock_give(&s->lock);
