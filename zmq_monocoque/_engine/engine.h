@@ -11,8 +11,8 @@
 
 /* --- start-up ------------------------------------------------------------------------------ */
 /* Called once, at import. Finds liburing's functions at `liburing_path` (NULL: it is not installed)
- * and tries whether io_uring can be used here; `driver` "epoll": does neither, and makes no io_uring
- * call ever. "": io_uring where it works. -EINVAL: no such driver, as for ""; -ENOSYS: io_uring was
+ * and tries whether io_uring can be used here; `driver` "epoll": does neither, and makes no
+ * io_uring call ever. "": io_uring where it works. -EINVAL: no such driver, as for ""; -ENOSYS: io_uring was
  * asked for and does not work, see zm_driver_reason(). */
 int zm_engine_init(const char *liburing_path, const char *driver);
 /* The same for a process without Python, whose liburing cannot be loaded there. */
@@ -46,8 +46,8 @@ int zm_context_get(int64_t context, int option, int *out_value);
 /* THREAD_NAME_PREFIX as text: 1 to 16 characters. *inout_size counts the NUL. */
 int zm_context_set_name(int64_t context, const char *name, size_t size);
 int zm_context_get_name(int64_t context, char *out_name, size_t *inout_size);
-/* Writes "kind endpoint=... queued=...\n" lines about all that keeps term() waiting. The bytes of the
- * whole text, as snprintf(): it is cut when that is not less than `size`. */
+/* Writes "kind endpoint=... queued=...\n" lines about all that keeps term() waiting. The bytes of
+ * the whole text, as snprintf(): it is cut when that is not less than `size`. */
 int zm_context_holders(int64_t context, char *out, size_t size);
 
 /* --- socket --------------------------------------------------------------------------------- */

@@ -18,9 +18,10 @@ static void say_made_before_fork(void)
 {
     lane_exception kept = lane_exception_keep();
     PyObject *text = PyObject_GetAttrString(kept.value, "strerror");
-    PyObject *more = text ? PyUnicode_FromFormat("%S: the socket was made before a fork, and is the "
-                                                 "parent's", text)
-                          : NULL;
+    PyObject *more = NULL;
+    if (text)
+        more = PyUnicode_FromFormat("%S: the socket was made before a fork, and is the parent's",
+                                    text);
     if (!more || PyObject_SetAttrString(kept.value, "strerror", more) < 0)
         PyErr_Clear(); /* the host's exceptions have another text, or none */
     Py_XDECREF(text);

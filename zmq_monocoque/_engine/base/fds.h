@@ -23,7 +23,8 @@ int64_t zm_fd_count(void);
 uint32_t zm_fd_generation(int fd);
 
 /* For the child of a fork, in its atfork handler: closes every registered descriptor, but lets go
- * of those that were adopted. Takes no lock and allocates nothing. Drivers opened before it know themselves dead afterwards. */
+ * of those that were adopted. Takes no lock and allocates nothing. Drivers opened before it know
+ * themselves dead afterwards. */
 void zm_fd_close_all_after_fork(void);
 /* How often this process is a forked child of one that had the engine. */
 uint32_t zm_fork_generation(void);

@@ -55,7 +55,8 @@ bool zm_address_asks(const char *endpoint);
  * libzmq goes on trying after every error. */
 int zm_address_resolve(zm_address *address, bool ipv6);
 /* The endpoint that a tcp one stands for in unbind() and disconnect(): its name or number resolved
- * (blocking), its port as bind() reads it, but no wildcards and no interfaces (S-31). 0 or -errno. */
+ * (blocking), its port as bind() reads it, but no wildcards and no interfaces (S-31). 0 or
+ * -errno. */
 int zm_address_meant(const char *endpoint, bool ipv6, char *out, size_t out_size);
 /* "tcp://127.0.0.1:5555", "tcp://[::1]:5555", "ipc:///path", "ipc://@name". */
 void zm_address_format(const struct sockaddr *address, socklen_t size, char *out, size_t out_size);

@@ -38,8 +38,8 @@ static bool next(probe *p, int64_t until_ns)
     return zm_driver_reap(p->driver, &p->done, 1);
 }
 
-/* Does a wait end by its time, and is nothing complete? A signal, or what is left of a wake, may end
- * one all the same. */
+/* Does a wait end by its time, and is nothing complete? A signal, or what is left of a wake, may
+ * end one all the same. */
 static bool rests(probe *p)
 {
     for (int tries = 0; tries < 3; tries++) {
