@@ -1,7 +1,7 @@
 /* A stand-in for liburing's shared object, which passes calls on to the real one (ZM_SHIM_REAL) and
  * makes this kernel's io_uring like that of another. ZM_SHIM_KERNEL names what it lacks, see
- * `lacks` below; with ZM_SHIM_FAULT_EVERY each n-th io_uring_enter2() fails without being made, by turns
- * with EINTR, EAGAIN and EBUSY. Programs ask for more by the functions shim_*(). */
+ * `lacks` below; with ZM_SHIM_FAULT_EVERY each n-th io_uring_enter2() fails without being made, by
+ * turns with EINTR, EAGAIN and EBUSY. Programs ask for more by the functions shim_*(). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -12,8 +12,8 @@
 /* --- start-up ------------------------------------------------------------------------------ */
 /* Called once, at import. Finds liburing's functions at `liburing_path` (NULL: it is not installed)
  * and tries whether io_uring can be used here; `driver` "epoll": does neither, and makes no
- * io_uring call ever. "": io_uring where it works. -EINVAL: no such driver, as for ""; -ENOSYS: io_uring was
- * asked for and does not work, see zm_driver_reason(). */
+ * io_uring call ever. "": io_uring where it works. -EINVAL: no such driver, as for ""; -ENOSYS:
+ * io_uring was asked for and does not work, see zm_driver_reason(). */
 int zm_engine_init(const char *liburing_path, const char *driver);
 /* The same for a process without Python, whose liburing cannot be loaded there. */
 int zm_engine_init_alone(const char *driver);
