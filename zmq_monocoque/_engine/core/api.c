@@ -344,6 +344,6 @@ void zm_counts_get(zm_counts *out)
     out->contexts = atomic_load(&zm_live_contexts);
     out->sockets = atomic_load(&zm_live_sockets);
     out->connections = atomic_load(&zm_live_connections);
-    out->in_flight = zm_sockets_in_flight();
+    zm_sockets_driven(&out->in_flight, &out->entries);
     out->threads = atomic_load(&zm_live_threads);
 }

@@ -113,19 +113,20 @@ zm_socket *zm_socket_lock(int64_t handle)
     return zm_socket_lock_for(handle, false, &s) < 0 ? NULL : s;
 }
 
-int64_t zm_sockets_in_flight(void)
+void zm_sockets_driven(int64_t *out_in_flight, int64_t *out_entries)
 {
-    int64_t total = 0;
+    *out_in_flight = *out_entries = 0;
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         zm_socket *s = atomic_load(&sockets[i]);
         if (!s)
             break;
         zm_lock_take(&s->lock);
-        if (s->driver)
-            total += zm_driver_in_flight(s->driver);
+        if (s->driver) {
+            *out_in_flight += zm_driver_in_flight(s->driver);
+            *out_entries += (int64_t) zm_driver_entries(s->driver);
+        }
         zm_lock_give(&s->lock);
     }
-    return total;
 }
 
 zm_context *zm_context_slot_take(void)

@@ -876,7 +876,8 @@ void zm_keeper_resume_locked(zm_socket *s);
 /* --- process --------------------------------------------------------------------------------- */
 
 extern _Atomic int64_t zm_live_connections, zm_live_threads, zm_live_sockets, zm_live_contexts;
-int64_t zm_sockets_in_flight(void); /* requests that the kernel holds */
+/* Of all sockets: requests that the kernel holds, and entries of their drivers. */
+void zm_sockets_driven(int64_t *out_in_flight, int64_t *out_entries);
 zm_driver_kind zm_driver_chosen(void);
 bool zm_spin_allowed(void);
 void zm_fork_install(void);

@@ -66,6 +66,8 @@ bool zm_driver_usable(const zm_driver *driver);
 int zm_driver_fd(const zm_driver *driver);
 /* Requests started and not yet reaped. Locked. */
 unsigned zm_driver_in_flight(const zm_driver *driver);
+/* How often it was waited in and reaped, about. Any thread. */
+uint64_t zm_driver_entries(const zm_driver *driver);
 
 /* Does a request complete in the thread that started it (zm_op.thread), which has to go through the
  * kernel for that? Else in whichever reaps. */
