@@ -84,7 +84,7 @@ typedef struct zm_api {
      * reference where the part has a large block of its own, else a copy. NULL: memory is out. */
     zm_block *(*part_own)(const zm_part *part);
     /* The absolute deadline of a blocking call made now: RCVTIMEO (ZM_POLLIN) or SNDTIMEO
-     * (ZM_POLLOUT) from now, | ZM_PATIENT; -1 without limit; 0: do not block (the timeout is 0). Of a stale pair
+     * (ZM_POLLOUT) from now; -1 without limit; 0: do not block (the timeout is 0). Of a stale pair
      * -1, so that wait() tells. */
     int64_t (*deadline)(zm_socket *socket, uint32_t generation, int direction);
 
