@@ -558,38 +558,6 @@ def test_what_the_engine_refuses_is_raised(fake, s, name):
     assert s.closed
 
 
-MESSAGES = {
-    "send": lambda s: s.send(b"x"),
-    "send without a copy": lambda s: s.send(bytes(BIG), copy=False),
-    "send_multipart": lambda s: s.send_multipart([b"x", bytes(BIG), b"y"]),
-    "send_many": lambda s: s.send_many([b"x", [b"y", b"z"]]),
-}
-RECEIVES = {
-    "recv": lambda s: s.recv(),
-    "recv a frame": lambda s: s.recv(copy=False),
-    "recv_multipart": lambda s: s.recv_multipart(),
-    "recv_multipart of frames": lambda s: s.recv_multipart(copy=False),
-    "recv_into": lambda s: s.recv_into(bytearray(9)),
-    "recv_many": lambda s: s.recv_many(9),
-}
-
-
-@pytest.mark.parametrize("name", [*MESSAGES, *RECEIVES])
-def test_a_message_waits_for_a_lock_without_the_gil(fake, s, name):
-    """But not between its parts, where another thread's would come in."""
-    s.send_multipart([b"a", b"b", b"c"])
-    patient = fake.count(s.h, "P")
-    assert patient == 2
-    fake.script(s.h, "s" if name in MESSAGES else "r", LATER)
-    fake.script(s.h, "s" if name in MESSAGES else "r", LATER)
-    {**MESSAGES, **RECEIVES}[name](s)
-    # send() tries twice before it goes to the general way.
-    assert fake.count(s.h, "l") in ((1, 2) if name in ("send", "send_many") else (2,))
-    parts = {"send_multipart": 2, "send_many": 1, "recv_multipart": 2}
-    parts |= {"recv_multipart of frames": 2, "recv_many": 2}
-    assert fake.count(s.h, "P") - patient == parts.get(name, 0)
-
-
 def test_options_have_the_type_that_the_package_says(bound, fake, s):
     for option, value in [(1, -7), (7, 3), (6, 1 << 40), (5, b"a\0b\0"), (200, b"abc")]:
         s.set(option, value)

@@ -113,6 +113,12 @@ static int start_session(zm_conn *conn, const zm_options *o)
     return rc;
 }
 
+void zm_conn_settled_locked(zm_conn *conn)
+{
+    conn->socket->newcomers -= conn->newcomer;
+    conn->newcomer = false;
+}
+
 static void handshake_over(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
@@ -175,6 +181,8 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     s->connection_count++;
     conn->counted = true;
     s->handshakes++;
+    conn->newcomer = s->type == ZM_PUB || s->type == ZM_XPUB;
+    s->newcomers += conn->newcomer;
     atomic_fetch_add(&zm_live_connections, 1);
     if (endpoint->kind == ZM_CONNECTER) {
         endpoint->conn = conn;
@@ -285,6 +293,7 @@ void zm_conn_close_locked(zm_conn *conn)
     zm_socket *s = conn->socket;
     if (!conn->closing) {
         conn->closing = true;
+        zm_conn_settled_locked(conn);
         zm_zap_free_locked(conn->zap);
         handshake_over(conn);
         stop_timers(conn);
@@ -1087,6 +1096,10 @@ static int gather(zm_conn *conn)
 {
     int n = 0;
     zm_peer *peer = conn->active ? conn->peer : NULL;
+    if (ZM_UNLIKELY(conn->socket->beginner) && peer && zm_order_holds_locked(conn->socket)) {
+        conn->socket->held = true;
+        peer = NULL;
+    }
     /* A queue that an earlier connection still sends from waits until that is settled. */
     zm_outq *q = peer && !peer->parted ? &peer->out : NULL;
     bool boundary = !q || (q->sent_of_first == 0 && conn->recoded_sent == conn->recoded_size);

@@ -18,6 +18,7 @@ enum {
     SPIN_DEBT = 8, /* waits in an event loop before a spin that failed is tried again */
     LOOKS_A_YIELD = 8,
     ROUNDS_MAX = 8,
+    HELD_LOOK_NS = 1000 * 1000, /* between looks whether messages are still to be held back */
     HANDOVER_NS = 20 * 1000 * 1000, /* for the thread that waits in the driver to wake up */
     HOMECOMING_NS = 200 * 1000, /* for the thread that armed a receive to let it go */
     MOVE_PRICE_NS = 20 * 1000, /* of one receive: ten times what it takes */
@@ -217,8 +218,21 @@ static int reap(zm_socket *s)
     return total;
 }
 
+/* What was held back for connections that were begun earlier. */
+static void release_held(zm_socket *s)
+{
+    s->held = false;
+    ZM_LIST_EACH (node, &s->conns) {
+        zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
+        if (conn->active && conn->peer && zm_outq_waiting(&conn->peer->out))
+            zm_conn_dirty_locked(conn);
+    }
+}
+
 static void flush_dirty_for(zm_socket *s, zm_patience patience)
 {
+    if (ZM_UNLIKELY(s->held) && !zm_order_holds_locked(s))
+        release_held(s);
     if (zm_list_empty(&s->dirty))
         return;
     if (ZM_UNLIKELY(!zm_order_reached_locked(s))) {
@@ -338,6 +352,10 @@ static void drive(zm_socket *s, int timers)
         start_some(s); /* nothing is left unstarted that nobody would come back for */
         submit(s);
     }
+    if (ZM_UNLIKELY(s->beginner) && !s->handshakes && !s->held && zm_list_empty(&s->dirty))
+        zm_order_begun_locked(s);
+    if (ZM_UNLIKELY(s->held))
+        zm_keeper_look(s, zm_now_ns() + HELD_LOOK_NS);
     bury(s);
 }
 
@@ -422,6 +440,34 @@ void zm_drive_peek_locked(zm_socket *s)
     zm_keeper_resume_locked(s);
 }
 
+void zm_drive_let_in_locked(zm_socket *s)
+{
+    int64_t began = zm_now_ns(), now = began, end = now + ZM_TURNS_MAX_NS;
+    int64_t left = zm_allowance_left(&s->patience, now), until = now + left;
+    if (!s->driver || s->driven || now >= until)
+        return;
+    while (s->newcomers && now < until) {
+        struct pollfd fd = {.fd = zm_driver_fd(s->driver), .events = POLLIN};
+        start(s);
+        submit(s);
+        if (!zm_driver_ready(s->driver))
+            zm_poll_until(&fd, 1, until);
+        bool news = reap(s) > 0;
+        now = zm_now_ns();
+        if (s->moving || zm_spin_crowded())
+            until = end; /* a thread of ours, or theirs, has to get a processor first */
+        else if (news && now + left < end)
+            until = now + left;
+    }
+    zm_allowance_spend(&s->patience, began, now, s->newcomers);
+    if (s->newcomers)
+        ZM_LIST_EACH (node, &s->conns)
+            zm_conn_settled_locked(ZM_CONTAINER(node, zm_conn, link));
+    start(s);
+    submit(s);
+    zm_keeper_resume_locked(s);
+}
+
 void zm_socket_driven_locked(zm_socket *s, int64_t now)
 {
     int64_t gap = now - s->driven_ns;
@@ -496,6 +542,7 @@ void zm_drive_for_room_locked(zm_conn *conn)
 void zm_socket_flush(zm_socket *s, uint32_t generation)
 {
     zm_order_settle(false, false);
+    zm_order_finish_begun(s);
     if (!zm_socket_lock_generation(s, generation))
         return;
     if (!zm_list_empty(&s->dirty))
@@ -621,6 +668,8 @@ void zm_drive_take_locked(zm_socket *s)
         submit(s); /* before others can flush what is to come behind it */
     s->driven = true;
     s->waiting_until = zm_timers_next(&s->timers);
+    if (ZM_UNLIKELY(s->held))
+        s->waiting_until = zm_sooner(s->waiting_until, zm_now_ns() + HELD_LOOK_NS);
     s->burst = s->sent_since_wait = false;
     atomic_store(&s->wakeable, s->driver);
     atomic_fetch_add(&s->sleeping, 1);
@@ -812,13 +861,13 @@ static int sent_first(zm_socket *s)
         zm_keeper_look(s, now + s->look_gap);
     }
     zm_order_enter_locked(s);
-    return full(s);
+    return ZM_UNLIKELY(zm_order_has_begun(s)) ? ZM_SEND_FLUSH : full(s);
 }
 
 int zm_socket_sent_locked(zm_socket *s)
 {
-    if (zm_list_empty(&s->dirty))
-        return 0;
+    if (zm_list_empty(&s->dirty)) /* flush() lets go first what the thread began before */
+        return s->driver && zm_order_has_begun(s) ? ZM_SEND_FLUSH : 0;
     return ZM_LIKELY(s->burst && zm_order_goes_on(s)) ? full(s) : sent_first(s);
 }
 

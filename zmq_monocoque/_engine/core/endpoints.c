@@ -235,6 +235,7 @@ static int connect_locked(zm_socket *s, const zm_address *address)
     }
     memcpy(s->last_endpoint, ep->text, sizeof s->last_endpoint);
     start_connect(ep);
+    zm_order_begin_locked(s);
     return 0;
 }
 

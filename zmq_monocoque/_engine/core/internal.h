@@ -196,6 +196,7 @@ struct zm_conn {
     bool raw;       /* STREAM: no session */
     bool active;    /* handshake done */
     bool counted;   /* in socket->handshakes */
+    bool newcomer;  /* in socket->newcomers */
     zm_list stranger_link; /* socket->strangers */
     bool closing;   /* waits for requests in flight, then is freed */
     bool lingering; /* only `out` is left to do */
@@ -250,6 +251,8 @@ void zm_conn_arm_locked(zm_conn *conn);
 bool zm_conn_pull_locked(zm_conn *conn);
 /* Puts the connection on the list of those that want to receive. */
 void zm_conn_hungry_locked(zm_conn *conn);
+/* It has subscribed, or is not waited for any longer. */
+void zm_conn_settled_locked(zm_conn *conn);
 /* Puts the connection on the list of those with something to send. */
 void zm_conn_dirty_locked(zm_conn *conn);
 void zm_conn_timer_locked(zm_conn *conn, zm_timer *timer);
@@ -490,6 +493,16 @@ bool zm_always(zm_socket *s);
 /* 0; -EMSGSIZE: beyond what its connection may. */
 int zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size);
 
+/* Time that may be spent on waiting for others: at most ZM_TURNS_NS since something last came of
+ * it, and ZM_TURNS_MAX_NS at once; half of all time, a twentieth where it is in vain. */
+#define ZM_TURNS_NS ZM_MS
+#define ZM_TURNS_MAX_NS (5 * ZM_MS)
+typedef struct zm_allowance {
+    int64_t owed_until;
+} zm_allowance;
+int64_t zm_allowance_left(const zm_allowance *allowance, int64_t now);
+void zm_allowance_spend(zm_allowance *allowance, int64_t began, int64_t now, bool in_vain);
+
 /* --- sockets (socket.c, drive.c) ------------------------------------------------------------- */
 
 struct zm_socket {
@@ -541,6 +554,10 @@ struct zm_socket {
     bool sent_since_wait, burst;
     zm_order *order;  /* of the thread whose messages wait here; NULL: none do, or they need not */
     zm_list in_order; /* order->bursts; guarded by its lock */
+    zm_order *beginner; /* of the thread that connected it last, as long as that is not through */
+    zm_list in_begun;   /* beginner->begun; guarded by its lock */
+    int64_t begun_ns;   /* guarded by the same */
+    bool held;          /* messages wait for connections that were begun earlier */
     bool flush_due; /* a peer has half of SNDHWM, and the kernel none of it */
     int64_t flushed_ns;
     _Atomic int doorbell;     /* eventfd, -1: not made */
@@ -570,6 +587,8 @@ struct zm_socket {
     uint32_t stranger_count;
     _Atomic uint32_t questions; /* ZAP handler: asked, and not let go of */
     uint32_t handshakes; /* connects and connections that are not through yet */
+    uint32_t newcomers;  /* PUB, XPUB: connections that have just come, and have not subscribed */
+    zm_allowance patience;
     zm_turn readers, writers; /* fair queue, load balancer */
     zm_peer *sending_to;      /* parts of a message are out, more follow */
     zm_peer *receiving_from;
@@ -664,6 +683,8 @@ void zm_drive_before_wait_locked(zm_socket *s);
 void zm_drive_for_keeper_locked(zm_socket *s); /* which knows by itself when to come back */
 /* Takes in what peers have sent, if anything; flushes nothing. */
 void zm_drive_peek_locked(zm_socket *s);
+/* Of a publisher: gives peers that are about to subscribe a moment to do so. */
+void zm_drive_let_in_locked(zm_socket *s);
 /* As above, then waits for anything to happen. 0, -EAGAIN (deadline), -EINTR. */
 int zm_drive_locked(zm_socket *s, int64_t deadline_ns);
 /* Waits for POLLIN or POLLOUT. 0, -EAGAIN, -EINTR (a signal, or woken for nothing that the caller
@@ -747,16 +768,20 @@ int64_t zm_signals_heed(int64_t look_ns);
 void zm_signals_after_fork(void);
 /* --- the order of a thread's sends (order.c) -------------------------------------------------- */
 
+
 struct zm_order {
     zm_order *next_free;
     pthread_t thread;
     zm_socket *newest; /* the thread's own: where it sent last */
     uint32_t returns;  /* the thread's own: to sockets that wait, from others, in a row */
     int64_t returned_ns;
-    _Atomic uint32_t refs; /* one of the thread, one of each socket in `bursts` */
+    _Atomic uint32_t refs; /* one of the thread, one for each socket in a list */
     zm_lock lock;
     zm_list bursts;         /* sockets, by in_order, in the order in which their bursts began */
     _Atomic uint32_t count; /* of them; a hint for the thread */
+    zm_list begun;          /* sockets, by in_begun, that the thread has connected */
+    _Atomic uint32_t begun_count;
+    zm_allowance turns; /* the thread's own */
 };
 
 /* Did the calling thread send here last, and has nothing made it leave since? */
@@ -785,6 +810,18 @@ void zm_order_flush_locked(zm_order *order, zm_socket *held);
  * for them unless `brief`: neither with one held nor with the GIL. False: `brief`, and somebody has
  * one. */
 bool zm_order_settle(bool over, bool brief);
+/* The calling thread has connected `s`: what it does elsewhere is to come after that. */
+void zm_order_begin_locked(zm_socket *s);
+void zm_order_begun_locked(zm_socket *s); /* it is there, or not waited for any longer */
+bool zm_order_has_begun(const zm_socket *s); /* others than `s` */
+/* Has the thread that connected `s` begun a connection before, which is not through yet? For some
+ * milliseconds the messages of `s` wait for it. */
+bool zm_order_holds_locked(zm_socket *s);
+/* Before a step of the connections of `s`: those that the same thread began earlier have one. */
+void zm_order_earlier_locked(zm_socket *s);
+/* Gives the connections that the calling thread has begun, but for those of `except`, a moment to
+ * come about, and their subscriptions to leave. As zm_order_settle(). */
+void zm_order_finish_begun(const zm_socket *except);
 void zm_order_after_fork(void);
 
 /* --- monitor (monitor.c) --------------------------------------------------------------------- */

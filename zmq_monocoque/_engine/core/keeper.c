@@ -172,8 +172,8 @@ static void serve(zm_keeper *k, zm_socket *s)
     /* A resolver asks for a look without the lock, after its mail: this may have hidden it. */
     if (atomic_load(&s->attention))
         look_next(k, s, now);
-    else if (ZM_UNLIKELY(s->order))
-        look_no_later(k, s, now + ZM_RETRY_NS); /* what goes first was not to be had */
+    else if (ZM_UNLIKELY(s->order || s->held))
+        look_no_later(k, s, zm_now_ns() + ZM_RETRY_NS); /* what goes first was not to be had */
     zm_watch_arm(k->watch, zm_driver_fd(s->driver), s);
     zm_lock_give(&s->lock);
 }
@@ -184,6 +184,8 @@ static void visit(zm_keeper *k, zm_socket *s)
         look_no_later(k, s, zm_now_ns() + ZM_RETRY_NS);
         return;
     }
+    if (ZM_UNLIKELY(s->beginner))
+        zm_order_earlier_locked(s);
     /* The slot may be another socket's by now. */
     if (atomic_load(&s->keeper) == k)
         serve(k, s);

@@ -11,7 +11,11 @@ enum {
     TRIES = 200,     /* for a lock: some microseconds */
     YIELDS_MAX = 50, /* and then for one whose holder may have to get a processor first */
     RETURNS_MAX = 16, /* to earlier sockets in a row, before order gives way to batching */
-    IN_A_ROW_NS = 200 * 1000
+    IN_A_ROW_NS = 200 * 1000,
+    PAYING_COSTS = 2, /* how much time has to pass for each nanosecond of waiting */
+    IN_VAIN_COSTS = 20,
+    HOLD_NS = 20 * 1000 * 1000, /* for a connection to come about before later ones' messages */
+    BEGUN_MAX = 32 /* connecting sockets that are looked at together */
 };
 
 static zm_lock free_lock;
@@ -59,6 +63,8 @@ static zm_order *make_mine(void)
     if (!order)
         return NULL;
     zm_list_init(&order->bursts);
+    zm_list_init(&order->begun);
+    order->turns = (zm_allowance){0};
     order->thread = pthread_self();
     order->newest = NULL;
     order->returns = 0;
@@ -110,6 +116,60 @@ void zm_order_leave_locked(zm_socket *s)
     atomic_fetch_sub(&order->count, 1);
     zm_lock_give(&order->lock);
     order_unref(order);
+}
+
+void zm_order_begin_locked(zm_socket *s)
+{
+    zm_order *order = mine ? mine : make_mine();
+    if (!order || s->beginner)
+        return;
+    s->beginner = order;
+    atomic_fetch_add(&order->refs, 1);
+    zm_lock_take(&order->lock);
+    s->begun_ns = zm_now_ns();
+    zm_list_append(&order->begun, &s->in_begun);
+    atomic_fetch_add(&order->begun_count, 1);
+    zm_lock_give(&order->lock);
+}
+
+void zm_order_begun_locked(zm_socket *s)
+{
+    zm_order *order = s->beginner;
+    if (!order)
+        return;
+    s->beginner = NULL;
+    zm_lock_take(&order->lock);
+    zm_socket *next = s->in_begun.next == &order->begun
+                          ? NULL : ZM_CONTAINER(s->in_begun.next, zm_socket, in_begun);
+    zm_list_remove(&s->in_begun);
+    atomic_fetch_sub(&order->begun_count, 1);
+    zm_lock_give(&order->lock);
+    order_unref(order);
+    if (next) {
+        /* It may hold messages back. Its memory stays, and to look once too often does no harm. */
+        zm_socket_poke(next);
+        zm_keeper_look(next, zm_now_ns());
+    }
+}
+
+bool zm_order_holds_locked(zm_socket *s)
+{
+    zm_order *order = s->beginner;
+    bool holds = false;
+    if (ZM_LIKELY(!order))
+        return false;
+    int64_t since = zm_now_ns() - HOLD_NS;
+    zm_lock_take(&order->lock);
+    for (zm_list *node = order->begun.next; node != &s->in_begun && !holds; node = node->next)
+        holds = ZM_CONTAINER(node, zm_socket, in_begun)->begun_ns > since;
+    zm_lock_give(&order->lock);
+    return holds;
+}
+
+bool zm_order_has_begun(const zm_socket *s)
+{
+    const zm_order *order = mine;
+    return order && atomic_load(&order->begun_count) > (s && s->beginner == order);
 }
 
 /* The memory of a socket stays, so it may be gone from the list, or be another by now: whoever
@@ -221,4 +281,110 @@ bool zm_order_settle(bool over, bool brief)
         zm_lock_give(&first->lock);
     }
     return true;
+}
+
+/* --- connections ----------------------------------------------------------------------------- */
+
+int64_t zm_allowance_left(const zm_allowance *allowance, int64_t now)
+{
+    int64_t owed = allowance->owed_until - now;
+    return owed > 0 ? ZM_TURNS_NS - owed / IN_VAIN_COSTS : ZM_TURNS_NS;
+}
+
+void zm_allowance_spend(zm_allowance *allowance, int64_t began, int64_t now, bool in_vain)
+{
+    if (allowance->owed_until < began)
+        allowance->owed_until = began;
+    allowance->owed_until += (now - began) * (in_vain ? IN_VAIN_COSTS : PAYING_COSTS);
+}
+
+/* The sockets at the front of the list. How many. */
+static int begun(zm_order *order, zm_socket *out[BEGUN_MAX])
+{
+    int count = 0;
+    zm_lock_take(&order->lock);
+    ZM_LIST_EACH (node, &order->begun)
+        if (count < BEGUN_MAX)
+            out[count++] = ZM_CONTAINER(node, zm_socket, in_begun);
+    zm_lock_give(&order->lock);
+    return count;
+}
+
+void zm_order_earlier_locked(zm_socket *s)
+{
+    zm_order *order = s->beginner;
+    zm_socket *sockets[BEGUN_MAX];
+    int count = begun(order, sockets);
+    for (int i = 0; i < count && sockets[i] != s; i++) {
+        zm_socket *earlier = sockets[i];
+        if (!zm_lock_try(&earlier->lock))
+            continue;
+        if (earlier->beginner == order && !earlier->driven) {
+            zm_drive_for_keeper_locked(earlier);
+            zm_keeper_resume_locked(earlier);
+        }
+        zm_lock_give(&earlier->lock);
+    }
+}
+
+/* One step of a socket's connections. True: they are not through, and `fd` tells of the next. */
+static bool take_step(zm_socket *s, const zm_order *order, struct pollfd *fd)
+{
+    bool waits = false;
+    zm_lock_take(&s->lock);
+    if (s->beginner == order) {
+        zm_drive_for_keeper_locked(s);
+        if (!s->driven && zm_now_ns() - s->begun_ns > HOLD_NS)
+            zm_order_begun_locked(s);
+        if (!s->beginner || s->driven) {
+            zm_keeper_resume_locked(s);
+        } else {
+            zm_drive_take_locked(s);
+            zm_driver_submit(s->driver);
+            s->waiting_since = zm_now_ns();
+            *fd = (struct pollfd){.fd = zm_driver_fd(s->driver), .events = POLLIN};
+            waits = true;
+        }
+    }
+    zm_socket_leave(s);
+    return waits;
+}
+
+static void end_step(zm_socket *s)
+{
+    zm_lock_take(&s->lock);
+    zm_drive_leave_locked(s);
+    zm_socket_leave(s);
+}
+
+void zm_order_finish_begun(const zm_socket *except)
+{
+    zm_order *order = mine;
+    if (!order || !atomic_load(&order->begun_count))
+        return;
+    zm_socket *sockets[BEGUN_MAX], *waiting[BEGUN_MAX];
+    struct pollfd fds[BEGUN_MAX];
+    int64_t began = zm_now_ns(), now = began, end = now + ZM_TURNS_MAX_NS;
+    int64_t left = zm_allowance_left(&order->turns, now), until = now + left;
+    while (now < until) {
+        int count = begun(order, sockets), waits = 0;
+        bool others = false;
+        /* `except` has its turns, too, behind them: the keeper would not ask who was first. */
+        for (int i = 0; i < count; i++)
+            if (take_step(sockets[i], order, &fds[waits])) {
+                others |= sockets[i] != except;
+                waiting[waits++] = sockets[i];
+            }
+        int news = others ? zm_poll_until(fds, waits, until) : 0;
+        now = zm_now_ns();
+        if (zm_spin_crowded())
+            until = end; /* they have to get a processor first */
+        else if (news > 0 && now + left < end)
+            until = now + left;
+        for (int i = 0; i < waits; i++)
+            end_step(waiting[i]);
+        if (!others)
+            break;
+    }
+    zm_allowance_spend(&order->turns, began, now, now >= until);
 }

@@ -128,6 +128,8 @@ int zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *to
 {
     zm_socket *s = peer->socket;
     const zm_options *o = &s->options;
+    if (peer->conn)
+        zm_conn_settled_locked(peer->conn);
     /* Manual: the application decides; what the peer asked for is kept for the day it goes. */
     zm_subscription_index *index = manual(s) ? s->manual_subscriptions : s->subscriptions;
     int rc = subscribe ? add(index, peer, topic, size) : take_out(index, peer, topic, size);
@@ -325,6 +327,8 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
         bool burst = s->burst;
         if (!burst)
             zm_drive_peek_locked(s); /* who has subscribed by now gets this message, too */
+        if (ZM_UNLIKELY(s->newcomers))
+            zm_drive_let_in_locked(s);
         int rc = find_matches(s, m);
         if (rc == 0 && burst && !s->match_count) {
             zm_drive_peek_locked(s);

@@ -109,6 +109,7 @@ static void destroy_locked(zm_socket *s)
 {
     zm_context *context = s->context;
     zm_order_leave_locked(s);
+    zm_order_begun_locked(s);
     zm_monitor_stop_locked(s);
     while (!zm_list_empty(&s->peers))
         zm_peer_free_locked(ZM_CONTAINER(s->peers.next, zm_peer, link));

@@ -1,0 +1,139 @@
+"""What a thread connects first is there first: the guide's synchronised publisher.
+
+A subscriber that connects, and then says "ready" through a REQ, has subscribed before the publisher
+reads that: its subscription left before its request did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import pytest
+from support import RawServer, greeting, read_frame, ready, shake_hands
+
+SUBSCRIBED = b"\x04\x0a\x09SUBSCRIBE"
+
+
+@pytest.fixture
+def servers():
+    with RawServer() as first, RawServer() as second:
+        yield first, second
+
+
+@pytest.fixture
+def started(zmq, make, servers):
+    """A SUB and a REQ of one thread, with a request under way: the other ends of both."""
+    sub, req = make(zmq.SUB), make(zmq.REQ)
+    sub.subscribe(b"")
+    sub.connect(servers[0].endpoint)
+    req.connect(servers[1].endpoint)
+    req.send(b"ready")
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(server.accept()) for server in servers]
+
+
+def test_a_subscription_leaves_before_the_request_that_follows_it(on_libzmq, started):
+    """Even when the publisher answers later than the one who gets the request."""
+    if on_libzmq:
+        pytest.skip("in libzmq each connection's own steps decide")
+    publisher, service = started
+    service.send(greeting() + ready(b"REP"))
+    service.recv_exactly(64)
+    read_frame(service)  # READY: nothing but the subscriber holds the request up
+    publisher.send(greeting() + ready(b"PUB"))
+    assert read_frame(service) == (1, b"")
+    assert read_frame(service) == (0, b"ready")
+    publisher.sock.setblocking(False)
+    assert publisher.sock.recv(1 << 16).endswith(SUBSCRIBED)
+
+
+def test_a_publisher_that_says_nothing_holds_nobody_up(started):
+    """The request leaves all the same, soon."""
+    _, service = started
+    shake_hands(service, b"REP")
+    assert read_frame(service) == (1, b"")
+    assert read_frame(service) == (0, b"ready")
+
+
+def test_sends_beside_many_connections_that_do_not_come_about_are_not_delayed_each(
+    zmq, make, servers
+):
+    """A moment is given to each connection once; then a thousand sends cost what they cost."""
+    _, server = servers
+    push = make(zmq.PUSH)
+    push.connect(server.endpoint)
+    with server.accept() as peer, contextlib.ExitStack() as stack:
+        shake_hands(peer, b"PULL")
+        silent = stack.enter_context(RawServer(backlog=128))
+        for _ in range(100):
+            make(zmq.DEALER).connect(silent.endpoint)
+        before = _switches()
+        for _ in range(1000):
+            push.send(b"x")
+        assert _switches() - before < 200  # a wait is a switch to others
+        peer.recv_exactly(3 * 1000)
+
+
+def _switches() -> int:
+    with open("/proc/thread-self/status") as status:
+        return int(status.read().split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+
+TRIALS = """
+import importlib, sys
+pub_module, sub_module, trials, address = sys.argv[1:]
+ours, theirs = importlib.import_module(pub_module), importlib.import_module(sub_module)
+lost = 0
+for _ in range(int(trials)):
+    c, p = ours.Context(), theirs.Context()
+    pub, rep = c.socket(ours.PUB), c.socket(ours.REP)
+    sub, req = p.socket(theirs.SUB), p.socket(theirs.REQ)
+    pub.bind(address)
+    rep.bind(address)
+    sub.subscribe(b"")
+    sub.connect(pub.last_endpoint)
+    req.connect(rep.last_endpoint)
+    req.send(b"ready")
+    rep.recv()
+    rep.send(b"")
+    for _ in range(3):
+        pub.send(b"x")
+    n = 0
+    while n < 3 and sub.poll(60):
+        sub.recv()
+        n += 1
+    lost += n < 3
+    p.destroy(linger=0)
+    c.destroy(linger=0)
+print(lost)
+"""
+
+
+def _lost(publisher: str, subscriber: str, address: str) -> int:
+    run = subprocess.run(
+        [sys.executable, "-c", TRIALS, publisher, subscriber, "300", address],
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    return int(run.stdout)
+
+
+@pytest.mark.skipif("ZM_STARTUP" not in os.environ, reason="ZM_STARTUP=1 asks for it: minutes")
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:*", "ipc://*"])
+@pytest.mark.parametrize("busy", [0, 2], ids=["quiet", "beside two that compute"])
+def test_no_more_first_messages_are_lost_than_in_pyzmq(pyzmq, address, busy):
+    """300 runs of each pair."""
+    compute = [sys.executable, "-c", "while True: pass"]
+    loops = [subprocess.Popen(compute) for _ in range(busy)]
+    try:
+        theirs = _lost("zmq", "zmq", address)
+        for pair in (("zmq_monocoque",) * 2, ("zmq_monocoque", "zmq"), ("zmq", "zmq_monocoque")):
+            assert _lost(*pair, address) <= max(theirs, 3), pair
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
