@@ -11,7 +11,7 @@ from support import eventually
 PAIR, DEALER, ROUTER, PULL, PUSH = 0, 5, 6, 7, 8
 MORE, SHARED = 1, 3
 DONTWAIT, SNDMORE = 1, 2
-LAST_ENDPOINT = 32
+LINGER, LAST_ENDPOINT = 17, 32
 #: Inside a zmq_msg_t; in a block of its own; sent by reference.
 SIZES = [0, 1, 40, 41, 8191, 8192, 300_000]
 FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
@@ -116,6 +116,24 @@ def test_foreign_memory_is_freed_once_whatever_becomes_of_it(face, pair, message
     assert len(freed) == 3, "what was not sent is still the program's"
     face.zmq_msg_close(one)
     assert freed == [mine] * 4
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_foreign_memory_is_kept_until_it_has_left(face, context, message, size):
+    """zmq_msg_init_data(3): no copy is made, so that the program hears when it has left."""
+    push = face.zmq_socket(context, PUSH)
+    memory = ctypes.create_string_buffer(b"m" * size, size)
+    freed = []
+    free = FREE(lambda data, hint: freed.append(hint))
+    one = ctypes.create_string_buffer(64)
+    face.zmq_msg_init_data(one, memory, ctypes.c_size_t(size), free, 1)
+    assert face.zmq_connect(push, b"tcp://127.0.0.1:1") == 0
+    assert face.zmq_msg_send(one, push, 0) == size
+    assert freed == []
+    nothing = ctypes.c_int(0)
+    face.zmq_setsockopt(push, LINGER, ctypes.byref(nothing), ctypes.c_size_t(4))
+    assert face.zmq_close(push) == 0
+    eventually(lambda: freed == [1])
 
 
 def test_constant_memory_is_never_freed_and_always_shared(face, pair, message, text):

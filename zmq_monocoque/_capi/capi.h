@@ -115,7 +115,7 @@ typedef struct capi_message {
 } capi_message;
 _Static_assert(sizeof(capi_message) == sizeof(zmq_msg_t), "ABI");
 
-enum { CAPI_MESSAGE_MORE = 1, CAPI_MESSAGE_SHARED = 2 };
+enum { CAPI_MESSAGE_MORE = 1, CAPI_MESSAGE_SHARED = 2, CAPI_MESSAGE_FOREIGN = 4 };
 
 /* The message, if it was initialised and not closed; else NULL. */
 capi_message *capi_message_of(const zmq_msg_t *msg);

@@ -101,7 +101,8 @@ static void release_inner(zm_block *taken)
 
 zm_block *capi_message_share(capi_message *m)
 {
-    if (m->kind != BLOCK || m->size < SHARE_BYTES)
+    /* Foreign memory is never copied: its program counts on hearing when it is free. */
+    if (m->kind != BLOCK || (m->size < SHARE_BYTES && !(m->flags & CAPI_MESSAGE_FOREIGN)))
         return NULL;
     if (m->block && m->data == m->block->data)
         return zm_block_ref(m->block);
@@ -168,6 +169,7 @@ CAPI int zmq_msg_init_data(zmq_msg_t *msg, void *data, size_t size, zmq_free_fn 
     }
     start_empty(m);
     become_block(m, block, data, size);
+    m->flags = ffn ? CAPI_MESSAGE_FOREIGN : 0;
     return 0;
 }
 
