@@ -16,7 +16,7 @@ _BLOCK = re.compile(r"^([ ]*)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Block:
-    """``kind``: python, sh, text (what the block before prints), or "" (a picture)."""
+    """``kind``: python, c, sh, text (what the block before prints), or "" (a picture)."""
 
     kind: str
     text: str
@@ -24,7 +24,8 @@ class Block:
     @property
     def file(self) -> str | None:
         """The name in the first line of a program that is a file."""
-        named = re.match(r"# (\w+\.py)\b", self.text) if self.kind == "python" else None
+        first = {"python": r"# (\w+\.py)\b", "c": r"/\* (\w+\.c) \*/"}.get(self.kind)
+        named = re.match(first, self.text) if first else None
         return named[1] if named else None
 
 

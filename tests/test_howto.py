@@ -1,8 +1,9 @@
 """README and how-tos are true: who follows one to the letter sees what it shows.
 
 A page's blocks are done one after the other in one session of a shell, as a reader does them. A
-``python`` block is a file when its first line names one, and else a program that is run. A ``sh``
-block is typed in where the files are. The ``text`` block that may follow is all that they print.
+``python`` block is a file when its first line names one, and else a program that is run; a ``c``
+block is a file. A ``sh`` block is typed in where the files are. The ``text`` block that may follow
+is all that they print.
 In the end nothing may be left running: the next step would meet it.
 """
 
@@ -28,8 +29,8 @@ THREATS = ROOT / "docs" / "internals" / "threats.md"
 PORT = "5555"
 PATIENCE = 40.0
 #: Installs, builds, and tests of the whole: `tests/test_docs.py` looks at these commands instead.
-HEAVY = re.compile(r"^(?:\w+=\S+ )*(?:pip|tox|pytest|python (?:-m (?:venv|pyzmq_suite)|setup\.py|"
-                   r"tests/))", re.MULTILINE)  # fmt: skip
+HEAVY = re.compile(r"^(?:\w+=\S+ )*(?:pip|tox|pytest|python (?:-m (?:venv|(?:pyzmq|libzmq)_suite)|"
+                   r"setup\.py|tests/))", re.MULTILINE)  # fmt: skip
 NEEDED = {"event-loops": ("tornado", "gevent"), "run-pyzmq-on-this-engine": ("zmq",)}
 
 
@@ -149,7 +150,7 @@ def follow(page_blocks: list[Block], session: Session) -> None:
         if block.kind == "text":
             assert printed == text
             printed = ""
-        if block.kind not in ("python", "sh") or is_heavy(block):
+        if block.kind not in ("python", "c", "sh") or is_heavy(block):
             continue
         assert not printed, f"not shown: {printed}"
         if block.kind == "sh":
