@@ -129,7 +129,10 @@ PyObject *lane_recv(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     bool copy = true, track = false;
     zm_part part;
     lane_drain_if_due();
-    if (nargs || kwnames) {
+    if (nargs == 1 && !kwnames) { /* DONTWAIT, mostly */
+        if (lane_int(args[0], &flags) < 0)
+            return NULL;
+    } else if (nargs || kwnames) {
         PyObject *values[6] = {NULL};
         if (lane_arguments(&recv_signature, args, nargs, kwnames, values) < 0 ||
             lane_int(values[0], &flags) < 0 || lane_bool(values[1], &copy) < 0 ||

@@ -48,7 +48,7 @@ class SocketMixin:
         shadow: int = 0,
         copy_threshold: int | None = None,
     ) -> None:
-        self.context = context
+        self.__dict__["context"] = context  # past the host's __setattr__, which is slow
         if not shadow:
             if context is None:
                 raise TypeError("context must be specified")

@@ -124,19 +124,20 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
         elif shadow:
             address = cast_int_addr(shadow)
             self._shadow_obj = shadow
-        self._shadow = bool(address)
+        if address:
+            self._shadow = True
         super().__init__(context, socket_type, shadow=address, copy_threshold=copy_threshold)
         try:
             number: Any = self.get(TYPE)
         except BaseException:
             self._discard()
             raise
+        # Past __setattr__, which looks through all classes first: programs make many sockets.
         try:
-            self.__dict__["type"] = kind = SocketType(number)
-            self._type_name = kind.name
+            kind = SocketType(number)
+            self.__dict__.update(type=kind, _type_name=kind.name)
         except ValueError:
-            self.__dict__["type"] = number
-            self._type_name = str(number)
+            self.__dict__.update(type=number, _type_name=str(number))
 
     def __del__(self) -> None:
         if not self._shadow and not self.closed:
