@@ -978,7 +978,7 @@ void zm_conn_arm_locked(zm_conn *conn)
     }
     zm_socket *s = conn->socket;
     zm_driver_recv(s->driver, &conn->recv_op, conn->fd, to, size);
-    uint32_t me = zm_thread_id();
+    uint32_t me = conn->recv_op.thread;
     if (ZM_UNLIKELY(s->arm_thread == ZM_NO_THREAD))
         s->arm_thread = me;
     zm_list_append(s->arm_thread == me ? &s->armed : &s->armed_elsewhere, &conn->armed_link);

@@ -92,7 +92,7 @@ static void bury(zm_socket *s)
 /* The oldest mail, taken out. NULL: there is none. */
 static zm_mail *next_mail(zm_socket *s)
 {
-    if (!s->mail_left) {
+    if (!s->mail_left && atomic_load(&s->mail)) {
         zm_mail *newest = atomic_exchange(&s->mail, NULL);
         while (newest) {
             zm_mail *next = newest->next;
