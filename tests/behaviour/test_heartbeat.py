@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import time
+
 import pytest
+from support import RawPeer, frame, port_of, shake_hands
 from support_wire import RawListener, command, monitored, ping, wait_for_event, zmtp_connect
 
 
@@ -208,3 +212,37 @@ def test_a_ttl_beyond_16_bits_is_refused(zmq, make, value):
     with pytest.raises(zmq.ZMQError):
         s.heartbeat_ttl = value
     assert s.heartbeat_ttl == 1000
+
+
+def test_a_large_message_on_a_slow_link_is_not_cut(zmq, make):
+    """A PING behind it is no PING yet; the time for an answer begins when it has left."""
+    push = make(zmq.PUSH, heartbeat_ivl=50, heartbeat_timeout=100, sndbuf=8192)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        push.connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        peer = RawPeer(listener.accept()[0])
+    with peer:
+        shake_hands(peer, b"PULL")
+        push.send(b"L" * 400_000)
+        size = 0
+        while size < 400_000:
+            size += len(peer.sock.recv(8192))
+            time.sleep(0.015)  # so that all of it takes longer than any timeout
+        assert not peer.closed_by_peer(0)
+
+
+@pytest.mark.parametrize("ttl", [0, 1])
+def test_nobody_is_cut_for_silence_while_the_receive_is_stopped(zmq, served, on_libzmq, ttl):
+    """RCVHWM: what the peer says meanwhile, PONGs included, waits unread in the kernel."""
+    if on_libzmq and not ttl:
+        pytest.skip("libzmq cuts it, and loses what had come")
+    s = served(rcvhwm=1, heartbeat_ivl=0 if ttl else 50, heartbeat_timeout=50)
+    with RawPeer.connect(port_of(s)) as peer:
+        shake_hands(peer, b"DEALER")
+        if ttl:
+            peer.send(b"\4\7\4PING" + ttl.to_bytes(2, "big"))
+        peer.send(b"".join(frame(b"%d" % n) for n in range(5)))
+        assert not peer.closed_by_peer(0.5)
+        assert [s.recv() for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]

@@ -20,12 +20,15 @@ enum {
     FAREWELL_MS = 300 /* for a peer that was turned away to read why */
 };
 
+enum ping { NO_PING, PING_QUEUED, PING_FLIES };
+
 /* A frame larger than any memory there is: refused without asking for it. */
 #define FRAME_BYTES_MAX ((size_t) 1 << 38)
 
 static void broke(zm_conn *conn, int error);
 static int queue_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more, zm_block *own);
 static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own);
+static void ping_has_left(zm_conn *conn);
 
 /* --- start ------------------------------------------------------------------------------------ */
 
@@ -710,8 +713,11 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
                                              event->data, event->size);
         break;
     case ZM_EVENT_PING:
-        if (event->value)
-            set_timer(conn, &conn->ttl, event->value);
+        if (event->value) {
+            conn->ttl_ms = (int) event->value;
+            conn->unsent = zm_connection_unsent(conn->fd);
+            set_timer(conn, &conn->ttl, conn->ttl_ms);
+        }
         /* At once: encrypted bytes leave in the order in which they were encrypted. */
         rc = take_session_output(conn);
         break;
@@ -1111,6 +1117,8 @@ static int gather(zm_conn *conn)
         conn->flying_sent = 0;
         conn->control = NULL;
         conn->control_size = conn->control_capacity = 0;
+        if (conn->ping == PING_QUEUED)
+            conn->ping = PING_FLIES;
     }
     if (conn->flying_sent < conn->flying_size) {
         conn->sending_control = conn->flying_size - conn->flying_sent;
@@ -1224,6 +1232,8 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res)
         free_control(conn, conn->flying, conn->flying_size);
         conn->flying = NULL;
         conn->flying_size = conn->flying_sent = 0;
+        if (conn->ping == PING_FLIES)
+            ping_has_left(conn);
     }
     sent -= control;
     if (peer && conn->recoded_size) {
@@ -1251,15 +1261,37 @@ static void send_ping(zm_conn *conn, const zm_options *o)
 {
     zm_session *session = &conn->session;
     set_timer(conn, &conn->heartbeat, o->heartbeat_ivl_ms);
+    if (conn->ping != NO_PING)
+        return; /* behind a large message on a slow link: one is enough */
     uint8_t *out = zm_alloc(32 + zm_session_frame_bound(session, 32));
     if (!out)
         return; /* the next one may find memory */
     size_t n = zm_session_ping(session, out, (uint32_t) o->heartbeat_ttl_ds * 100);
     zm_conn_control_locked(conn, out, n);
     zm_free(out);
-    int timeout = o->heartbeat_timeout_ms < 0 ? o->heartbeat_ivl_ms : o->heartbeat_timeout_ms;
-    if (timeout > 0 && !conn->silence.position)
-        set_timer(conn, &conn->silence, timeout);
+    conn->ping = PING_QUEUED;
+    conn->silence_ms = o->heartbeat_timeout_ms < 0 ? o->heartbeat_ivl_ms : o->heartbeat_timeout_ms;
+}
+
+/* The kernel has all of the PING: from now on an answer may be expected. */
+static void ping_has_left(zm_conn *conn)
+{
+    conn->ping = NO_PING;
+    if (conn->silence_ms > 0 && !conn->silence.position) {
+        conn->unsent = zm_connection_unsent(conn->fd);
+        set_timer(conn, &conn->silence, conn->silence_ms);
+    }
+}
+
+/* Nothing has come for as long as HEARTBEAT_TIMEOUT, or the peer's TTL. Is that not its fault? It is
+ * not heard while RCVHWM holds, nor before what it sent was looked at; and as long as it takes what
+ * the kernel has for it, it is there. */
+static bool not_to_blame(zm_conn *conn)
+{
+    size_t unsent = zm_connection_unsent(conn->fd);
+    bool takes = unsent < conn->unsent;
+    conn->unsent = unsent;
+    return conn->stopped || takes || zm_connection_unread(conn->fd) > 0;
 }
 
 void zm_conn_timer_locked(zm_conn *conn, zm_timer *timer)
@@ -1272,6 +1304,8 @@ void zm_conn_timer_locked(zm_conn *conn, zm_timer *timer)
         send_ping(conn, &conn->endpoint->options);
     else if (timer == &conn->handshake)
         broke(conn, EAGAIN);
+    else if (not_to_blame(conn))
+        set_timer(conn, timer, timer == &conn->ttl ? conn->ttl_ms : conn->silence_ms);
     else
         broke(conn, ETIMEDOUT);
 }

@@ -234,6 +234,9 @@ struct zm_conn {
     size_t sending_control, sending_queue; /* bytes in flight, in this order */
 
     zm_timer handshake, heartbeat, silence, ttl;
+    int silence_ms, ttl_ms; /* as they were set last */
+    uint8_t ping;  /* on its way, see enum ping */
+    size_t unsent; /* in the kernel, when silence was looked at last */
     char *text; /* of the endpoint, as events tell it; owned */
     zm_zap *zap; /* while a ZAP handler is asked about the peer */
     zm_bytes zap_properties; /* what it said: User-Id and more, as READY has properties */

@@ -92,6 +92,9 @@ void zm_connection_unpace(int fd);
 /* Receives what is there, without waiting and past the driver, which must have no receive of this
  * descriptor in flight. Bytes, 0 (end of stream), or -errno: -EAGAIN, nothing is there. */
 int zm_connection_recv(int fd, void *out, size_t size);
+/* Bytes that the kernel has for the peer and has not got rid of yet; those it has for us. */
+size_t zm_connection_unsent(int fd);
+size_t zm_connection_unread(int fd);
 /* "127.0.0.1", or "localhost:UID:GID:PID" for ipc (SEMANTICS 1.6). */
 void zm_peer_address(int fd, zm_transport transport, char *out, size_t size);
 /* The local address of a descriptor in endpoint form; `fallback` where there is none, as

@@ -7,10 +7,12 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -323,6 +325,22 @@ void zm_connection_unpace(int fd)
     if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0
         && strncmp(name, paced, sizeof paced - 1) == 0 && is_local(fd))
         setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, unpaced, sizeof unpaced - 1);
+}
+
+static size_t queued(int fd, unsigned long which)
+{
+    int bytes = 0;
+    return ioctl(fd, which, &bytes) == 0 && bytes > 0 ? (size_t) bytes : 0;
+}
+
+size_t zm_connection_unsent(int fd)
+{
+    return queued(fd, SIOCOUTQ);
+}
+
+size_t zm_connection_unread(int fd)
+{
+    return queued(fd, SIOCINQ);
 }
 
 int zm_connection_recv(int fd, void *out, size_t size)
