@@ -155,9 +155,10 @@ typedef struct lane_signals {
 } lane_signals;
 
 int lane_signals_init(void);
-/* Round a call of the engine that may wait. May run handlers that are due: 0, or -1 with what one
- * raised, and then there is nothing to end. */
-int lane_signals_begin(const zm_api *api, lane_signals *out);
+/* Round a call of the engine that may wait. `costly`: to begin anew after a look would take longer
+ * than to be told from the start. May run handlers that are due: 0, or -1 with what one raised, and
+ * then there is nothing to end. */
+int lane_signals_begin(const zm_api *api, lane_signals *out, bool costly);
 /* `interrupted`: the call answered -EINTR, and will probably be made again. */
 void lane_signals_end(const zm_api *api, const lane_signals *state, bool interrupted);
 

@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-enum { LOCAL_ITEMS = 32, EVENTS_MASK = 0x7FFF, NS_A_MS = 1000000 };
+enum { LOCAL_ITEMS = 32, COSTLY_ITEMS = 8, EVENTS_MASK = 0x7FFF, NS_A_MS = 1000000 };
 
 typedef struct polled {
     lane_binding *binding;
@@ -192,7 +192,7 @@ static int polled_wait(polled *p, int timeout_ms)
                 deadline = timeout_ms < 0 ? -1 : api->now_ns() + (int64_t) timeout_ms * NS_A_MS;
             looked = true;
             lane_signals signals;
-            if (lane_signals_begin(api, &signals) < 0)
+            if (lane_signals_begin(api, &signals, p->count > COSTLY_ITEMS) < 0)
                 return -1;
             Py_BEGIN_ALLOW_THREADS
             rc = api->poll(p->items, p->count, deadline);

@@ -63,12 +63,12 @@ static bool install(int pipe)
     return false;
 }
 
-int lane_signals_begin(const zm_api *api, lane_signals *out)
+int lane_signals_begin(const zm_api *api, lane_signals *out, bool costly)
 {
     *out = (lane_signals) {.mine = api->signals_are_mine()};
     if (!out->mine)
         return 0;
-    if (!again) {
+    if (!again && !costly) {
         out->before = api->signals_heed(FIRST_LOOK_NS);
         return 0;
     }
@@ -102,7 +102,7 @@ PyObject *lane_interruptible(PyObject *module, PyObject *const *args, Py_ssize_t
     }
     const zm_api *api = lane_api_at(args[0]);
     lane_signals signals;
-    if (!api || lane_signals_begin(api, &signals) < 0)
+    if (!api || lane_signals_begin(api, &signals, false) < 0)
         return NULL;
     PyObject *answer = PyObject_Vectorcall(args[1], args + 2, (size_t) (nargs - 2), NULL);
     long number = answer && PyLong_Check(answer) ? PyLong_AsLong(answer) : 0;

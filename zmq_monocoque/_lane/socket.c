@@ -67,7 +67,7 @@ int lane_wait_status(lane_socket *self, int event, int64_t deadline, int *out_st
     int status;
     lane_signals signals;
     *out_status = 0;
-    if (lane_signals_begin(self->binding->api, &signals) < 0)
+    if (lane_signals_begin(self->binding->api, &signals, false) < 0)
         return -1;
     /* Another thread may attach something else meanwhile, or nothing. */
     zm_socket *socket = self->socket;

@@ -675,12 +675,13 @@ void zm_drive_take_locked(zm_socket *s)
     atomic_fetch_add(&s->sleeping, 1);
 }
 
-void zm_drive_leave_locked(zm_socket *s)
+void zm_drive_leave_locked(zm_socket *s, bool news)
 {
     atomic_fetch_sub(&s->sleeping, 1);
     atomic_store(&s->wakeable, NULL);
     s->driven = false;
-    reap(s);
+    if (news)
+        reap(s);
     if (atomic_load(&s->attention))
         zm_mail_take_locked(s);
     run_timers(s, TIMERS_MAX);
@@ -763,7 +764,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
     } else {
         submit(s);
     }
-    zm_drive_leave_locked(s);
+    zm_drive_leave_locked(s, true);
     return rc;
 }
 

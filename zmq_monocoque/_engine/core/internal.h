@@ -711,7 +711,8 @@ int zm_socket_followed_locked(zm_socket *s);
 /* For zmq_poll: from take to leave the caller sleeps on the driver's descriptor, without the lock,
  * and nobody else reaps. Not when `driven`. After take the requests are still to be submitted. */
 void zm_drive_take_locked(zm_socket *s);
-void zm_drive_leave_locked(zm_socket *s);
+/* `news`: something is to be reaped. */
+void zm_drive_leave_locked(zm_socket *s, bool news);
 void zm_drive_wake_followers_locked(zm_socket *s);
 int64_t zm_drive_burst_locked(zm_socket *s, int64_t now);
 void zm_mail_take_locked(zm_socket *s);

@@ -353,7 +353,7 @@ static bool take_step(zm_socket *s, const zm_order *order, struct pollfd *fd)
 static void end_step(zm_socket *s)
 {
     zm_lock_take(&s->lock);
-    zm_drive_leave_locked(s);
+    zm_drive_leave_locked(s, true);
     zm_socket_leave(s);
 }
 

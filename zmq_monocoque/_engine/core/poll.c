@@ -102,7 +102,7 @@ static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t
     return rc;
 }
 
-static void finish(watch *w)
+static void finish(watch *w, const struct pollfd *fd)
 {
     zm_socket *s = w->socket;
     if (!w->driving && !w->counted)
@@ -110,7 +110,7 @@ static void finish(watch *w)
     /* The generation may have moved; what prepare() took keeps the socket from being reaped. */
     zm_lock_take(&s->lock);
     if (w->driving)
-        zm_drive_leave_locked(s);
+        zm_drive_leave_locked(s, fd->revents || zm_driver_ready(s->driver));
     if (w->counted) {
         s->pollers--;
         zm_socket_doorbell_clear_locked(s);
@@ -201,7 +201,7 @@ static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
     int slept = rc;
     for (int i = 0; i < prepared; i++)
         if (watches[i].socket)
-            finish(&watches[i]);
+            finish(&watches[i], &fds[i]);
     if (slept < 0 && slept != -EINTR)
         return slept;
     int ready = slept == -EINTR ? 0 : plain_descriptors(items, fds, count);
