@@ -20,7 +20,10 @@ import pytest
 from leaks import MODULE
 from support_docs import PAGES, ROOT, blocks, prose, spans
 
-pytestmark = pytest.mark.skipif(MODULE != "zmq_monocoque", reason="about our pages")
+pytestmark = [
+    pytest.mark.skipif(MODULE != "zmq_monocoque", reason="about our pages"),
+    pytest.mark.skipif("ZM_SANITIZE" in os.environ, reason="a sanitizer has nothing to see here"),
+]
 TIMEOUT = 50
 #: What a span or a line begins with that is a command.
 PROGRAMS = ("python", "pip", "pytest", "tox")

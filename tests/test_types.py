@@ -20,10 +20,14 @@ import pytest
 from leaks import MODULE
 from support_ways import environment_with_compat
 
-pytestmark = pytest.mark.skipif(MODULE != "zmq_monocoque", reason="about our types")
+pytestmark = [
+    pytest.mark.skipif(MODULE != "zmq_monocoque", reason="about our types"),
+    pytest.mark.skipif("ZM_SANITIZE" in os.environ, reason="a sanitizer has nothing to see here"),
+    pytest.mark.timeout(180),
+]
 TYPED = Path(__file__).parent / "typed"
 PROGRAMS = sorted(path.stem for path in TYPED.glob("*.py"))
-TIMEOUT = 55
+TIMEOUT = 150
 UPDATE = bool(os.environ.get("ZM_TYPES_UPDATE"))
 
 CHECKERS = {
