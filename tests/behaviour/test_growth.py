@@ -183,6 +183,7 @@ BENCH = Path(__file__).parent.parent / "bench" / "growth.py"
         ("idle peers: a round trip", 1500),
         ("idle peers: poll(0)", 1500),
         ("idle peers: poll(0) for POLLOUT, ROUTER_MANDATORY", 1500),
+        ("full peers: the same", 6000),
         ("heartbeat timers: a round trip", 1500),
         ("endpoints: connect and disconnect", 6000),
         ("endpoints: bind and unbind", 6000),

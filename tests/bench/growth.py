@@ -151,6 +151,17 @@ def peers_mandatory(stage: Stage, count: int) -> Operation:
     return lambda: router.poll(0, stage.zmq.POLLOUT)
 
 
+def full_peers(stage: Stage, count: int) -> Operation:
+    """POLLOUT, where nobody has room."""
+    router = stage.socket(stage.zmq.ROUTER, router_mandatory=True, reconnect_ivl=NEVER_MS)
+    router.sndhwm = 1
+    for i in range(count):
+        router.connect_routing_id = b"%d" % i
+        router.connect("ipc://" + name("nobody", i))
+        router.send_multipart([b"%d" % i, b""])
+    return lambda: router.poll(0, stage.zmq.POLLOUT)
+
+
 def heartbeat_timers(stage: Stage, count: int) -> Operation:
     return stage.echo(count, heartbeat_ivl=NEVER_MS)
 
@@ -263,6 +274,7 @@ CASES: dict[str, Callable[[Stage, int], Operation]] = {
     "idle peers: the same by two threads in turn": peers_two_threads,
     "idle peers: poll(0)": peers_poll,
     "idle peers: poll(0) for POLLOUT, ROUTER_MANDATORY": peers_mandatory,
+    "full peers: the same": full_peers,
     "heartbeat timers: a round trip": heartbeat_timers,
     "endpoints: connect and disconnect": endpoints_connect,
     "endpoints: bind and unbind": endpoints_bind,
@@ -324,7 +336,7 @@ def draw(found: dict[str, dict[str, list[float]]], sizes: list[int], path: str) 
     axes.set(xscale="log", xlabel="microseconds of processor time an operation")
     axes.grid(True, axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, loc="lower left")
+    axes.legend(fontsize=8, loc="lower right")
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)
 

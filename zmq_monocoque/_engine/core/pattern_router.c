@@ -80,6 +80,13 @@ static bool known(const zm_peer *peer)
     return peer->wanted_id_size || peer->conn || peer->raw || (peer->inproc && peer->joined);
 }
 
+/* Those that a message can be sent to are in `writers`, for POLLOUT under ROUTER_MANDATORY. */
+static void router_writable(zm_peer *peer)
+{
+    if (peer->route.id_size && !peer->ended)
+        zm_turn_join(&peer->socket->writers, &peer->turn_out);
+}
+
 static void router_attached(zm_peer *peer)
 {
     if (!known(peer))
@@ -88,6 +95,7 @@ static void router_attached(zm_peer *peer)
         peer->ignored = true; /* a duplicate: stays connected and is never served (S-61) */
         return;
     }
+    router_writable(peer);
     zm_probe(peer);
     if (peer->raw && peer->conn)
         zm_conn_notify_locked(peer);
@@ -154,10 +162,11 @@ static bool router_can_send(zm_socket *s)
 {
     if (!s->options.router_mandatory || s->body_next)
         return true;
-    ZM_LIST_EACH (node, &s->peers) {
-        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
-        if (peer->route.id_size && !peer->ended && zm_peer_can_write(peer))
+    zm_list *first;
+    while ((first = zm_turn_first(&s->writers))) {
+        if (zm_peer_can_write(ZM_CONTAINER(first, zm_peer, turn_out)))
             return true;
+        zm_turn_leave(first); /* full: joins again when there is room */
     }
     return false;
 }
@@ -194,7 +203,7 @@ const zm_pattern zm_pattern_router = {
     .attached = router_attached,
     .detached = router_detached,
     .readable = zm_fair_readable,
-    .writable = zm_forget_nothing,
+    .writable = router_writable,
     .connected = router_connected,
     .opened = router_opened,
 };
