@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from warnings import warn
 
 import zmq_monocoque as zmq
+from zmq_monocoque._pace import Pace, Stride, pace_of
 from zmq_monocoque.constants import Errno, Flag, PollEvent, SocketOption
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ POLLIN = int(PollEvent.POLLIN)
 POLLOUT = int(PollEvent.POLLOUT)
 EVENTS = int(SocketOption.EVENTS)
 RCVMORE = int(SocketOption.RCVMORE)
+SNDMORE = int(Flag.SNDMORE)
 RCVTIMEO = int(SocketOption.RCVTIMEO)
 SNDTIMEO = int(SocketOption.SNDTIMEO)
 
@@ -92,6 +94,7 @@ class _GivesBack:
             except BaseException:
                 self._return_taken()
                 raise
+            self._waits.pace.rest()
         self._taken = None
         return self.result()
 
@@ -110,12 +113,35 @@ class _GivesBack:
                 self._waits.give_back(message)
 
 
+class _GivesWay(_GivesBack):
+    """A future that has its result, and gives its loop a turn when it is awaited."""
+
+    _pace: Pace | None = None
+
+    def __await__(self: Any) -> Generator[Any, None, Any]:
+        pace, self._pace = self._pace, None
+        if pace is not None:
+            try:
+                yield
+                yield  # whom a timer or a descriptor has woken by now
+            except BaseException:
+                self._return_taken()
+                raise
+            pace.rest()
+        self._taken = None
+        return self.result()
+
+    __iter__: Any = __await__
+
+
 class _Async:
     """What a socket and a poller ask of an event loop."""
 
     _Future: type[Future[Any]]
     #: As `_Future`, and `_GivesBack`.
     _Receipt: type[Future[Any]]
+    #: As `_Future`, and `_GivesWay`.
+    _Pause: type[Future[Any]]
 
     def _default_loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the caller runs in."""
@@ -129,6 +155,8 @@ class _Async:
 
     #: The loop that ran last time.
     _home: Any = None
+    #: Of the loop that `_current_loop` answered.
+    _pace: Any = None
 
     def _current_loop(self) -> asyncio.AbstractEventLoop:
         """The loop that runs, or else `_default_loop`."""
@@ -139,6 +167,7 @@ class _Async:
         loop = _get_running_loop() or self._default_loop()
         if isinstance(loop, asyncio.BaseEventLoop):
             self._home = loop
+        self._pace = pace_of(loop)
         return loop
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> _Turn | None:
@@ -147,7 +176,13 @@ class _Async:
 
     def _done(self, result: Any) -> Future[Any]:
         """A future of the running loop that has its result."""
-        future = self._Future(loop=self._current_loop())
+        loop = self._current_loop()
+        future: Any
+        if self._pace.is_due():
+            future = self._Pause(loop=loop)
+            future._pace = self._pace
+        else:
+            future = self._Future(loop=loop)
         future.set_result(result)
         return future
 
@@ -222,10 +257,13 @@ class _Waits:
         "_look_due",
         "_turn",
         "_unwatch",
+        "left",
         "loop",
+        "pace",
         "recv",
         "send",
         "source",
+        "stride",
         "sync",
     )
 
@@ -237,6 +275,10 @@ class _Waits:
         #: What to receive from: the socket, or what was given back to it.
         self.source: Any = self.sync
         self.loop: Any = None
+        self.pace: Any = None
+        #: Calls until `_try` looks at the clock.
+        self.left = 0
+        self.stride = Stride()
         self._turn: _Turn | None = None
         self._unwatch: _Unwatch | None = None
         self._idle = False
@@ -390,6 +432,7 @@ class _Waits:
                 if future.get_loop().is_closed():
                     del queue[future]  # nobody can wait for it any more
         self.loop = loop
+        self.pace = pace_of(loop)
         self._turn = owner._turn(loop)
         self._look_due = False
 
@@ -793,6 +836,12 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         if waiting is not None:
             waiting.load = load
             return recvd
+        if isinstance(recvd, _GivesWay):
+            pausing: Any = recvd
+            pause: Any = self._Pause(loop=pausing.get_loop())
+            pause._pace, pause._waits, pause._taken = pausing._pace, pausing._waits, pausing._taken
+            _chain(pausing, pause, load)
+            return pause
         future = self._Future(loop=recvd.get_loop())
         if recvd.done():
             _chain(recvd, future, load)
@@ -967,7 +1016,43 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         home = self._home
         if home is None or home._thread_id != get_ident():
             home = self._current_loop()
+        left = waits.left
+        if left:
+            waits.left = left - 1
+        else:
+            pause = self._pause(flags, call, result, home)
+            if pause is not None:
+                return pause
         future = self._Future(loop=home)
+        future.set_result(result)
+        return future
+
+    def _pause(
+        self, flags: int, call: Callable[..., Any], result: Any, loop: asyncio.AbstractEventLoop
+    ) -> Future[Any] | None:
+        """What `_try` answers when it is its loop's turn.
+
+        None: it is not; nor in the middle of a message, where others must not come between, and not
+        where a cancelled task would lose one.
+        """
+        waits: Any = self._waits
+        due = waits.stride.is_due(self._pace)
+        waits.left = waits.stride.left
+        if not due:
+            return None
+        name = getattr(call, "__name__", "recv_into")
+        receives = name in ("recv", "recv_multipart", "recv_many")
+        partial = flags & SNDMORE or name == "recv_into"
+        if receives:
+            with contextlib.suppress(zmq.ZMQError):  # another thread closed it
+                partial = waits.source._get_int(RCVMORE)
+        if partial:
+            waits.left = 0
+            return None
+        future: Any = self._Pause(loop=loop)
+        future._pace = self._pace
+        if receives:
+            future._waits, future._taken, future._many = waits, result, name == "recv_many"
         future.set_result(result)
         return future
 

@@ -43,11 +43,16 @@ class _Receipt(_future._GivesBack, Future[Any]):
     pass
 
 
+class _Pause(_future._GivesWay, Future[Any]):
+    pass
+
+
 class _AsyncIO(_future._Async):
     """asyncio's side of sockets and pollers."""
 
     _Future = Future
     _Receipt = _Receipt
+    _Pause = _Pause
 
     def _default_loop(self) -> asyncio.AbstractEventLoop:
         try:

@@ -42,11 +42,16 @@ class _Receipt(_future._GivesBack, _TornadoFuture):
     pass
 
 
+class _Pause(_future._GivesWay, _TornadoFuture):
+    pass
+
+
 class _AsyncTornado(_future._Async):
     """Tornado's side of sockets and pollers."""
 
     _Future = _TornadoFuture
     _Receipt = _Receipt
+    _Pause = _Pause
 
     def _default_loop(self) -> asyncio.AbstractEventLoop:
         current: Any = IOLoop.current()

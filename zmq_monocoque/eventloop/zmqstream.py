@@ -15,12 +15,14 @@ from tornado.log import gen_log
 
 import zmq_monocoque as zmq
 from zmq_monocoque._future import _AsyncSocket
+from zmq_monocoque._pace import Stride, pace_of
 from zmq_monocoque.constants import POLLIN, POLLOUT
 from zmq_monocoque.utils import jsonapi
 
 __all__ = ["IOLoop", "ZMQStream"]
 
-#: Messages of one stream, in each direction, before others in the loop get a turn.
+#: Messages of one stream, in each direction, before others in the loop get a turn, unless their
+#: callbacks take long.
 _TURN_MESSAGES_MAX = 64
 
 
@@ -69,6 +71,7 @@ class ZMQStream:
         # Set by flush() until the next tick: callbacks had their turn.
         self._flushed = False
         self._look_due = False
+        self._stride = Stride()
         for name in (
             "bind",
             "bind_to_random_port",
@@ -307,9 +310,15 @@ class ZMQStream:
         if self._flushed:
             return  # _finish_flush looks again
         turns = _TURN_MESSAGES_MAX
+        pace, stride = pace_of(self.io_loop), self._stride
+        pace.rest()
         try:
             while turns and self._handle_one(found):
                 turns -= 1
+                if stride.left:
+                    stride.left -= 1
+                elif stride.is_due(pace):
+                    turns = 0
                 if self.socket is None or self._flushed:
                     return
                 found = self.socket.EVENTS

@@ -12,11 +12,23 @@ from collections.abc import Callable
 from typing import Any
 from warnings import warn
 
+from gevent import sleep
 from gevent.event import Event
 from gevent.hub import get_hub
 
 import zmq_monocoque as zmq
-from zmq_monocoque.constants import EVENTS, FD, NOBLOCK, POLLIN, POLLOUT, RCVTIMEO, SNDTIMEO
+from zmq_monocoque._pace import Stride, pace_of
+from zmq_monocoque.constants import (
+    EVENTS,
+    FD,
+    NOBLOCK,
+    POLLIN,
+    POLLOUT,
+    RCVMORE,
+    RCVTIMEO,
+    SNDMORE,
+    SNDTIMEO,
+)
 from zmq_monocoque.green.poll import _Poller
 
 #: gevent's number for "readable".
@@ -33,12 +45,14 @@ class _Socket(zmq.Socket[bytes]):
     _repr_cls = "zmq.green.Socket"
     #: Who waits: an event to set, and what for.
     _waiting: dict[Event, int]
+    _stride: Stride
     #: Of the hub that the descriptor is watched in.
     _hub: Any = None
     _watcher: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._waiting = {}
+        self._stride = Stride()
         super().__init__(*args, **kwargs)
 
     def __del__(self) -> None:
@@ -96,6 +110,8 @@ class _Socket(zmq.Socket[bytes]):
 
         Again when the time is up.
         """
+        if not flags & NOBLOCK:
+            self._give_way(mask)
         deadline: float | None = None
         while True:
             try:
@@ -116,6 +132,22 @@ class _Socket(zmq.Socket[bytes]):
                 event.wait(None if left == float("inf") else left)
             finally:
                 self._wait_end(event)
+                pace_of(get_hub()).rest()
+
+    def _give_way(self, mask: int) -> None:
+        """Lets others run when calls that need not wait have kept them from it; before the call,
+        since whoever is killed meanwhile is to have taken nothing. Not in the middle of a message:
+        theirs could come between."""
+        stride = self._stride
+        if stride.left:
+            stride.left -= 1
+            return
+        pace = pace_of(get_hub())
+        if stride.is_due(pace) and not (
+            stride.partial if mask == POLLOUT else zmq.Socket.get(self, RCVMORE)
+        ):
+            pace.rest()
+            sleep(0)
 
     def _deadline(self, timeout_option: int) -> float:
         milliseconds: Any = super().get(timeout_option)
@@ -128,9 +160,11 @@ class _Socket(zmq.Socket[bytes]):
     ) -> Any:
         """As the synchronous one."""
         send = super().send
-        return self._call(
+        sent = self._call(
             lambda: send(data, flags | NOBLOCK, copy, track, **kwargs), flags, POLLOUT, SNDTIMEO
         )
+        self._stride.partial = flags & SNDMORE
+        return sent
 
     def send_multipart(
         self,
@@ -142,12 +176,14 @@ class _Socket(zmq.Socket[bytes]):
     ) -> Any:
         """As the synchronous one."""
         send_multipart = super().send_multipart
-        return self._call(
+        sent = self._call(
             lambda: send_multipart(msg_parts, flags | NOBLOCK, copy, track, **kwargs),
             flags,
             POLLOUT,
             SNDTIMEO,
         )
+        self._stride.partial = flags & SNDMORE
+        return sent
 
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """As the synchronous one."""

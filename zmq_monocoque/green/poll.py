@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from gevent import sleep
 from gevent.event import Event
 from gevent.hub import get_hub
 
 import zmq_monocoque as zmq
+from zmq_monocoque._pace import pace_of
 from zmq_monocoque.constants import EVENTS, POLLIN, POLLOUT
 
 #: gevent's numbers.
@@ -21,6 +23,10 @@ class _Poller(zmq.Poller):
 
     def poll(self, timeout: float | None = -1) -> list[tuple[Any, int]]:
         """As the synchronous one."""
+        pace = pace_of(get_hub())
+        if timeout != 0 and pace.is_due():
+            pace.rest()
+            sleep(0)
         ready = self._ready()
         if ready or timeout == 0 or not self.sockets:
             return ready
@@ -35,6 +41,7 @@ class _Poller(zmq.Poller):
                 if left <= 0:
                     break
                 event.wait(None if forever else left)
+                pace.rest()
                 event.clear()
                 ready = self._ready()
             return ready
