@@ -336,7 +336,7 @@ def draw(found: dict[str, dict[str, list[float]]], sizes: list[int], path: str) 
     axes.set(xscale="log", xlabel="microseconds of processor time an operation")
     axes.grid(True, axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="lower left")
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)
 
