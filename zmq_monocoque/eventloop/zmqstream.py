@@ -16,7 +16,7 @@ from tornado.log import gen_log
 import zmq_monocoque as zmq
 from zmq_monocoque._future import _AsyncSocket
 from zmq_monocoque._pace import Stride, pace_of
-from zmq_monocoque.constants import POLLIN, POLLOUT
+from zmq_monocoque.constants import EVENTS, POLLIN, POLLOUT
 from zmq_monocoque.utils import jsonapi
 
 __all__ = ["IOLoop", "ZMQStream"]
@@ -298,7 +298,7 @@ class ZMQStream:
             return
         try:
             # Its descriptor is quiet after this, so whatever is left needs another look.
-            found = self.socket.EVENTS
+            found = self.socket.get(EVENTS)
         except zmq.ContextTerminated:
             gen_log.warning("Got events for stream %s after terminating context", self)
             self.io_loop.remove_handler(self._fd)
@@ -321,7 +321,7 @@ class ZMQStream:
                     turns = 0
                 if self.socket is None or self._flushed:
                     return
-                found = self.socket.EVENTS
+                found = self.socket.get(EVENTS)
         except BaseException:
             self._look_soon()
             raise
@@ -368,7 +368,7 @@ class ZMQStream:
         self._check_closed()
         count = 0
         while self.socket is not None and (limit is None or count < limit):
-            found = self.socket.EVENTS & flag
+            found = self.socket.get(EVENTS) & flag
             if found & POLLIN and self._handle_recv():
                 count += 1
             elif found & POLLOUT and self.sending() and self._handle_send():

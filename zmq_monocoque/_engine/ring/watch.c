@@ -118,7 +118,7 @@ void zm_watch_remove(int watch, int fd)
 /* What is left until a deadline; never negative. */
 static struct timespec left_until(int64_t until_ns)
 {
-    int64_t ns = until_ns - zm_now_ns();
+    int64_t ns = until_ns > 0 ? until_ns - zm_now_ns() : 0;
     if (ns < 0)
         ns = 0;
     return (struct timespec){ns / 1000000000, ns % 1000000000};
