@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import select
+import socket
 
 import pytest
-from support import RawPeer, eventually, port_of, receive
+from support import RawPeer, RawServer, eventually, port_of, read_frame, receive, shake_hands
 from support_wire import (
     TRANSPORTS,
     RawListener,
@@ -709,3 +710,67 @@ def test_a_message_that_poll_saw_is_read_whatever_is_unsubscribed(zmq, make):
     assert sub.poll(10_000)
     sub.unsubscribe(b"A")
     assert sub.recv() == b"A1"
+
+
+def _heard(xpub) -> list[bytes]:
+    """All that an XPUB has to tell, up to a subscription to b"end" and its end."""
+    out = []
+    while not out or out[-1] != b"\0end":
+        out.append(xpub.recv())
+    return [note for note in out if note[1:] != b"end"]
+
+
+OPERATIONS = [
+    *[(1, b"d"), (1, b"d"), (1, b"d"), (0, b"d")],  # two are left
+    *[(1, b"e"), (0, b"e"), (0, b"none"), (0, b"d"), (0, b"d")],
+]
+TOLD = [b"\1d", b"\1d", b"\1d", b"\1e", b"\0e", b"\0d"]
+
+
+@pytest.mark.parametrize("kind", ["SUB", "XSUB"])
+@pytest.mark.parametrize("when", ["before connect", "before the publisher is there", "after"])
+def test_subscriptions_keep_their_number_and_order(zmq, make, kind, when):
+    """Each subscribe() is told, also one too many; of those before connect(), what is left."""
+    xpub, sub = make(zmq.XPUB, xpub_verboser=1), make(getattr(zmq, kind), reconnect_ivl=20)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    if when != "before connect":
+        sub.connect(address)
+    if when == "after":
+        xpub.bind(address)
+        _change(sub, kind, [(1, b"first")])
+        assert xpub.recv() == b"\1first"
+    _change(sub, kind, OPERATIONS)
+    if when == "before connect":
+        sub.connect(address)
+    if when != "after":
+        xpub.bind(address)
+    _change(sub, kind, [(1, b"end"), (0, b"end")])
+    assert _heard(xpub) == ([] if when == "before connect" else TOLD)
+
+
+def _change(sub, kind: str, operations) -> None:
+    for on, topic in operations:
+        if kind == "XSUB":
+            sub.send(bytes([on]) + topic)
+        elif on:
+            sub.subscribe(topic)
+        else:
+            sub.unsubscribe(topic)
+
+
+def test_subscriptions_do_not_count_as_answers_that_nobody_reads(zmq, make):
+    """More than 1 MiB of them wait for a publisher that reads slowly, and asks for a PONG."""
+    sub, count = make(zmq.SUB, sndhwm=0, sndbuf=8192), 18_000
+    with RawServer() as server:
+        server.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sub.connect(server.endpoint)
+        with server.accept() as publisher:
+            shake_hands(publisher, b"PUB")
+            for n in range(count):
+                sub.subscribe(b"%060d" % n)
+            publisher.send(b"\4\7\4PING\0\0")
+            pongs = subscriptions = 0
+            while not pongs or subscriptions < count:
+                _, body = read_frame(publisher)
+                pongs += body.startswith(b"\4PONG")
+                subscriptions += body.startswith(b"\x09SUBSCRIBE")

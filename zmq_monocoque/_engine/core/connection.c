@@ -50,10 +50,11 @@ static int take_session_output(zm_conn *conn)
     zm_session *session = &conn->session;
     if (!session->out_size)
         return 0;
-    if (conn->control_size > CONTROL_BYTES_MAX) {
+    if (conn->answers > CONTROL_BYTES_MAX) {
         broke(conn, ENOBUFS);
         return -ECONNABORTED;
     }
+    conn->answers += session->out_size;
     if (zm_conn_control_locked(conn, session->out, session->out_size) == 0) {
         if (!conn->active) {
             explicit_bzero(session->out, session->out_size); /* PLAIN: the password */
@@ -1116,7 +1117,7 @@ static int gather(zm_conn *conn)
         conn->flying_size = conn->control_size;
         conn->flying_sent = 0;
         conn->control = NULL;
-        conn->control_size = conn->control_capacity = 0;
+        conn->control_size = conn->control_capacity = conn->answers = 0;
         if (conn->ping == PING_QUEUED)
             conn->ping = PING_FLIES;
     }
@@ -1283,9 +1284,9 @@ static void ping_has_left(zm_conn *conn)
     }
 }
 
-/* Nothing has come for as long as HEARTBEAT_TIMEOUT, or the peer's TTL. Is that not its fault? It is
- * not heard while RCVHWM holds, nor before what it sent was looked at; and as long as it takes what
- * the kernel has for it, it is there. */
+/* Nothing has come for as long as HEARTBEAT_TIMEOUT, or the peer's TTL. Is that not its fault? It
+ * is not heard while RCVHWM holds, nor before what it sent was looked at; and as long as it takes
+ * what the kernel has for it, it is there. */
 static bool not_to_blame(zm_conn *conn)
 {
     size_t unsent = zm_connection_unsent(conn->fd);

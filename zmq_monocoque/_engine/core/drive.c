@@ -829,8 +829,8 @@ static int full(const zm_socket *s)
     zm_conn *newest = ZM_CONTAINER(s->dirty.prev, zm_conn, dirty_link);
     size_t limit = s->dirty.next == s->dirty.prev ? FLUSH_BYTES : FLUSH_MANY_BYTES;
     /* A full buffer leaves at once; what is in flight already takes the rest with it. */
-    return newest->peer && zm_outq_waiting(&newest->peer->out) >= limit
-                   && !newest->send_op.in_flight
+    return newest->peer && !newest->send_op.in_flight
+                   && newest->control_size + zm_outq_waiting(&newest->peer->out) >= limit
                ? ZM_SEND_FLUSH
                : 0;
 }

@@ -137,6 +137,12 @@ struct zm_peer {
     zm_metadata *metadata;
     uint8_t *wanted_id; /* CONNECT_ROUTING_ID, owned */
     size_t wanted_id_size;
+    /* SUB: what was subscribed to, and not any longer, while it was not there; its publisher hears
+     * all of it, in order. A byte for which, the size, and the topic. */
+    uint8_t *missed;
+    size_t missed_size, missed_capacity;
+    bool missed_much; /* too much to keep: it is told what is subscribed to when it comes */
+    bool told_ahead;  /* XSUB: its queue has the subscriptions already */
     uint64_t subscriptions, topic_bytes; /* XPUB: what it has asked for */
     uint64_t notes;                      /* XPUB: its own, among socket->notes */
     bool inside_arriving, user_message; /* XPUB: of the multipart message that arrives */
@@ -224,6 +230,7 @@ struct zm_conn {
 
     uint8_t *control; /* bytes of the session's own: they leave at the next message boundary */
     size_t control_size, control_capacity;
+    size_t answers; /* of these, bytes that the peer asked for */
     uint8_t *flying; /* control bytes that are being sent */
     size_t flying_size, flying_sent;
     uint8_t *recoded; /* queue bytes as a peer without plain framing wants them */

@@ -4,16 +4,78 @@
 
 #include <string.h>
 
-enum { SUBSCRIBE = 6, UNSUBSCRIBE = 7 };
+enum {
+    SUBSCRIBE = 6,
+    UNSUBSCRIBE = 7,
+    MISSED_MAX = 1 << 20 /* bytes of changes that are kept for one publisher that is not there */
+};
+
+/* Will be connected, and is not. */
+static bool is_awaited(const zm_peer *peer)
+{
+    return !peer->inproc && !(peer->conn && peer->conn->active) && !peer->ended;
+}
+
+static void forget_missed(zm_peer *peer)
+{
+    zm_free(peer->missed);
+    peer->missed = NULL;
+    peer->missed_size = peer->missed_capacity = 0;
+}
+
+static void miss(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+{
+    size_t needed = peer->missed_size + 1 + sizeof size + size;
+    if (needed > MISSED_MAX)
+        peer->missed_much = true;
+    if (!peer->missed_much && needed > peer->missed_capacity) {
+        uint8_t *more = zm_realloc(peer->missed, needed * 2);
+        if (more) {
+            peer->missed = more;
+            peer->missed_capacity = needed * 2;
+        }
+        peer->missed_much = !more;
+    }
+    if (peer->missed_much) {
+        forget_missed(peer);
+        return;
+    }
+    uint8_t *to = peer->missed + peer->missed_size;
+    *to++ = subscribe;
+    memcpy(to, &size, sizeof size);
+    memcpy(to + sizeof size, topic, size);
+    peer->missed_size = needed;
+}
+
+static void miss_one(void *context, const uint8_t *topic, size_t size)
+{
+    miss(context, true, topic, size);
+}
+
+/* Before the subscriptions change: those who are not there are to hear first what they are now. */
+static void note_for_awaited(zm_socket *s)
+{
+    ZM_LIST_EACH (node, &s->peers) {
+        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
+        if (is_awaited(peer) && !peer->missed_size && !peer->missed_much)
+            zm_subscriptions_each(s->subscriptions, miss_one, peer);
+    }
+}
 
 static void tell_all(zm_socket *s, bool subscribe, const uint8_t *topic, size_t size)
 {
-    ZM_LIST_EACH (node, &s->peers)
-        zm_peer_subscribe(ZM_CONTAINER(node, zm_peer, link), subscribe, topic, size);
+    ZM_LIST_EACH (node, &s->peers) {
+        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
+        if (is_awaited(peer))
+            miss(peer, subscribe, topic, size);
+        else
+            zm_peer_subscribe(peer, subscribe, topic, size);
+    }
 }
 
 static int subscribe(zm_socket *s, const uint8_t *topic, size_t size)
 {
+    note_for_awaited(s);
     int rc = zm_topic_counts_add(s->subscriptions, topic, size);
     if (rc < 0)
         return rc;
@@ -24,6 +86,7 @@ static int subscribe(zm_socket *s, const uint8_t *topic, size_t size)
 /* An unknown topic is no error, and nothing is sent. */
 static void unsubscribe(zm_socket *s, const uint8_t *topic, size_t size)
 {
+    note_for_awaited(s);
     if (zm_topic_counts_remove(s->subscriptions, topic, size) == 0)
         tell_all(s, false, topic, size);
 }
@@ -51,13 +114,25 @@ static void resend(zm_peer *peer)
 
 static void attached(zm_peer *peer)
 {
-    resend(peer);
+    if (!is_awaited(peer))
+        resend(peer);
 }
 
 static void connected(zm_peer *peer)
 {
-    if (!peer->inproc) /* what was written to an inproc link is still there */
+    if (peer->inproc) /* what was written to an inproc link is still there */
+        return;
+    if (!peer->missed_size)
         resend(peer);
+    for (size_t at = 0; at < peer->missed_size;) {
+        size_t size;
+        const uint8_t *entry = peer->missed + at;
+        memcpy(&size, entry + 1, sizeof size);
+        zm_peer_subscribe(peer, entry[0], entry + 1 + sizeof size, size);
+        at += 1 + sizeof size + size;
+    }
+    forget_missed(peer);
+    peer->missed_much = false;
 }
 
 static int opened(zm_socket *s)
@@ -159,8 +234,8 @@ static void send_to_all(zm_socket *s, const zm_outgoing *m, bool first, bool sub
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
         if (!peer->attached || peer->ended || (!first && !peer->writing))
             continue;
-        /* A publisher that is not there yet is told all subscriptions when it is. */
-        if (subscription && !peer->inproc && !(peer->conn && peer->conn->active))
+        /* A publisher that is not there is told all subscriptions when it is. */
+        if (subscription && is_awaited(peer) && !peer->told_ahead)
             continue;
         if (zm_peer_offer(peer, m->data, m->size, m->block, m->more) < 0)
             s->stats.messages_dropped++;
@@ -191,16 +266,49 @@ static int xsub_send(zm_socket *s, const zm_outgoing *m)
     return 0;
 }
 
+static void queue_one(void *context, const uint8_t *topic, size_t size)
+{
+    zm_peer *peer = context;
+    static const uint8_t mark = 1;
+    uint8_t *frame = zm_alloc(size + 1);
+    if (frame) {
+        frame[0] = mark;
+        memcpy(frame + 1, topic, size);
+        zm_peer_write(peer, frame, size + 1, NULL, false);
+    }
+    zm_free(frame);
+}
+
+/* Until the publisher is there, subscriptions keep their place among the messages in its queue. */
+static void xsub_attached(zm_peer *peer)
+{
+    zm_socket *s = peer->socket;
+    int hwm = s->options.sndhwm;
+    if (!is_awaited(peer)) {
+        resend(peer);
+    } else if (!hwm || zm_subscriptions_count(s->subscriptions) < (size_t) hwm / 2) {
+        zm_subscriptions_each(s->subscriptions, queue_one, peer);
+        peer->told_ahead = true;
+    }
+}
+
+static void xsub_connected(zm_peer *peer)
+{
+    if (!peer->told_ahead)
+        connected(peer);
+    peer->told_ahead = false;
+}
+
 const zm_pattern zm_pattern_xsub = {
     .send = xsub_send,
     .recv = zm_fair_recv,
     .can_send = zm_always,
     .can_recv = zm_fair_can_recv,
-    .attached = attached,
+    .attached = xsub_attached,
     .detached = zm_forget_nothing,
     .readable = zm_fair_readable,
     .writable = zm_forget_nothing,
-    .connected = connected,
+    .connected = xsub_connected,
     .opened = opened,
     .closed = closed,
 };

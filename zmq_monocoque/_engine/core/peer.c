@@ -99,6 +99,7 @@ void zm_peer_free_locked(zm_peer *taken)
     zm_outq_fini(&taken->out);
     zm_metadata_unref(taken->metadata);
     zm_free(taken->wanted_id);
+    zm_free(taken->missed);
     give_index(s, taken);
     zm_list_remove(&taken->link);
     s->stats.peers--;

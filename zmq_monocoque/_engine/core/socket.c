@@ -282,9 +282,11 @@ static int set_locked(zm_socket *s, int option, const void *value, size_t size)
         return -EINVAL; /* as a libzmq without libsodium */
     int rc = zm_options_set(&s->options, s->type, option, value, size);
     if (rc == ZM_OPTION_OF_SOCKET) {
-        if (s->pattern->set_option)
-            return s->pattern->set_option(s, option, value, size);
-        return -EINVAL;
+        if (!s->pattern->set_option)
+            return -EINVAL;
+        if (!zm_order_goes_on(s))
+            zm_order_turn_locked(s); /* subscriptions are sent */
+        return s->pattern->set_option(s, option, value, size);
     }
     if (rc == 0 && (option == SNDHWM || option == RCVHWM))
         ZM_LIST_EACH (node, &s->peers) {
@@ -308,8 +310,10 @@ int zm_socket_set_for(int64_t handle, int option, const void *value, size_t size
     rc = zm_socket_enter_aside_locked(s);
     if (rc == 0)
         rc = set_locked(s, option, value, size);
-    if (rc == 0 && s->driver && (!zm_list_empty(&s->dirty) || !zm_list_empty(&s->hungry)))
+    if (rc == 0 && s->driver && !zm_list_empty(&s->hungry))
         zm_drive_once_locked(s);
+    else if (rc == 0 && zm_socket_sent_locked(s))
+        zm_socket_flush_locked(s);
     zm_lock_give(&s->lock);
     return rc;
 }
