@@ -24,6 +24,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config):
+    """LeakSanitizer (tests/sanitize) looks at the processes that run tests; their children end by
+    signals, in the middle of threads or without an end, and what Python then does not free is no
+    leak. A test that wants it of a child says so: CHECK_LEAKS in support.py."""
+    runs_tests = hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None)
+    if runs_tests and "ASAN_OPTIONS" in os.environ:
+        os.environ["ASAN_OPTIONS"] += ":detect_leaks=0"
+
+
 @pytest.fixture(scope="session")
 def zmq():
     """The module under test."""

@@ -22,6 +22,13 @@ import pytest
 
 TIMEOUT = 10.0
 
+#: For the environment of a child that is to answer for its leaks, too, under AddressSanitizer.
+CHECK_LEAKS = (
+    {"ASAN_OPTIONS": os.environ["ASAN_OPTIONS"] + ":detect_leaks=1"}
+    if "ASAN_OPTIONS" in os.environ
+    else {}
+)
+
 
 def eventually(condition: Callable[[], object], timeout: float = TIMEOUT, step: float = 0.005):
     """Polls ``condition`` until it is truthy, and returns what it returned."""

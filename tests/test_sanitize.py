@@ -19,6 +19,7 @@ FAULTY = """
 int add(int x) { return INT_MAX + x; }
 int read_freed(int x) { char *p = calloc(1, 8); free(p); return p[x]; }
 int both(int x) { int sum = add(x); return sum + read_freed(x); }
+int lose(int x) { char *volatile p = malloc(100); p = NULL; return x; }
 int neither(int x) { return x; }
 """
 
@@ -46,6 +47,7 @@ def library(tmp_path_factory) -> Path:
         ("add", ["signed integer overflow"]),
         ("read_freed", ["heap-use-after-free"]),
         ("both", ["signed integer overflow", "heap-use-after-free"]),
+        ("lose", ["detected memory leaks"]),
         ("neither", []),
     ],
 )

@@ -1,5 +1,5 @@
 /* The half of chaos.py that holds no GIL: threads in C that share sockets and call the engine at
- * the same moment, which threads in Python hardly ever do. Each does what its own dice say; see
+ * the same moment, which threads in Python hardly ever do. See there.
  *
  * The engine's functions are handed over by name, since the extension does not export them. */
 #include <errno.h>

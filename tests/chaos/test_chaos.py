@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import CHECK_LEAKS
 
 HERE = Path(__file__).parent
 SECONDS = float(os.environ.get("ZM_CHAOS_SECONDS", "3"))
@@ -27,7 +28,7 @@ def run(*arguments: object, seconds: float, driver: str = "") -> str:
         capture_output=True,
         text=True,
         timeout=seconds + PATIENCE,
-        env=os.environ | ({"ZMQ_MONOCOQUE_DRIVER": driver} if driver else {}),
+        env=os.environ | CHECK_LEAKS | ({"ZMQ_MONOCOQUE_DRIVER": driver} if driver else {}),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -60,13 +60,13 @@ def environment(sanitizer: str, log: Path) -> dict[str, str]:
         env["ASAN_OPTIONS"] = ":".join(
             [
                 f"log_path={log}",
-                # The engine counts what it holds, and tests/leaks.py compares.
-                "detect_leaks=0",
+                "detect_leaks=1",
                 "detect_stack_use_after_return=1",
                 # A frame may say that it is larger than memory; that is answered, not a bug.
                 "allocator_may_return_null=1",
             ]
         )
+        env["LSAN_OPTIONS"] = f"suppressions={HERE / 'lsan.supp'}:print_suppressions=0"
         # What UBSan does with this log_path is to set ASan's anew: see ubsan_log.c.
         env["UBSAN_OPTIONS"] = f"print_stacktrace=1:log_path={log}"
     return env
