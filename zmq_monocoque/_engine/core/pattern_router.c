@@ -29,6 +29,8 @@ static const uint8_t *own_id(const zm_peer *peer, size_t *out_size)
 {
     *out_size = 0;
     if (peer->inproc) {
+        if (!peer->joined)
+            return NULL; /* it may be coming this moment */
         const zm_link_side *theirs = &peer->inproc->side[!peer->side];
         *out_size = theirs->routing_id_size;
         return theirs->routing_id;
