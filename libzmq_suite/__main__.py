@@ -52,6 +52,12 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--library", metavar="DIRECTORY", type=Path, help="one with libzmq.so.5")
     top.add_argument(
+        "--preload",
+        metavar="LIBRARIES",
+        default="",
+        help="loaded first into the programs: the runtime of the sanitizer that --library has",
+    )
+    top.add_argument(
         "--jobs", type=int, default=4 * (os.cpu_count() or 1), help="programs at a time"
     )
     top.add_argument(
@@ -71,13 +77,16 @@ def installed(work: Path) -> Path:
     return target / "zmq_monocoque" / "_capi" / "zmq"
 
 
-def run_one(name: str, program: Path, library: Path, log: Path, driver: str) -> Outcome:
+def run_one(
+    name: str, program: Path, library: Path, log: Path, driver: str, preload: str
+) -> Outcome:
     """Runs a program in a directory of its own, and kills what it leaves."""
     seconds = LONG_SECONDS.get(name, SECONDS)
     variables = {
         **os.environ,
         "LD_LIBRARY_PATH": str(library),
         "ZMQ_MONOCOQUE_DRIVER": driver,
+        "LD_PRELOAD": preload,
     }
     code: int | None = None
     with tempfile.TemporaryDirectory(prefix="zm-") as where, log.open("wb") as output:
@@ -103,7 +112,9 @@ def run_one(name: str, program: Path, library: Path, log: Path, driver: str) -> 
     return outcome_of(log.read_text(encoding="utf-8", errors="replace"), code, seconds)
 
 
-def run_all(built: Built, library: Path, logs: Path, driver: str, jobs: int) -> dict[str, Outcome]:
+def run_all(
+    built: Built, library: Path, logs: Path, driver: str, jobs: int, preload: str = ""
+) -> dict[str, Outcome]:
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     started = time.monotonic()
@@ -111,7 +122,8 @@ def run_all(built: Built, library: Path, logs: Path, driver: str, jobs: int) -> 
     names = sorted(built.programs, key=lambda name: (-LONG_SECONDS.get(name, 0), name))
     with ThreadPoolExecutor(jobs) as pool:
         outcomes = pool.map(
-            lambda name: run_one(name, built.programs[name], library, logs / name, driver), names
+            lambda name: run_one(name, built.programs[name], library, logs / name, driver, preload),
+            names,
         )
         found = dict(zip(names, outcomes, strict=True))
     print(f"{logs.name}: {time.monotonic() - started:.0f} s, logs in {logs}", file=sys.stderr)
@@ -153,7 +165,9 @@ def run(options: argparse.Namespace) -> bool:
     for name, text in built.broken.items():
         print(f"cannot be built: {name}\n{text}")
     for driver in DRIVERS if options.driver == "both" else (options.driver,):
-        ours = run_all(built, library, work / f"logs-{driver}", driver, options.jobs)
+        ours = run_all(
+            built, library, work / f"logs-{driver}", driver, options.jobs, options.preload
+        )
         found = verdict(ours, theirs, expected, driver)
         for text in (*found.notes, *found.complaints):
             print(f"{driver}: {text}")

@@ -55,14 +55,14 @@ def are_fetched(downloads: Path) -> bool:
     return all((downloads / n).exists() and sha256(downloads / n) == s for n, s in FILES.items())
 
 
-def fetch(work: Path, downloads: Path) -> None:
-    """Downloads the source package, by an apt whose lists and cache are ours."""
+def apt(work: Path) -> Path:
+    """The configuration of an apt whose lists and cache are ours, with its lists read."""
     apt = work / "apt"
     for directory in ("lists/partial", "cache/archives/partial", "parts"):
         (apt / directory).mkdir(parents=True, exist_ok=True)
-    downloads.mkdir(parents=True, exist_ok=True)
     (apt / "sources.list").write_text(
-        f"deb-src [trusted=yes] {MIRROR} {SUITE} main\n", encoding="utf-8"
+        "".join(f"{kind} [trusted=yes] {MIRROR} {SUITE} main\n" for kind in ("deb", "deb-src")),
+        encoding="utf-8",
     )
     (apt / "status").touch()
     configuration = apt / "apt.conf"
@@ -76,6 +76,13 @@ def fetch(work: Path, downloads: Path) -> None:
         encoding="utf-8",
     )
     run("apt-get", "update", APT_CONFIG=str(configuration))
+    return configuration
+
+
+def fetch(work: Path, downloads: Path) -> None:
+    """Downloads the source package."""
+    configuration = apt(work)
+    downloads.mkdir(parents=True, exist_ok=True)
     run(
         *("apt-get", "source", "--download-only", f"zeromq3={VERSION}"),
         cwd=downloads,
