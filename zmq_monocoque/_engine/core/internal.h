@@ -176,10 +176,17 @@ zm_frame zm_peer_read(zm_peer *peer);
 /* One frame; the last of a message (`!more`) is committed. 0, -EAGAIN (HWM), -ENOMEM. A `block`
  * (may be NULL) is referenced, not taken. */
 int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more);
-/* As zm_peer_write(), for those who drop what a peer has no room for: makes some first. */
-int zm_peer_offer(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more);
-/* As zm_peer_can_write(), likewise. */
+/* As zm_peer_can_write(), for those who drop what a peer has no room for: makes some first. */
 bool zm_peer_has_room_locked(zm_peer *peer);
+/* As zm_peer_write(), likewise. */
+static inline int zm_peer_offer(zm_peer *peer, const void *data, size_t size, zm_block *block,
+                                bool more)
+{
+    int rc = zm_peer_write(peer, data, size, block, more);
+    if (ZM_UNLIKELY(rc == -EAGAIN) && zm_peer_has_room_locked(peer))
+        rc = zm_peer_write(peer, data, size, block, more);
+    return rc;
+}
 void zm_peer_rollback(zm_peer *peer);
 /* A subscription (or its end) for a publisher behind this peer. */
 void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size);

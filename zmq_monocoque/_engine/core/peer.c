@@ -267,14 +267,6 @@ bool zm_peer_has_room_locked(zm_peer *peer)
     return !peer->ended && zm_peer_can_write(peer);
 }
 
-int zm_peer_offer(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
-{
-    int rc = zm_peer_write(peer, data, size, block, more);
-    if (ZM_UNLIKELY(rc == -EAGAIN) && zm_peer_has_room_locked(peer))
-        rc = zm_peer_write(peer, data, size, block, more);
-    return rc;
-}
-
 void zm_peer_rollback(zm_peer *peer)
 {
     peer->writing = false;
