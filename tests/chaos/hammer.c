@@ -253,7 +253,7 @@ static void receive_some(dice *d)
     zm_part part;
     if (waits)
         api->wait(s, generation, ZM_POLLIN, api->now_ns() + waits * 500000);
-    if (api->recv_begin(s, generation, &part) < 0)
+    if (api->recv_begin(s, generation, ZM_PATIENT, &part) < 0)
         return;
     for (;;) {
         volatile uint8_t sum = 0;

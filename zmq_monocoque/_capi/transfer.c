@@ -20,7 +20,7 @@ static int wait_for(const capi_socket *s, int event, int flags, int64_t *deadlin
     if (flags & ZMQ_DONTWAIT)
         return -EAGAIN;
     if (*deadline == INT64_MIN) { /* the first time */
-        *deadline = api->deadline(s->socket, s->generation, event);
+        *deadline = api->deadline(s->socket, s->generation, event | ZM_PATIENT);
         capi_forget_signals();
     }
     if (*deadline == 0)
@@ -43,9 +43,11 @@ static int send_part(const capi_socket *s, const void *data, size_t size, zm_blo
     int rc;
     do {
         if (block)
-            rc = api->send_block(s->socket, s->generation, block, size, flags & ZM_SNDMORE);
+            rc = api->send_block(s->socket, s->generation, block, size,
+                                 (flags & ZM_SNDMORE) | ZM_PATIENT);
         else
-            rc = api->send(s->socket, s->generation, data, size, flags & ZM_SNDMORE);
+            rc = api->send(s->socket, s->generation, data, size,
+                           (flags & ZM_SNDMORE) | ZM_PATIENT);
     } while (rc == -EAGAIN && (rc = wait_for(s, ZM_POLLOUT, flags, &deadline)) == 0);
     if (rc < 0)
         return rc;
@@ -123,7 +125,7 @@ static int begin(const capi_socket *s, int flags, zm_part *out_part)
     int64_t deadline = INT64_MIN;
     int rc;
     do
-        rc = zm_api_get()->recv_begin(s->socket, s->generation, out_part);
+        rc = zm_api_get()->recv_begin(s->socket, s->generation, ZM_PATIENT, out_part);
     while (rc == -EAGAIN && (rc = wait_for(s, ZM_POLLIN, flags, &deadline)) == 0);
     return rc;
 }

@@ -22,11 +22,13 @@ typedef struct zm_metadata zm_metadata; /* of a connection; reference counted, i
 
 enum { ZM_DONTWAIT = 1, ZM_SNDMORE = 2 };
 enum { ZM_FOLLOWED = 1 << 29 }; /* for send: more messages follow, or else a flush */
+/* For send, recv_begin, deadline: waits for the socket's lock. For callers that have no GIL, and in
+ * the middle of a message, so that no other thread's parts come in between. */
+enum { ZM_PATIENT = 1 << 28 };
 enum { ZM_POLLIN = 1, ZM_POLLOUT = 2, ZM_POLLERR = 4, ZM_POLLPRI = 8 };
 enum { ZM_SEND_FLUSH = 1 }; /* answer of send: taken, and flush() is due */
 
-/* Answer of what does not wait: it would have to, for a lock or a name server. It is to be called
- * again without the GIL, not `brief`; a glance has a relative that waits. */
+/* Answer of what does not wait: it would have to, for a lock or a name server. */
 enum { ZM_LATER = INT32_MIN };
 
 /* One of what poll() watches. */
@@ -58,9 +60,10 @@ typedef struct zm_api {
     /* The socket behind a handle; NULL: none. *out_generation goes into every call below. */
     zm_socket *(*socket_find)(int64_t handle, uint32_t *out_generation);
 
-    /* --- with the GIL held: these never wait and never run long ----------------------------- */
+    /* --- with the GIL held: these never wait and never run long; ZM_LATER: somebody has the lock,
+     *     and the caller gives up the GIL, calls wait_lock() and tries again ------------------ */
 
-    /* Sends one part; `flags` are ZM_SNDMORE, ZM_FOLLOWED or 0. The bytes are copied.
+    /* Sends one part; `flags` are of ZM_SNDMORE, ZM_FOLLOWED, ZM_PATIENT. The bytes are copied.
      * 0: taken. ZM_SEND_FLUSH: taken, and the caller now gives up the GIL and calls flush().
      * -EAGAIN: would block, nothing taken. */
     int (*send)(zm_socket *socket, uint32_t generation, const void *borrowed, size_t size,
@@ -70,8 +73,9 @@ typedef struct zm_api {
     int (*send_block)(zm_socket *socket, uint32_t generation, zm_block *taken_on_success,
                       size_t size, int flags);
     /* The next part. 0: *out_part is filled, *the socket is locked*, and the caller reads the part
-     * at once and calls recv_end(), having done nothing but copy. Else nothing is locked. */
-    int (*recv_begin)(zm_socket *socket, uint32_t generation, zm_part *out_part);
+     * at once and calls recv_end(), having done nothing but copy. Else nothing is locked. `flags`
+     * are ZM_PATIENT or 0. */
+    int (*recv_begin)(zm_socket *socket, uint32_t generation, int flags, zm_part *out_part);
     void (*recv_end)(zm_socket *socket, zm_part *part);
     /* As recv_end(), and the next part, if it has arrived: 1, and it is as after recv_begin(). 0:
      * nothing is locked; why there is none, recv_begin() can tell. */
@@ -79,14 +83,13 @@ typedef struct zm_api {
     /* Between begin and end: a block that holds the part's bytes and outlives recv_end(): a new
      * reference where the part has a large block of its own, else a copy. NULL: memory is out. */
     zm_block *(*part_own)(const zm_part *part);
-    /* 1: the last part received was not the last of its message. */
-    int (*rcvmore)(zm_socket *socket, uint32_t generation);
     /* The absolute deadline of a blocking call made now: RCVTIMEO (ZM_POLLIN) or SNDTIMEO
      * (ZM_POLLOUT) from now; -1 without limit; 0: do not block (the timeout is 0). Of a stale pair
      * -1, so that wait() tells. */
     int64_t (*deadline)(zm_socket *socket, uint32_t generation, int direction);
 
-    /* --- with the GIL and `brief`: these never wait, but answer ZM_LATER; without it otherwise.
+    /* --- with the GIL and `brief`: these never wait, but answer ZM_LATER, and are then called
+     *     again without the GIL and not `brief`.
      *     By handle: a stale one is -EFAULT of a context, -ENOTSOCK of a socket. ------------- */
 
     /* A handle, or -errno. -EINVAL: io_threads < 0. */
@@ -122,6 +125,8 @@ typedef struct zm_api {
 
     /* --- without the GIL --------------------------------------------------------------------- */
 
+    /* Returns when nobody has the socket's lock. */
+    void (*wait_lock)(zm_socket *socket);
     /* Pushes what waits to the kernel. Errors of a peer are not the caller's: always 0. */
     int (*flush)(zm_socket *socket, uint32_t generation);
     /* Drives the socket until it may be ready for `event` (ZM_POLLIN or ZM_POLLOUT: one of them).

@@ -9,25 +9,29 @@ enum { OPTION_RCVMORE = 13 };
 
 /* --- one part --------------------------------------------------------------------------------- */
 
-static int incoming_try(lane_socket *self, zm_part *out_part)
+static int incoming_try(lane_socket *self, int flags, zm_part *out_part)
 {
-    return self->binding->api->recv_begin(self->socket, self->generation, out_part);
+    const zm_api *api = self->binding->api;
+    int status;
+    while ((status = api->recv_begin(self->socket, self->generation, flags & ZM_PATIENT, out_part))
+           == ZM_LATER)
+        lane_wait_lock(self);
+    return status;
 }
 
 /* Begins to receive a part, waiting if it may. 0: the part is there and *the socket is locked*; -1
  * with an exception; -2: as lane_refuse(). */
 static int incoming_begin(lane_socket *self, int flags, zm_part *out_part)
 {
-    int status = incoming_try(self, out_part);
+    int status = incoming_try(self, flags, out_part);
     if (status == 0)
         return 0;
     if (status == -EAGAIN && !(flags & (ZM_DONTWAIT | LANE_QUIET))) {
-        int64_t deadline =
-            self->binding->api->deadline(self->socket, self->generation, ZM_POLLIN);
+        int64_t deadline = lane_deadline(self, ZM_POLLIN);
         while (status == -EAGAIN && deadline != 0) {
             if (lane_wait_ready(self, ZM_POLLIN, deadline) < 0)
                 return -1;
-            status = incoming_try(self, out_part);
+            status = incoming_try(self, flags, out_part);
         }
     }
     return status < 0 ? lane_refuse(self, status, flags) : 0;
@@ -160,7 +164,7 @@ static PyObject *parts_to_list(lane_socket *self, PyObject *taken_list, int flag
             break;
         if (!more)
             return taken_list;
-        if (incoming_begin(self, flags & ~LANE_QUIET, part) < 0)
+        if (incoming_begin(self, (flags & ~LANE_QUIET) | ZM_PATIENT, part) < 0)
             break;
     }
     Py_DECREF(taken_list);
@@ -213,7 +217,7 @@ static Py_ssize_t parts_take(lane_socket *self, int flags, zm_part *first, incom
         if (refused < 0)
             goto fail;
         more = parts[count++].more;
-        flags &= ~LANE_QUIET;
+        flags = (flags & ~LANE_QUIET) | ZM_PATIENT;
     }
     *out_parts = parts;
     return count;
@@ -358,7 +362,7 @@ static int batch_fill(lane_socket *self, incoming_batch *batch, int flags, zm_pa
         }
         if (!batch->spare && !(batch->spare = PyList_New(0)))
             return -1;
-    } while (incoming_try(self, part) == 0);
+    } while (incoming_try(self, 0, part) == 0);
     return 0;
 }
 

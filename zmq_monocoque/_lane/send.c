@@ -103,16 +103,24 @@ static int outgoing_init(outgoing *out, lane_socket *self, PyObject *data, bool 
     return out->result ? 0 : -1;
 }
 
-/* The engine's answer to one try; on success the block is gone. No other thread may run here, or
- * its message could come between the parts of ours. */
+/* The engine's answer to one try; on success the block is gone. Between the parts of a message
+ * (ZM_PATIENT) no other thread may run here, or its message could come in there. */
 static int outgoing_offer(outgoing *out, lane_socket *self, int flags)
 {
     const zm_api *api = self->binding->api;
-    if (!out->block)
-        return api->send(self->socket, self->generation, out->data, (size_t) out->size, flags);
+    int status;
+    if (!out->block) {
+        while ((status = api->send(self->socket, self->generation, out->data, (size_t) out->size,
+                                   flags))
+               == ZM_LATER)
+            lane_wait_lock(self);
+        return status;
+    }
     lane_release_here_begin();
-    int status =
-        api->send_block(self->socket, self->generation, out->block, (size_t) out->size, flags);
+    while ((status = api->send_block(self->socket, self->generation, out->block,
+                                     (size_t) out->size, flags))
+           == ZM_LATER)
+        lane_wait_lock(self);
     if (status >= 0)
         out->block = NULL;
     lane_release_here_end();
@@ -123,11 +131,10 @@ static int outgoing_offer(outgoing *out, lane_socket *self, int flags)
  * lane_refuse(). */
 static int outgoing_send(outgoing *out, lane_socket *self, int flags)
 {
-    int engine_flags = flags & (ZM_SNDMORE | ZM_FOLLOWED);
+    int engine_flags = flags & (ZM_SNDMORE | ZM_FOLLOWED | ZM_PATIENT);
     int status = outgoing_offer(out, self, engine_flags);
     if (status == -EAGAIN && !(flags & (ZM_DONTWAIT | LANE_QUIET))) {
-        int64_t deadline =
-            self->binding->api->deadline(self->socket, self->generation, ZM_POLLOUT);
+        int64_t deadline = lane_deadline(self, ZM_POLLOUT);
         while (status == -EAGAIN && deadline != 0) {
             if (lane_wait_ready(self, ZM_POLLOUT, deadline) < 0)
                 return -1;
@@ -197,7 +204,7 @@ PyObject *lane_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             flush(self);
             Py_RETURN_NONE;
         }
-        /* -EAGAIN or worse: nothing was taken, the general way says what follows. */
+        /* -EAGAIN or worse, or ZM_LATER: nothing was taken, the general way says what follows. */
     }
     return send_general(self, data, flags, copy, track);
 }
@@ -346,7 +353,9 @@ static int parts_send(lane_socket *self, PyObject *list, int flags, bool copy, b
         goto out;
     int flush_due = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
-        int status = outgoing_send(&parts[i], self, i + 1 < count ? flags | ZM_SNDMORE : flags);
+        int status = outgoing_send(&parts[i], self,
+                                   flags | (i + 1 < count ? ZM_SNDMORE : 0)
+                                       | (i > 0 ? ZM_PATIENT : 0));
         if (status < 0) {
             answer = status;
             goto out;
@@ -451,7 +460,8 @@ static int message_offer(lane_socket *self, PyObject *message, int flags, bool c
                                               PyBytes_AS_STRING(message),
                                               (size_t) PyBytes_GET_SIZE(message),
                                               flags & ZM_FOLLOWED);
-        return status < 0 ? lane_refuse(self, status, flags) : status;
+        if (status != ZM_LATER)
+            return status < 0 ? lane_refuse(self, status, flags) : status;
     }
     if (PyList_CheckExact(message)) {
         PyObject *result = NULL;
@@ -490,7 +500,7 @@ static int messages_send(lane_socket *self, PyObject *messages, int flags, bool 
         if (status == -1)
             return -1;
         if (deadline == -2)
-            deadline = self->binding->api->deadline(self->socket, self->generation, ZM_POLLOUT);
+            deadline = lane_deadline(self, ZM_POLLOUT);
         if (deadline == 0)
             return -2;
         if (lane_wait_status(self, ZM_POLLOUT, deadline, &status) < 0) {

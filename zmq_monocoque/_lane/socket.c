@@ -8,9 +8,27 @@
 
 /* --- waiting, failing ------------------------------------------------------------------------- */
 
+void lane_wait_lock(lane_socket *self)
+{
+    zm_socket *socket = self->socket;
+    Py_BEGIN_ALLOW_THREADS
+    self->binding->api->wait_lock(socket);
+    Py_END_ALLOW_THREADS
+}
+
+int64_t lane_deadline(lane_socket *self, int direction)
+{
+    int64_t deadline;
+    while ((deadline = self->binding->api->deadline(self->socket, self->generation, direction))
+           == ZM_LATER)
+        lane_wait_lock(self);
+    return deadline;
+}
+
 static bool is_alive(const lane_socket *self)
 {
-    return self->binding->api->rcvmore(self->socket, self->generation) != -ENOTSOCK;
+    uint32_t generation;
+    return self->binding->api->socket_find(self->handle, &generation) != NULL;
 }
 
 /* The exception that is set says that a fork made the socket what it is. */

@@ -46,7 +46,7 @@ struct zm_socket {
     int with_metadata;
     int wake_fd;
     script on_send, on_recv, on_wait, on_glance, on_poll, on_brief;
-    int glances, polls, brief_calls, long_calls;
+    int glances, polls, brief_calls, long_calls, lock_waits, patient;
     int64_t option; /* set last, as a number and as bytes */
     size_t option_size;
     char bytes[64];
@@ -122,6 +122,7 @@ static int api_send(zm_socket *s, uint32_t generation, const void *data, size_t 
     if (gone(s, generation))
         return -ENOTSOCK;
     s->sends++;
+    s->patient += !!(flags & ZM_PATIENT);
     scripted(&s->on_send, &answer);
     if (answer < 0 || full(s))
         return answer < 0 ? answer : -EAGAIN;
@@ -140,6 +141,7 @@ static int api_send_block(zm_socket *s, uint32_t generation, zm_block *block, si
     if (gone(s, generation))
         return -ENOTSOCK;
     s->send_blocks++;
+    s->patient += !!(flags & ZM_PATIENT);
     while (let_go_on_send && kept_count)
         zm_block_unref(kept[--kept_count]);
     scripted(&s->on_send, &answer);
@@ -151,9 +153,10 @@ static int api_send_block(zm_socket *s, uint32_t generation, zm_block *block, si
     return answer;
 }
 
-static int recv_begin(zm_socket *s, uint32_t generation, zm_part *part)
+static int recv_begin(zm_socket *s, uint32_t generation, int flags, zm_part *part)
 {
     int answer = 0;
+    s->patient += !!(flags & ZM_PATIENT);
     if (gone(s, generation))
         return -ENOTSOCK;
     if (scripted(&s->on_recv, &answer) && answer < 0)
@@ -183,7 +186,7 @@ static void recv_end(zm_socket *s, zm_part *part)
 static int recv_next(zm_socket *s, zm_part *part)
 {
     recv_end(s, part);
-    return recv_begin(s, s->generation, part) == 0;
+    return recv_begin(s, s->generation, 0, part) == 0;
 }
 
 static zm_block *part_own(const zm_part *part)
@@ -195,11 +198,6 @@ static zm_block *part_own(const zm_part *part)
     if (copy)
         memcpy(copy->data, part->data, part->size);
     return copy;
-}
-
-static int rcvmore(zm_socket *s, uint32_t generation)
-{
-    return gone(s, generation) ? -ENOTSOCK : !!s->last_more;
 }
 
 static int64_t deadline(zm_socket *s, uint32_t generation, int direction)
@@ -280,6 +278,11 @@ static int64_t socket_new(int64_t context, int type, bool brief)
 {
     (void) brief;
     return type < 0 ? -EINVAL : context == 1 ? fake_socket() : -EFAULT;
+}
+
+static void wait_lock(zm_socket *s)
+{
+    s->lock_waits++;
 }
 
 static int flush(zm_socket *s, uint32_t generation)
@@ -447,7 +450,6 @@ static zm_api api = {
     .recv_end = recv_end,
     .recv_next = recv_next,
     .part_own = part_own,
-    .rcvmore = rcvmore,
     .deadline = deadline,
     .socket_new = socket_new,
     .socket_close = socket_close,
@@ -458,6 +460,7 @@ static zm_api api = {
     .endpoint_end = endpoint,
     .monitor = monitor,
     .poll_glance = poll_glance,
+    .wait_lock = wait_lock,
     .flush = flush,
     .signals_are_mine = signals_are_mine,
     .signals_pipe = signals_pipe,
@@ -585,6 +588,8 @@ int64_t fake_count(int64_t handle, int what)
     case 'p': return s->polls;
     case 'B': return s->brief_calls;
     case 'L': return s->long_calls;
+    case 'l': return s->lock_waits;
+    case 'P': return s->patient;
     default: return -1;
     }
 }
@@ -705,7 +710,7 @@ double fake_api_cost_ns(int64_t handle, int rounds)
     for (int i = 0; i < rounds; i++) {
         zm_part part;
         api.send(s, s->generation, body, sizeof body, 0);
-        if (api.recv_begin(s, s->generation, &part) == 0) {
+        if (api.recv_begin(s, s->generation, 0, &part) == 0) {
             memcpy(out, part.data, part.size);
             __asm__ volatile("" : : "r"(out) : "memory");
             api.recv_end(s, &part);

@@ -13,11 +13,31 @@ enum { OWN_BLOCK_SLACK = 64 }; /* of a large part's own block, for the frame's h
 
 /* --- parts ----------------------------------------------------------------------------------- */
 
+static inline int lock_pair(zm_socket *s, uint32_t generation, int flags)
+{
+    if (ZM_LIKELY(zm_lock_try(&s->lock))) {
+        if (ZM_LIKELY(atomic_load_explicit(&s->generation, memory_order_relaxed) == generation))
+            return 0;
+        zm_lock_give(&s->lock);
+        return -ENOTSOCK;
+    }
+    if (!(flags & ZM_PATIENT))
+        return ZM_LATER;
+    return zm_socket_lock_generation(s, generation) ? 0 : -ENOTSOCK;
+}
+
+static void api_wait_lock(zm_socket *s)
+{
+    zm_lock_take(&s->lock);
+    zm_lock_give(&s->lock);
+}
+
 static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *message, int flags)
 {
-    if (!zm_socket_lock_generation(s, generation))
-        return -ENOTSOCK;
-    int rc = zm_socket_enter_locked(s);
+    int rc = lock_pair(s, generation, flags);
+    if (ZM_UNLIKELY(rc < 0))
+        return rc;
+    rc = zm_socket_enter_locked(s);
     if (ZM_LIKELY(rc == 0))
         rc = zm_socket_send_part_locked(s, message);
     if (ZM_LIKELY(rc == 0))
@@ -43,11 +63,12 @@ static int api_send_block(zm_socket *s, uint32_t generation, zm_block *block, si
     return rc;
 }
 
-static int api_recv_begin(zm_socket *s, uint32_t generation, zm_part *out_part)
+static int api_recv_begin(zm_socket *s, uint32_t generation, int flags, zm_part *out_part)
 {
-    if (!zm_socket_lock_generation(s, generation))
-        return -ENOTSOCK;
-    int rc = zm_socket_enter_locked(s);
+    int rc = lock_pair(s, generation, flags);
+    if (ZM_UNLIKELY(rc < 0))
+        return rc;
+    rc = zm_socket_enter_locked(s);
     if (ZM_LIKELY(rc == 0))
         rc = zm_socket_recv_part_locked(s, out_part);
     if (ZM_UNLIKELY(rc < 0))
@@ -83,20 +104,12 @@ static zm_block *api_part_own(const zm_part *part)
     return copy;
 }
 
-static int api_rcvmore(zm_socket *s, uint32_t generation)
-{
-    if (!zm_socket_lock_generation(s, generation))
-        return -ENOTSOCK;
-    int more = s->more_in;
-    zm_lock_give(&s->lock);
-    return more;
-}
-
 static int64_t api_deadline(zm_socket *s, uint32_t generation, int direction)
 {
-    if (!zm_socket_lock_generation(s, generation))
-        return -1;
-    int64_t deadline = zm_socket_deadline(s, direction);
+    int rc = lock_pair(s, generation, direction);
+    if (rc < 0)
+        return rc == ZM_LATER ? rc : -1;
+    int64_t deadline = zm_socket_deadline(s, direction & ~ZM_PATIENT);
     zm_lock_give(&s->lock);
     return deadline;
 }
@@ -198,7 +211,6 @@ static const zm_api api = {
     .recv_end = api_recv_end,
     .recv_next = api_recv_next,
     .part_own = api_part_own,
-    .rcvmore = api_rcvmore,
     .deadline = api_deadline,
     .context_new = zm_context_new,
     .context_set = zm_context_set_for,
@@ -212,6 +224,7 @@ static const zm_api api = {
     .endpoint_end = zm_endpoint_term,
     .monitor = zm_socket_monitor_for,
     .poll_glance = zm_poll_glance,
+    .wait_lock = api_wait_lock,
     .flush = api_flush,
     .signals_are_mine = zm_signals_are_mine,
     .signals_pipe = zm_signals_pipe,
