@@ -180,6 +180,10 @@ PyObject *lane_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     lane_drain_if_due();
     if (nargs == 1 && !kwnames) {
         data = args[0];
+    } else if (nargs == 2 && !kwnames) { /* SNDMORE or DONTWAIT, mostly */
+        data = args[0];
+        if (lane_int(args[1], &flags) < 0)
+            return NULL;
     } else {
         PyObject *values[6] = {NULL};
         if (lane_arguments(&send_signature, args, nargs, kwnames, values) < 0 ||
@@ -278,7 +282,8 @@ static int trackers_add(PyObject **all, PyObject *tracker)
 
 /* What a message answers, given the answer of its last part, which it takes, and the trackers of
  * all parts (NULL: there are none). NULL with an exception. */
-static PyObject *message_answer(lane_binding *binding, PyObject *taken_last, PyObject *trackers)
+static inline PyObject *message_answer(lane_binding *binding, PyObject *taken_last,
+                                       PyObject *trackers)
 {
     if (!trackers)
         return taken_last;
@@ -364,7 +369,8 @@ static int parts_send(lane_socket *self, PyObject *list, int flags, bool copy, b
         flush_due |= status;
     }
     answer = flush_due;
-    *out_result = Py_NewRef(result);
+    *out_result = result;
+    result = NULL;
 out:
     Py_XDECREF(trackers);
     Py_XDECREF(result);

@@ -9,6 +9,9 @@
 #define ZM_LIKELY(x) __builtin_expect(!!(x), 1)
 #define ZM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* Stays a function of its own, so that its callers are not burdened with what it needs. */
+#define ZM_APART __attribute__((noinline))
+
 _Noreturn void zm_check_failed(const char *expression, const char *file, int line);
 #define ZM_ASSERT(x) \
     (ZM_LIKELY(x) ? (void) 0 : zm_check_failed(#x, __FILE__, __LINE__))

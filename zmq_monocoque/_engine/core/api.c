@@ -122,8 +122,7 @@ static int api_flush(zm_socket *s, uint32_t generation)
 
 static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t deadline_ns)
 {
-    zm_order_settle(true, false);
-    zm_order_finish_begun(s);
+    zm_order_finish(s, true);
     if (!zm_socket_lock_generation(s, generation))
         return -ENOTSOCK;
     int rc = zm_socket_wait_locked(s, event, deadline_ns);
@@ -133,8 +132,7 @@ static int api_wait(zm_socket *s, uint32_t generation, int event, int64_t deadli
 
 static int api_spin(zm_socket *s, uint32_t generation)
 {
-    zm_order_settle(true, false);
-    zm_order_finish_begun(s);
+    zm_order_finish(s, true);
     if (!zm_socket_lock_generation(s, generation))
         return -ENOTSOCK;
     int rc = zm_socket_spin_locked(s);

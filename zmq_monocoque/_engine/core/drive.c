@@ -85,8 +85,10 @@ bool zm_socket_gives_way(zm_socket *s, int steps)
 /* What has ended since the last time is freed here, where nobody holds it any more. */
 static void bury(zm_socket *s)
 {
-    zm_conns_bury_locked(s);
-    zm_peers_bury_locked(s);
+    if (ZM_UNLIKELY(!zm_list_empty(&s->ended_conns)))
+        zm_conns_bury_locked(s);
+    if (ZM_UNLIKELY(!zm_list_empty(&s->ended_peers)))
+        zm_peers_bury_locked(s);
 }
 
 /* The oldest mail, taken out. NULL: there is none. */
@@ -229,7 +231,7 @@ static void release_held(zm_socket *s)
     }
 }
 
-static void flush_dirty_for(zm_socket *s, zm_patience patience)
+static ZM_APART void flush_some_dirty(zm_socket *s, zm_patience patience)
 {
     if (ZM_UNLIKELY(s->held) && !zm_order_holds_locked(s))
         release_held(s);
@@ -251,6 +253,12 @@ static void flush_dirty_for(zm_socket *s, zm_patience patience)
     }
     zm_list_append_all(&work, &s->dirty);
     zm_list_append_all(&s->dirty, &work);
+}
+
+static inline void flush_dirty_for(zm_socket *s, zm_patience patience)
+{
+    if (!zm_list_empty(&s->dirty) || ZM_UNLIKELY(s->held))
+        flush_some_dirty(s, patience);
 }
 
 static void flush_dirty(zm_socket *s)
@@ -541,8 +549,7 @@ void zm_drive_for_room_locked(zm_conn *conn)
 
 void zm_socket_flush(zm_socket *s, uint32_t generation)
 {
-    zm_order_settle(false, false);
-    zm_order_finish_begun(s);
+    zm_order_finish(s, false);
     if (!zm_socket_lock_generation(s, generation))
         return;
     if (!zm_list_empty(&s->dirty))
@@ -822,7 +829,7 @@ static int64_t pause_ns(const zm_socket *s)
     return pause;
 }
 
-static int full(const zm_socket *s)
+static inline int full(const zm_socket *s)
 {
     if (ZM_UNLIKELY(s->flush_due))
         return ZM_SEND_FLUSH;
@@ -845,7 +852,7 @@ int zm_socket_followed_locked(zm_socket *s)
 }
 
 /* A send that does not go on with a burst: it leaves at once, or a burst begins. */
-static int sent_first(zm_socket *s)
+static ZM_APART int sent_first(zm_socket *s)
 {
     if (!s->burst) {
         int64_t now = zm_now_ns();

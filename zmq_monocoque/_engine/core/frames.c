@@ -161,29 +161,18 @@ int zm_outq_write_block(zm_outq *q, unsigned flags, zm_block *taken_on_success, 
     return 0;
 }
 
-static int push_length(zm_outq *q, uint64_t length)
+int zm_outq_widen(zm_outq *q)
 {
-    if (q->count == q->capacity) {
-        uint32_t capacity = q->capacity ? q->capacity * 2 : LENGTHS_MIN;
-        uint64_t *lengths = zm_alloc(capacity * sizeof *lengths);
-        if (!lengths)
-            return -ENOMEM;
-        for (uint32_t i = 0; i < q->count; i++)
-            lengths[i] = q->lengths[(q->first + i) & (q->capacity - 1)];
-        zm_free(q->lengths);
-        q->lengths = lengths;
-        q->capacity = capacity;
-        q->first = 0;
-    }
-    q->lengths[(q->first + q->count++) & (q->capacity - 1)] = length;
-    return 0;
-}
-
-int zm_outq_commit(zm_outq *q)
-{
-    if (push_length(q, q->partial) < 0)
+    uint32_t capacity = q->capacity ? q->capacity * 2 : LENGTHS_MIN;
+    uint64_t *lengths = zm_alloc(capacity * sizeof *lengths);
+    if (!lengths)
         return -ENOMEM;
-    q->partial = 0;
+    for (uint32_t i = 0; i < q->count; i++)
+        lengths[i] = q->lengths[(q->first + i) & (q->capacity - 1)];
+    zm_free(q->lengths);
+    q->lengths = lengths;
+    q->capacity = capacity;
+    q->first = 0;
     return 0;
 }
 
@@ -191,12 +180,11 @@ int zm_outq_raw(zm_outq *q, const void *borrowed, size_t size)
 {
     ZM_ASSERT(!q->partial);
     uint8_t *out = room(q, size);
-    if (!out || push_length(q, size) < 0)
+    if (!out || (q->count == q->capacity && zm_outq_widen(q) < 0))
         return -ENOMEM;
     memcpy(out, borrowed, size);
     added(q, size);
-    q->partial = 0;
-    return 0;
+    return zm_outq_commit(q);
 }
 
 /* Cuts the stream behind its first `keep` bytes. */

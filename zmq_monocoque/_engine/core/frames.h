@@ -4,6 +4,7 @@
 #ifndef ZM_CORE_FRAMES_H
 #define ZM_CORE_FRAMES_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -75,8 +76,17 @@ typedef struct zm_outq {
 int zm_outq_write(zm_outq *q, unsigned flags, const void *borrowed, size_t size);
 /* As write, the body by reference, which is taken on success. */
 int zm_outq_write_block(zm_outq *q, unsigned flags, zm_block *taken_on_success, size_t size);
+/* Room for the length of one more message. 0 or -ENOMEM. */
+int zm_outq_widen(zm_outq *q);
 /* The message is complete. 0 or -ENOMEM (then the caller rolls back). */
-int zm_outq_commit(zm_outq *q);
+static inline int zm_outq_commit(zm_outq *q)
+{
+    if (q->count == q->capacity && zm_outq_widen(q) < 0)
+        return -ENOMEM;
+    q->lengths[(q->first + q->count++) & (q->capacity - 1)] = q->partial;
+    q->partial = 0;
+    return 0;
+}
 /* Adds bytes that are a message of their own, without framing (STREAM). 0 or -ENOMEM. */
 int zm_outq_raw(zm_outq *q, const void *borrowed, size_t size);
 /* Forgets the message that is being written. */

@@ -80,15 +80,6 @@ int64_t zm_socket_handle(const zm_socket *s)
     return handle_of(s->index, atomic_load(&s->generation));
 }
 
-bool zm_socket_lock_generation(zm_socket *s, uint32_t generation)
-{
-    zm_lock_take(&s->lock);
-    if (ZM_LIKELY(atomic_load_explicit(&s->generation, memory_order_relaxed) == generation))
-        return true;
-    zm_lock_give(&s->lock);
-    return false;
-}
-
 int zm_socket_lock_for(int64_t handle, bool brief, zm_socket **out_socket)
 {
     uint32_t generation;

@@ -663,14 +663,19 @@ static inline void zm_socket_lost(zm_socket *s, uint64_t count)
 zm_socket *zm_socket_lock(int64_t handle);
 zm_socket *zm_socket_find(int64_t handle, uint32_t *out_generation);
 int64_t zm_socket_handle(const zm_socket *s);
-bool zm_socket_lock_generation(zm_socket *s, uint32_t generation);
+static inline bool zm_socket_lock_generation(zm_socket *s, uint32_t generation)
+{
+    zm_lock_take(&s->lock);
+    if (ZM_LIKELY(atomic_load_explicit(&s->generation, memory_order_relaxed) == generation))
+        return true;
+    zm_lock_give(&s->lock);
+    return false;
+}
 extern zm_socket zm_nobody; /* see api.h */
 /* As zm_socket_lock(). 0; -ENOTSOCK: stale; ZM_LATER: `brief`, and somebody has the lock. */
 int zm_socket_lock_for(int64_t handle, bool brief, zm_socket **out_socket);
-/* 0, or -ETERM. Takes mail in. */
-int zm_socket_enter_locked(zm_socket *s);
-/* The same for options and the monitor: programs shut down with them while their context ends, so
- * they work until one of the other calls was told of the end (S-47). */
+/* As zm_socket_enter_locked(), for options and the monitor: programs shut down with them while
+ * their context ends, so they work until one of the other calls was told of the end (S-47). */
 int zm_socket_enter_aside_locked(zm_socket *s);
 
 int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message);
@@ -789,7 +794,7 @@ void zm_signals_after_fork(void);
 
 struct zm_order {
     zm_order *next_free;
-    pthread_t thread;
+    uintptr_t thread; /* its mark */
     zm_socket *newest; /* the thread's own: where it sent last */
     uint32_t returns;  /* the thread's own: to sockets that wait, from others, in a row */
     int64_t returned_ns;
@@ -806,7 +811,7 @@ struct zm_order {
 static inline bool zm_order_goes_on(const zm_socket *s)
 {
     const zm_order *order = s->order;
-    return order && pthread_equal(order->thread, pthread_self()) && order->newest == s;
+    return order && order->thread == zm_thread_mark() && order->newest == s;
 }
 /* The calling thread's sends on `s` wait from now on, behind those that wait already. */
 void zm_order_enter_locked(zm_socket *s);
@@ -837,9 +842,9 @@ bool zm_order_has_begun(const zm_socket *s); /* others than `s` */
 bool zm_order_holds_locked(zm_socket *s);
 /* Before a step of the connections of `s`: those that the same thread began earlier have one. */
 void zm_order_earlier_locked(zm_socket *s);
-/* Gives the connections that the calling thread has begun, but for those of `except`, a moment to
- * come about, and their subscriptions to leave. As zm_order_settle(). */
-void zm_order_finish_begun(const zm_socket *except);
+/* zm_order_settle(), and gives the connections that the calling thread has begun, but for those of
+ * `except`, a moment to come about, and their subscriptions to leave. */
+void zm_order_finish(const zm_socket *except, bool over);
 void zm_order_after_fork(void);
 
 /* --- monitor (monitor.c) --------------------------------------------------------------------- */
@@ -892,6 +897,19 @@ struct zm_context {
     uint32_t spare_count;
     int64_t spares_until;
 };
+
+/* Of a socket that is closed, or whose context ends: -ENOTSOCK or -ETERM. */
+int zm_socket_shut_locked(zm_socket *s);
+/* Each call begins so: takes mail in. 0, or as zm_socket_shut_locked(). */
+static inline int zm_socket_enter_locked(zm_socket *s)
+{
+    if (ZM_UNLIKELY(atomic_load_explicit(&s->attention, memory_order_acquire)))
+        zm_mail_take_locked(s);
+    if (ZM_UNLIKELY(!s->open)
+        || ZM_UNLIKELY(atomic_load_explicit(&s->context->ended, memory_order_relaxed)))
+        return zm_socket_shut_locked(s);
+    return 0;
+}
 
 /* handles.c. NULL: stale, nothing is locked. */
 zm_context *zm_context_lock(int64_t handle);

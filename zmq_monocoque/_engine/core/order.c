@@ -65,7 +65,7 @@ static zm_order *make_mine(void)
     zm_list_init(&order->bursts);
     zm_list_init(&order->begun);
     order->turns = (zm_allowance){0};
-    order->thread = pthread_self();
+    order->thread = zm_thread_mark();
     order->newest = NULL;
     order->returns = 0;
     order->returned_ns = 0;
@@ -247,9 +247,8 @@ static bool may_return(zm_order *order)
     return order->returns++ < RETURNS_MAX;
 }
 
-void zm_order_turn_locked(zm_socket *s)
+static ZM_APART void turn(zm_socket *s, zm_order *order)
 {
-    zm_order *order = mine;
     if (ZM_UNLIKELY(s->order && s->order != order))
         zm_socket_flush_locked(s); /* what another thread sent there goes first */
     if (!order || !atomic_load(&order->count))
@@ -258,20 +257,23 @@ void zm_order_turn_locked(zm_socket *s)
         flush_trying(order, s, NULL, false);
 }
 
+void zm_order_turn_locked(zm_socket *s)
+{
+    zm_order *order = mine;
+    if (s->order || (order && atomic_load(&order->count)))
+        turn(s, order);
+}
+
 void zm_order_look_locked(zm_socket *s)
 {
     zm_order *order = mine;
-    if (!order || !atomic_load(&order->count))
-        return;
-    flush_trying(order, s, NULL, true);
+    if (order && atomic_load(&order->count))
+        flush_trying(order, s, NULL, true);
 }
 
-bool zm_order_settle(bool over, bool brief)
+static bool settle(zm_order *order, bool over, bool brief)
 {
-    zm_order *order = mine;
     zm_socket *first;
-    if (!order || !atomic_load(&order->count))
-        return true;
     while ((first = first_of(order))) {
         if (!brief)
             zm_lock_take(&first->lock);
@@ -281,6 +283,12 @@ bool zm_order_settle(bool over, bool brief)
         zm_lock_give(&first->lock);
     }
     return true;
+}
+
+bool zm_order_settle(bool over, bool brief)
+{
+    zm_order *order = mine;
+    return !order || !atomic_load(&order->count) || settle(order, over, brief);
 }
 
 /* --- connections ----------------------------------------------------------------------------- */
@@ -357,11 +365,8 @@ static void end_step(zm_socket *s)
     zm_socket_leave(s);
 }
 
-void zm_order_finish_begun(const zm_socket *except)
+static ZM_APART void finish_begun(zm_order *order, const zm_socket *except)
 {
-    zm_order *order = mine;
-    if (!order || !atomic_load(&order->begun_count))
-        return;
     zm_socket *sockets[BEGUN_MAX], *waiting[BEGUN_MAX];
     struct pollfd fds[BEGUN_MAX];
     int64_t began = zm_now_ns(), now = began, end = now + ZM_TURNS_MAX_NS;
@@ -387,4 +392,15 @@ void zm_order_finish_begun(const zm_socket *except)
             break;
     }
     zm_allowance_spend(&order->turns, began, now, now >= until);
+}
+
+void zm_order_finish(const zm_socket *except, bool over)
+{
+    zm_order *order = mine;
+    if (!order)
+        return;
+    if (atomic_load(&order->count))
+        settle(order, over, false);
+    if (atomic_load(&order->begun_count))
+        finish_begun(order, except);
 }

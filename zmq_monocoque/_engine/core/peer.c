@@ -208,6 +208,13 @@ void zm_peer_drained_locked(zm_peer *peer)
     }
 }
 
+/* One more, and the queue is above half of SNDHWM (0: no limit)? Below that it is not full, either:
+ * room comes back when it is at half. */
+static inline bool has_many(const zm_peer *peer)
+{
+    return 2 * peer->out.count >= (uint32_t) peer->socket->options.sndhwm - 1;
+}
+
 int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
 {
     if (peer->inproc) {
@@ -216,7 +223,9 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
             zm_peer_rollback(peer);
         return rc;
     }
-    if (!peer->writing && ZM_UNLIKELY(!zm_peer_can_write(peer)))
+    zm_socket *s = peer->socket;
+    bool many = has_many(peer);
+    if (ZM_UNLIKELY(many) && !peer->writing && !zm_peer_can_write(peer))
         return -EAGAIN;
     if (ZM_UNLIKELY(peer->ended))
         return -EHOSTUNREACH;
@@ -224,7 +233,6 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
         more = false; /* frame by frame, as libzmq does (S-12) */
         zm_socket_lost(peer->socket, zm_outq_forget_waiting(&peer->out));
     }
-    zm_socket *s = peer->socket;
     int rc;
     if (ZM_UNLIKELY(peer->raw)) {
         rc = size ? zm_outq_raw(&peer->out, data, size) : 0;
@@ -246,11 +254,12 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
         s->stats.messages_sent++;
         zm_conn *conn = peer->conn;
         if (conn && conn->active) {
-            zm_conn_dirty_locked(conn);
+            if (ZM_UNLIKELY(!conn->dirty)) /* in a burst it is */
+                zm_conn_dirty_locked(conn);
             /* Who hands over each message at once never has this many while the kernel takes
-             * them. SNDHWM 0: no limit. */
-            if (ZM_UNLIKELY(peer->out.count > (uint32_t) s->options.sndhwm / 2)
-                && s->options.sndhwm > 0 && !conn->send_op.in_flight)
+             * them. */
+            if (ZM_UNLIKELY(many) && peer->out.count > (uint32_t) s->options.sndhwm / 2
+                && !conn->send_op.in_flight)
                 s->flush_due = true;
         }
     }

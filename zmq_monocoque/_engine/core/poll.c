@@ -286,8 +286,7 @@ int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns)
             rc = -ENOTSOCK;
     }
     if (rc == 0) {
-        zm_order_settle(true, false);
-        zm_order_finish_begun(NULL);
+        zm_order_finish(NULL, true);
         rc = poll_all(items, watches, fds, count, deadline_ns);
     }
     if (watches != local_watches)

@@ -192,14 +192,10 @@ void zm_socket_close_locked(zm_socket *s)
 
 /* --- parts ----------------------------------------------------------------------------------- */
 
-int zm_socket_enter_locked(zm_socket *s)
+int zm_socket_shut_locked(zm_socket *s)
 {
-    if (ZM_UNLIKELY(atomic_load_explicit(&s->attention, memory_order_acquire)))
-        zm_mail_take_locked(s);
-    if (ZM_UNLIKELY(!s->open))
+    if (!s->open)
         return -ENOTSOCK;
-    if (ZM_LIKELY(!atomic_load_explicit(&s->context->ended, memory_order_relaxed)))
-        return 0;
     s->told = true;
     return -ETERM;
 }
