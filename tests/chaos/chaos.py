@@ -521,7 +521,7 @@ class Hammer:
 
     def __init__(self, directory: str):
         source = Path(__file__).with_name("hammer.c")
-        engine = Path(zmq.__file__).parent / "_engine"
+        engine = Path(__file__).parents[2] / "zmq_monocoque" / "_engine"
         flags = ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-fPIC"]
         if sanitizer := os.environ.get("ZM_SANITIZE"):
             flags += [f"-fsanitize={sanitizer}", "-fno-omit-frame-pointer"]
