@@ -242,11 +242,15 @@ def test_refuses(zmq, counted, kind, body):
 
 
 @pytest.mark.parametrize("body", BODIES, ids=len)
-@pytest.mark.parametrize("kind", KINDS)
-def test_receives_without_memory(zmq, counted, lib, kind, body):
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(kind, {}) for kind in KINDS]
+    + [(kind, {"conflate": 1}) for kind in ("PULL", "DEALER", "SUB")],
+)
+def test_receives_without_memory(zmq, counted, lib, kind, options, body):
     ctx = counted()
     for n in range(ENOUGH):
-        with bound(zmq, ctx, kind) as s, meet(s, kind) as peer:
+        with bound(zmq, ctx, kind, **options) as s, meet(s, kind) as peer:
             ask(s, kind, peer)
             lib.zm_alloc_fail_after(n)
             with contextlib.suppress(EOFError, ConnectionError):  # given up for want of memory

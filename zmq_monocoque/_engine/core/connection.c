@@ -642,23 +642,27 @@ static void message_arrived(zm_peer *peer)
 /* Queues one frame whose bytes are in `holder`, which is referenced only if `own`. */
 static int queue_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more, zm_block *own)
 {
+    zm_block *copy = NULL;
     if (ZM_UNLIKELY(peer->conflate)) {
         /* A conflated queue holds one frame; its memory is the frame's own. */
-        zm_block *copy = zm_block_new(size);
+        copy = zm_block_new(size);
         if (!copy)
             return -ENOMEM;
         memcpy(copy->data, data, size);
-        if (own)
-            zm_block_unref(own);
         zm_frames_clear(&peer->in);
         peer->in_messages = 0;
-        own = copy;
         data = copy->data;
         more = false;
     }
-    int rc = zm_frames_push(&peer->in, (zm_frame){data, size, own, more ? ZM_MORE : 0});
-    if (ZM_UNLIKELY(rc < 0))
+    zm_frame frame = {data, size, copy ? copy : own, more ? ZM_MORE : 0};
+    int rc = zm_frames_push(&peer->in, frame);
+    if (ZM_UNLIKELY(rc < 0)) {
+        if (copy)
+            zm_block_unref(copy);
         return rc;
+    }
+    if (copy && own)
+        zm_block_unref(own);
     if (more)
         peer->in_staged++;
     else
