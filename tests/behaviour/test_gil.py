@@ -3,14 +3,16 @@ between a statement, such a call and the next statement (a notebook kernel's thr
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import signal
 import sys
 import threading
+import time
 
 import pytest
-from support import TIMEOUT, bind
+from support import TIMEOUT, RawPeer, bind, shake_hands
 from support_wire import fresh_inproc
 
 THREADS, ROUNDS = 4, 50
@@ -159,3 +161,78 @@ def test_threads_that_share_sockets_get_on(zmq, ctx, make, on_libzmq):
         signal.signal(signal.SIGUSR1, before)
     assert next(turn) == 100 * THREADS
     assert seen
+
+
+def port_of(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+@pytest.fixture
+def others(on_libzmq, undisturbed):
+    """others(call): whether another thread got on while ``call()`` ran."""
+    if on_libzmq:
+        pytest.skip("pyzmq gives up the GIL for each send")
+    count, over = 0, False
+
+    def get_on():
+        nonlocal count
+        while not over:
+            count += 1
+            time.sleep(0)
+
+    def others(call):
+        before = count
+        call()
+        return count > before
+
+    thread = threading.Thread(target=get_on)
+    thread.start()
+    yield others
+    over = True
+    thread.join(TIMEOUT)
+
+
+#: The engine's own thread may have a lock now and then, and others get on without more.
+MOMENTS, MOST, BY_CHANCE = 20, 6, 3
+
+
+def test_a_publisher_that_gives_who_connects_a_moment_stops_nobody(zmq, make, others):
+    """A peer that has connected, and may be about to subscribe. It costs that once."""
+    pub = make(zmq.PUB)
+    address = bind(pub)
+    got_on = got_on_after = 0
+    with contextlib.ExitStack() as peers:
+        for _ in range(MOMENTS):
+            peer = peers.enter_context(RawPeer.connect(port_of(address)))
+            shake_hands(peer, b"SUB")
+            got_on += others(lambda: pub.send(b"to nobody"))
+            time.sleep(0.05)  # nobody is waited for in vain more than a twentieth of the time
+            got_on_after += others(lambda: pub.send(b"to nobody"))
+    assert got_on >= MOST
+    assert got_on_after <= BY_CHANCE
+
+
+def senders(zmq, make, kind):
+    """A socket with a peer that does not read, and its send()."""
+    s = make(getattr(zmq, kind), sndhwm=10)
+    peer = RawPeer.connect(port_of(bind(s)))
+    shake_hands(peer, {"PUB": b"SUB", "XSUB": b"XPUB", "ROUTER": b"DEALER"}[kind], identity=b"me")
+    if kind == "PUB":
+        peer.send(b"\0\1\1")
+    body = b"x" * 100_000
+    return peer, s, (lambda: s.send_multipart([b"me", body]) if kind == "ROUTER" else s.send(body))
+
+
+@pytest.mark.parametrize("kind", ["PUB", "XSUB", "ROUTER"])
+def test_whoever_waits_for_a_reader_before_it_drops_stops_nobody(zmq, make, others, kind):
+    """Looked at while the first message is dropped, which is not flushed."""
+    got_on = 0
+    for _ in range(MOMENTS):
+        peer, s, send = senders(zmq, make, kind)
+        with peer:
+            progress = False
+            while not s.stats()["messages_dropped"]:
+                progress = others(send)
+            got_on += progress
+        s.close()
+    assert got_on >= MOST

@@ -28,7 +28,7 @@ enum { ZM_PATIENT = 1 << 28 };
 enum { ZM_POLLIN = 1, ZM_POLLOUT = 2, ZM_POLLERR = 4, ZM_POLLPRI = 8 };
 enum { ZM_SEND_FLUSH = 1 }; /* answer of send: taken, and flush() is due */
 
-/* Answer of what does not wait: it would have to, for a lock or a name server. */
+/* Answer of what does not wait: it would have to, for a lock, a name server, or a peer's moment. */
 enum { ZM_LATER = INT32_MIN };
 
 /* One of what poll() watches. */
@@ -60,8 +60,8 @@ typedef struct zm_api {
     /* The socket behind a handle; NULL: none. *out_generation goes into every call below. */
     zm_socket *(*socket_find)(int64_t handle, uint32_t *out_generation);
 
-    /* --- with the GIL held: these never wait and never run long; ZM_LATER: somebody has the lock,
-     *     and the caller gives up the GIL, calls wait_lock() and tries again ------------------ */
+    /* --- with the GIL held: these never wait and never run long; ZM_LATER: it is to wait,
+     *     and the caller gives up the GIL, calls make_way() and tries again ------------------- */
 
     /* Sends one part; `flags` are of ZM_SNDMORE, ZM_FOLLOWED, ZM_PATIENT. The bytes are copied.
      * 0: taken. ZM_SEND_FLUSH: taken, and the caller now gives up the GIL and calls flush().
@@ -125,8 +125,9 @@ typedef struct zm_api {
 
     /* --- without the GIL --------------------------------------------------------------------- */
 
-    /* Returns when nobody has the socket's lock. */
-    void (*wait_lock)(zm_socket *socket);
+    /* Returns when nobody has the socket's lock, and what a send waits for has come, or has had its
+     * time: a few milliseconds. */
+    void (*make_way)(zm_socket *socket, uint32_t generation);
     /* Pushes what waits to the kernel. Errors of a peer are not the caller's: always 0. */
     int (*flush)(zm_socket *socket, uint32_t generation);
     /* Drives the socket until it may be ready for `event` (ZM_POLLIN or ZM_POLLOUT: one of them).

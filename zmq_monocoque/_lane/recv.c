@@ -15,7 +15,7 @@ static int incoming_try(lane_socket *self, int flags, zm_part *out_part)
     int status;
     while ((status = api->recv_begin(self->socket, self->generation, flags & ZM_PATIENT, out_part))
            == ZM_LATER)
-        lane_wait_lock(self);
+        lane_make_way(self);
     return status;
 }
 

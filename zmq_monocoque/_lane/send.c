@@ -113,14 +113,14 @@ static int outgoing_offer(outgoing *out, lane_socket *self, int flags)
         while ((status = api->send(self->socket, self->generation, out->data, (size_t) out->size,
                                    flags))
                == ZM_LATER)
-            lane_wait_lock(self);
+            lane_make_way(self);
         return status;
     }
     lane_release_here_begin();
     while ((status = api->send_block(self->socket, self->generation, out->block,
                                      (size_t) out->size, flags))
            == ZM_LATER)
-        lane_wait_lock(self);
+        lane_make_way(self);
     if (status >= 0)
         out->block = NULL;
     lane_release_here_end();

@@ -8,11 +8,12 @@
 
 /* --- waiting, failing ------------------------------------------------------------------------- */
 
-void lane_wait_lock(lane_socket *self)
+void lane_make_way(lane_socket *self)
 {
     zm_socket *socket = self->socket;
+    uint32_t generation = self->generation;
     Py_BEGIN_ALLOW_THREADS
-    self->binding->api->wait_lock(socket);
+    self->binding->api->make_way(socket, generation);
     Py_END_ALLOW_THREADS
 }
 
@@ -21,7 +22,7 @@ int64_t lane_deadline(lane_socket *self, int direction)
     int64_t deadline;
     while ((deadline = self->binding->api->deadline(self->socket, self->generation, direction))
            == ZM_LATER)
-        lane_wait_lock(self);
+        lane_make_way(self);
     return deadline;
 }
 

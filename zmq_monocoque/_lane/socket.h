@@ -21,8 +21,8 @@ typedef struct lane_socket {
 /* On the way out of a call that has failed: that the socket is gone would be the first reason, and
  * replaces the exception. Always NULL. */
 PyObject *lane_failed(lane_socket *self);
-/* Gives up the GIL until nobody has the socket's lock. */
-void lane_wait_lock(lane_socket *self);
+/* Gives up the GIL until a call that answered ZM_LATER may be tried again. */
+void lane_make_way(lane_socket *self);
 /* api->deadline(). */
 int64_t lane_deadline(lane_socket *self, int direction);
 /* Raises what a negative answer of the engine means. Always -1. */

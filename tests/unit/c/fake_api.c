@@ -280,8 +280,9 @@ static int64_t socket_new(int64_t context, int type, bool brief)
     return type < 0 ? -EINVAL : context == 1 ? fake_socket() : -EFAULT;
 }
 
-static void wait_lock(zm_socket *s)
+static void make_way(zm_socket *s, uint32_t generation)
 {
+    (void) generation;
     s->lock_waits++;
 }
 
@@ -460,7 +461,7 @@ static zm_api api = {
     .endpoint_end = endpoint,
     .monitor = monitor,
     .poll_glance = poll_glance,
-    .wait_lock = wait_lock,
+    .make_way = make_way,
     .flush = flush,
     .signals_are_mine = signals_are_mine,
     .signals_pipe = signals_pipe,

@@ -26,10 +26,12 @@ static inline int lock_pair(zm_socket *s, uint32_t generation, int flags)
     return zm_socket_lock_generation(s, generation) ? 0 : -ENOTSOCK;
 }
 
-static void api_wait_lock(zm_socket *s)
+static void api_make_way(zm_socket *s, uint32_t generation)
 {
-    zm_lock_take(&s->lock);
-    zm_lock_give(&s->lock);
+    if (!zm_socket_lock_generation(s, generation))
+        return;
+    zm_socket_send_later_locked(s);
+    zm_socket_leave(s);
 }
 
 static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *message, int flags)
@@ -40,6 +42,14 @@ static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *me
     rc = zm_socket_enter_locked(s);
     if (ZM_LIKELY(rc == 0))
         rc = zm_socket_send_part_locked(s, message);
+    if (ZM_UNLIKELY(rc == ZM_LATER) && flags & ZM_PATIENT) {
+        zm_socket_send_later_locked(s);
+        rc = zm_socket_send_patiently_locked(s, message);
+        if (rc < 0) {
+            zm_socket_leave(s);
+            return rc;
+        }
+    }
     if (ZM_LIKELY(rc == 0))
         rc = flags & ZM_FOLLOWED ? zm_socket_followed_locked(s) : zm_socket_sent_locked(s);
     zm_lock_give(&s->lock);
@@ -222,7 +232,7 @@ static const zm_api api = {
     .endpoint_end = zm_endpoint_term,
     .monitor = zm_socket_monitor_for,
     .poll_glance = zm_poll_glance,
-    .wait_lock = api_wait_lock,
+    .make_way = api_make_way,
     .flush = api_flush,
     .signals_are_mine = zm_signals_are_mine,
     .signals_pipe = zm_signals_pipe,

@@ -448,19 +448,26 @@ void zm_drive_peek_locked(zm_socket *s)
     zm_keeper_resume_locked(s);
 }
 
+bool zm_drive_may_let_in_locked(const zm_socket *s)
+{
+    return s->driver && !s->driven && zm_allowance_left(&s->patience, zm_now_ns()) > 0;
+}
+
 void zm_drive_let_in_locked(zm_socket *s)
 {
     int64_t began = zm_now_ns(), now = began, end = now + ZM_TURNS_MAX_NS;
     int64_t left = zm_allowance_left(&s->patience, now), until = now + left;
     if (!s->driver || s->driven || now >= until)
         return;
-    while (s->newcomers && now < until) {
+    while (s->newcomers && !s->driven && now < until) {
         struct pollfd fd = {.fd = zm_driver_fd(s->driver), .events = POLLIN};
-        start(s);
+        zm_drive_take_locked(s);
         submit(s);
-        if (!zm_driver_ready(s->driver))
-            zm_poll_until(&fd, 1, until);
-        bool news = reap(s) > 0;
+        s->waiting_since = now;
+        zm_lock_give(&s->lock);
+        bool news = zm_poll_until(&fd, 1, until) > 0;
+        zm_lock_take(&s->lock);
+        zm_drive_leave_locked(s, true);
         now = zm_now_ns();
         if (s->moving || zm_spin_crowded())
             until = end; /* a thread of ours, or theirs, has to get a processor first */
@@ -471,8 +478,10 @@ void zm_drive_let_in_locked(zm_socket *s)
     if (s->newcomers)
         ZM_LIST_EACH (node, &s->conns)
             zm_conn_settled_locked(ZM_CONTAINER(node, zm_conn, link));
-    start(s);
-    submit(s);
+    if (!s->driven) {
+        start(s);
+        submit(s);
+    }
     zm_keeper_resume_locked(s);
 }
 
@@ -517,26 +526,11 @@ void zm_socket_flush_locked(zm_socket *s)
     s->flushed_ns = zm_now_ns();
 }
 
-/* The kernel's buffers are full. A peer that reads empties them, but in its own time: whoever takes
- * a microsecond for each message (libzmq does) finds room where one who takes a tenth of it drops.
- * True: something has happened. */
-static bool wait_for_reader(zm_conn *conn)
-{
-    zm_peer *peer = conn->peer;
-    if (zm_driver_reap_pays(conn->socket->driver))
-        return true;
-    if (peer->patience_ns <= 0)
-        return false;
-    int64_t began = zm_now_ns();
-    zm_spin_yield();
-    peer->patience_ns -= zm_now_ns() - began;
-    return zm_driver_reap_pays(conn->socket->driver);
-}
-
 void zm_drive_for_room_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
-    if (!conn->active || s->driven || (conn->send_op.in_flight && !wait_for_reader(conn)))
+    if (!conn->active || s->driven
+        || (conn->send_op.in_flight && !zm_driver_reap_pays(s->driver)))
         return;
     flush_dirty(s);
     submit(s);

@@ -127,6 +127,7 @@ struct zm_peer {
     bool writing;  /* parts of a message are in, more follow */
     bool out_full; /* was at its HWM and is not below the low-water mark yet */
     int64_t patience_ns; /* may still be spent on waiting for room before messages are dropped */
+    zm_list crowded_link; /* socket->crowded */
 
     zm_route route;   /* ROUTER, REP, STREAM */
     bool raw;         /* bytes without framing */
@@ -176,14 +177,18 @@ zm_frame zm_peer_read(zm_peer *peer);
 /* One frame; the last of a message (`!more`) is committed. 0, -EAGAIN (HWM), -ENOMEM. A `block`
  * (may be NULL) is referenced, not taken. */
 int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more);
-/* As zm_peer_can_write(), for those who drop what a peer has no room for: makes some first. */
-bool zm_peer_has_room_locked(zm_peer *peer);
+/* For those who drop what a peer has no room for: makes some first. 0; -EAGAIN: there is none, nor
+ * soon; ZM_LATER: zm_peers_await_room_locked() gives it a moment to read. */
+int zm_peer_find_room_locked(zm_peer *peer);
+/* Gives up the lock meanwhile. At most as long as their patience lasts, which each has once until
+ * it has been read from. */
+void zm_peers_await_room_locked(zm_socket *s);
 /* As zm_peer_write(), likewise. */
 static inline int zm_peer_offer(zm_peer *peer, const void *data, size_t size, zm_block *block,
                                 bool more)
 {
     int rc = zm_peer_write(peer, data, size, block, more);
-    if (ZM_UNLIKELY(rc == -EAGAIN) && zm_peer_has_room_locked(peer))
+    if (ZM_UNLIKELY(rc == -EAGAIN) && zm_peer_find_room_locked(peer) == 0)
         rc = zm_peer_write(peer, data, size, block, more);
     return rc;
 }
@@ -456,7 +461,8 @@ typedef struct zm_outgoing {
 } zm_outgoing;
 
 struct zm_pattern {
-    /* 0, -EAGAIN, -errno. Nothing is kept of `message` after an error. */
+    /* 0, -EAGAIN, -errno; ZM_LATER: zm_socket_send_later_locked(), then again; not in the middle of
+     * a message. Nothing is kept of `message` but after 0. */
     int (*send)(zm_socket *s, const zm_outgoing *message);
     /* 0: *out_frame is the caller's; out_peer: whom it came from (may be NULL). -errno: neither
      * means anything, and nothing in them is owed to anybody. */
@@ -594,6 +600,7 @@ struct zm_socket {
 
     /* peers */
     zm_list peers, conns, endpoints, ended_peers, ended_conns;
+    zm_list crowded; /* peers without room, which may have some in a moment */
     zm_names endpoint_names;
     zm_peer_slot *peer_table;
     uint32_t peer_capacity, peer_free; /* the first free slot, from 1; 0: none */
@@ -652,6 +659,13 @@ struct zm_socket {
     zm_stats stats;
 };
 
+/* Of a remote peer: may zm_peer_can_write() say no? */
+static inline bool zm_peer_is_crowded(const zm_peer *peer)
+{
+    /* SNDHWM 0: never. */
+    return peer->out_full || peer->out.count > (uint32_t) peer->socket->options.sndhwm - 1;
+}
+
 /* `count` messages that were counted as sent will not be. */
 static inline void zm_socket_lost(zm_socket *s, uint64_t count)
 {
@@ -679,6 +693,10 @@ int zm_socket_lock_for(int64_t handle, bool brief, zm_socket **out_socket);
 int zm_socket_enter_aside_locked(zm_socket *s);
 
 int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message);
+/* A send answered ZM_LATER: peers get the moment that it is about. Gives up the lock meanwhile. */
+void zm_socket_send_later_locked(zm_socket *s);
+/* Enters and sends, with both, for those who may wait. */
+int zm_socket_send_patiently_locked(zm_socket *s, const zm_outgoing *message);
 int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part);
 /* As above, of what has arrived already. */
 int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part);
@@ -705,8 +723,10 @@ void zm_drive_before_wait_locked(zm_socket *s);
 void zm_drive_for_keeper_locked(zm_socket *s); /* which knows by itself when to come back */
 /* Takes in what peers have sent, if anything; flushes nothing. */
 void zm_drive_peek_locked(zm_socket *s);
-/* Of a publisher: gives peers that are about to subscribe a moment to do so. */
+/* Of a publisher: gives peers that are about to subscribe a moment to do so. Gives up the lock
+ * meanwhile. */
 void zm_drive_let_in_locked(zm_socket *s);
+bool zm_drive_may_let_in_locked(const zm_socket *s); /* is there time for that, and for us? */
 /* As above, then waits for anything to happen. 0, -EAGAIN (deadline), -EINTR. */
 int zm_drive_locked(zm_socket *s, int64_t deadline_ns);
 /* Waits for POLLIN or POLLOUT. 0, -EAGAIN, -EINTR (a signal, or woken for nothing that the caller

@@ -319,6 +319,22 @@ static int find_matches(zm_socket *s, const zm_outgoing *m)
     return 0;
 }
 
+/* Before anybody gets the message: is there room for it? 0; ZM_LATER: there may be soon; -EAGAIN:
+ * XPUB_NODROP sends to all or to none (S-11). */
+static int find_room(zm_socket *s)
+{
+    bool nodrop = s->options.xpub_nodrop, later = false;
+    for (uint32_t i = 0; i < s->match_count; i++) {
+        if (ZM_LIKELY(!nodrop && !zm_peer_is_crowded(s->matches[i])))
+            continue;
+        int room = zm_peer_find_room_locked(s->matches[i]);
+        if (room == -EAGAIN && nodrop)
+            return -EAGAIN;
+        later |= room == ZM_LATER;
+    }
+    return later ? ZM_LATER : 0;
+}
+
 static int pub_send(zm_socket *s, const zm_outgoing *m)
 {
     if (!s->publishing) {
@@ -327,8 +343,8 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
         bool burst = s->burst;
         if (!burst)
             zm_drive_peek_locked(s); /* who has subscribed by now gets this message, too */
-        if (ZM_UNLIKELY(s->newcomers))
-            zm_drive_let_in_locked(s);
+        if (ZM_UNLIKELY(s->newcomers) && zm_drive_may_let_in_locked(s))
+            return ZM_LATER;
         int rc = find_matches(s, m);
         if (rc == 0 && burst && !s->match_count) {
             zm_drive_peek_locked(s);
@@ -336,10 +352,9 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
         }
         if (rc < 0)
             return rc;
-        if (s->options.xpub_nodrop)
-            for (uint32_t i = 0; i < s->match_count; i++)
-                if (!zm_peer_has_room_locked(s->matches[i]))
-                    return -EAGAIN; /* to all of them or to none (S-11) */
+        rc = find_room(s);
+        if (rc < 0)
+            return rc;
     }
     for (uint32_t i = 0; i < s->match_count;) {
         if (zm_peer_offer(s->matches[i], m->data, m->size, m->block, m->more) == 0) {

@@ -250,10 +250,14 @@ static int rep_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
     return 0;
 }
 
-static void write_envelope(zm_socket *s)
+/* 0, or ZM_LATER. */
+static int write_envelope(zm_socket *s)
 {
     zm_peer *peer = s->reply_peer;
-    if (peer && (peer->ended || !zm_peer_has_room_locked(peer))) {
+    int found = peer && !peer->ended ? zm_peer_find_room_locked(peer) : -EHOSTUNREACH;
+    if (found == ZM_LATER)
+        return ZM_LATER;
+    if (peer && found < 0) {
         peer = s->reply_peer = NULL;
         s->stats.messages_dropped++;
     }
@@ -263,14 +267,15 @@ static void write_envelope(zm_socket *s)
             peer = s->reply_peer = NULL;
         forget(&frame);
     }
+    return 0;
 }
 
 static int rep_send(zm_socket *s, const zm_outgoing *m)
 {
     if (!s->owing)
         return -EFSM;
-    if (s->envelope.count)
-        write_envelope(s);
+    if (s->envelope.count && write_envelope(s) == ZM_LATER)
+        return ZM_LATER;
     zm_peer *peer = s->reply_peer;
     if (peer && zm_peer_write(peer, m->data, m->size, m->block, m->more) < 0)
         s->reply_peer = NULL;

@@ -135,9 +135,12 @@ static int router_send(zm_socket *s, const zm_outgoing *m)
         zm_peer *peer = peer_of_route(zm_router_table_find(&s->routes, m->data, m->size));
         if (peer && peer->ended)
             peer = NULL;
-        bool room = peer && zm_peer_has_room_locked(peer);
+        int found = peer ? zm_peer_find_room_locked(peer) : -EHOSTUNREACH;
+        if (ZM_UNLIKELY(found == ZM_LATER))
+            return ZM_LATER;
+        bool room = found == 0;
         if (s->options.router_mandatory && !room)
-            return peer ? -EAGAIN : -EHOSTUNREACH;
+            return found;
         s->sending_to = room ? peer : NULL;
         if (!room)
             s->stats.messages_dropped++;
@@ -239,8 +242,9 @@ static int stream_send(zm_socket *s, const zm_outgoing *m)
         zm_peer *peer = peer_of_route(zm_router_table_find(&s->routes, m->data, m->size));
         if (!peer || peer->ended)
             return -EHOSTUNREACH;
-        if (!zm_peer_has_room_locked(peer))
-            return -EAGAIN;
+        int rc = zm_peer_find_room_locked(peer);
+        if (rc < 0)
+            return rc;
         s->sending_to = peer;
         s->body_next = true;
         return 0;

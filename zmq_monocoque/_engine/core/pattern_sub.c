@@ -242,6 +242,18 @@ static void send_to_all(zm_socket *s, const zm_outgoing *m, bool first, bool sub
     }
 }
 
+/* Before anybody gets the message: 0; ZM_LATER: there may be room soon. */
+static int find_room(zm_socket *s)
+{
+    bool later = false;
+    ZM_LIST_EACH (node, &s->peers) {
+        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
+        if (peer->attached && ZM_UNLIKELY(zm_peer_is_crowded(peer)))
+            later |= zm_peer_find_room_locked(peer) == ZM_LATER;
+    }
+    return later ? ZM_LATER : 0;
+}
+
 /* A frame that starts with 1 or 0 is a subscription or its end; it, and any other, goes to all
  * publishers as it is. */
 static int xsub_send(zm_socket *s, const zm_outgoing *m)
@@ -249,6 +261,8 @@ static int xsub_send(zm_socket *s, const zm_outgoing *m)
     const uint8_t *data = m->data;
     bool first = !s->inside_sending;
     bool subscription = m->size && data[0] <= 1;
+    if (first && find_room(s) == ZM_LATER)
+        return ZM_LATER;
     if (first)
         s->sending_user_message = !subscription && s->options.only_first_subscribe;
     subscription &= !s->sending_user_message;

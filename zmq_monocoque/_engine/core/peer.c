@@ -93,6 +93,7 @@ void zm_peer_free_locked(zm_peer *taken)
     if (taken->inproc)
         zm_inproc_close_locked(taken);
     zm_list_remove(&taken->ended_link);
+    zm_list_remove(&taken->crowded_link);
     zm_router_table_remove(&s->routes, &taken->route);
     zm_frames_fini(&taken->in);
     zm_socket_lost(s, taken->out.count);
@@ -266,14 +267,54 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
     return 0;
 }
 
-bool zm_peer_has_room_locked(zm_peer *peer)
+/* The kernel's buffers are full. A peer that reads empties them, but in its own time: whoever
+ * takes a microsecond for each message (libzmq does) finds room where one who takes a tenth of it
+ * drops. */
+static bool may_be_read(const zm_peer *peer)
+{
+    return peer->patience_ns > 0 && !peer->ended && peer->conn && peer->conn->send_op.in_flight;
+}
+
+int zm_peer_find_room_locked(zm_peer *peer)
 {
     if (ZM_LIKELY(zm_peer_can_write(peer)))
-        return true;
+        return 0;
     if (peer->inproc || peer->ended || !peer->conn)
-        return false;
+        return -EAGAIN;
     zm_drive_for_room_locked(peer->conn);
-    return !peer->ended && zm_peer_can_write(peer);
+    if (!peer->ended && zm_peer_can_write(peer))
+        return 0;
+    if (!may_be_read(peer) || peer->socket->driven)
+        return -EAGAIN;
+    if (!zm_list_linked(&peer->crowded_link))
+        zm_list_append(&peer->socket->crowded, &peer->crowded_link);
+    return ZM_LATER;
+}
+
+void zm_peers_await_room_locked(zm_socket *s)
+{
+    int64_t began = zm_now_ns();
+    while (!zm_list_empty(&s->crowded) && !s->driven) {
+        s->followers++; /* the socket stays */
+        zm_lock_give(&s->lock);
+        zm_spin_yield();
+        zm_lock_take(&s->lock);
+        s->followers--;
+        int64_t now = zm_now_ns(), spent = now - began;
+        began = now;
+        zm_list waiting;
+        zm_list_init(&waiting);
+        zm_list_append_all(&waiting, &s->crowded);
+        while (!zm_list_empty(&waiting)) {
+            zm_peer *peer = ZM_CONTAINER(waiting.next, zm_peer, crowded_link);
+            zm_list_remove(&peer->crowded_link);
+            peer->patience_ns -= spent;
+            if (!s->driven && may_be_read(peer))
+                zm_peer_find_room_locked(peer); /* it is listed again where there is none */
+        }
+    }
+    while (!zm_list_empty(&s->crowded)) /* another thread waits in the driver, and takes it in */
+        zm_list_remove(s->crowded.next);
 }
 
 void zm_peer_rollback(zm_peer *peer)

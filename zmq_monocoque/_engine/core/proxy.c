@@ -70,9 +70,7 @@ static int pass(int64_t to, const zm_outgoing *message)
     if (!s)
         return -ENOTSOCK;
     do {
-        rc = zm_socket_enter_locked(s);
-        if (rc == 0)
-            rc = zm_socket_send_part_locked(s, message);
+        rc = zm_socket_send_patiently_locked(s, message);
         /* Room was seen before the message was taken; if it went meanwhile, the message waits, and
          * signals with it. */
         if (rc == -EAGAIN) {

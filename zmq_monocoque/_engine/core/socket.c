@@ -49,6 +49,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_list_init(&s->strangers);
     zm_list_init(&s->endpoints);
     zm_list_init(&s->ended_peers);
+    zm_list_init(&s->crowded);
     zm_list_init(&s->ended_conns);
     zm_list_init(&s->dirty);
     zm_list_init(&s->hungry);
@@ -219,6 +220,23 @@ int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message)
         zm_drive_once_locked(s);
         rc = s->pattern->send(s, message);
         s->refused = rc == -EAGAIN;
+    }
+    return rc;
+}
+
+void zm_socket_send_later_locked(zm_socket *s)
+{
+    if (s->newcomers)
+        zm_drive_let_in_locked(s);
+    zm_peers_await_room_locked(s);
+}
+
+int zm_socket_send_patiently_locked(zm_socket *s, const zm_outgoing *message)
+{
+    int rc = zm_socket_enter_locked(s);
+    while (rc == 0 && (rc = zm_socket_send_part_locked(s, message)) == ZM_LATER) {
+        zm_socket_send_later_locked(s);
+        rc = zm_socket_enter_locked(s);
     }
     return rc;
 }
@@ -505,11 +523,9 @@ int zm_socket_send(int64_t handle, const void *data, size_t size, int flags)
     zm_outgoing message = {.data = data, .size = size, .more = flags & ZM_SNDMORE};
     int64_t deadline = flags & ZM_DONTWAIT ? 0 : zm_socket_deadline(s, ZM_POLLOUT);
     int rc;
-    do {
-        rc = zm_socket_enter_locked(s);
-        if (rc == 0)
-            rc = zm_socket_send_part_locked(s, &message);
-    } while (rc == -EAGAIN && (rc = wait_or_again(s, ZM_POLLOUT, deadline)) == 0);
+    do
+        rc = zm_socket_send_patiently_locked(s, &message);
+    while (rc == -EAGAIN && (rc = wait_or_again(s, ZM_POLLOUT, deadline)) == 0);
     if (rc == 0 && zm_socket_sent_locked(s))
         zm_socket_flush_locked(s);
     zm_socket_leave(s);
