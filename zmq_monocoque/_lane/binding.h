@@ -151,6 +151,7 @@ const zm_api *lane_api_at(PyObject *address);
 typedef struct lane_signals {
     bool mine; /* this thread runs the handlers; else there is nothing to do */
     bool installed;
+    int64_t began;
     int64_t before;
 } lane_signals;
 

@@ -2,20 +2,21 @@
  * interrupt no system call (see core/signals.c). Other threads wait as they are.
  *
  * To have Python tell of signals takes a microsecond, so a wait begins without, and only looks for
- * handlers after a moment. One that is then called again lasts: from there on it is told, and
+ * handlers after a moment. One that is called again after that lasts: from there on it is told, and
  * sleeps as long as nothing happens. */
 #include "binding.h"
 
 #include <errno.h>
 
 #define FIRST_LOOK_NS 20000000LL
+#define LASTS_NS 10000000LL
 /* For a program that has Python write elsewhere: an event loop, which seldom waits in here. */
 #define LOOK_NS 500000000LL
 #define TOLD (-1LL)
 
 static PyObject *set_wakeup_fd;
 static int installed = -1; /* what Python was told to write to */
-static bool again;         /* the wait before this one was interrupted */
+static bool again;         /* the wait before this one was interrupted, and not a short one */
 
 int lane_signals_init(void)
 {
@@ -68,6 +69,7 @@ int lane_signals_begin(const zm_api *api, lane_signals *out, bool costly)
     *out = (lane_signals) {.mine = api->signals_are_mine()};
     if (!out->mine)
         return 0;
+    out->began = api->now_ns();
     if (!again && !costly) {
         out->before = api->signals_heed(FIRST_LOOK_NS);
         return 0;
@@ -87,7 +89,7 @@ void lane_signals_end(const zm_api *api, const lane_signals *state, bool interru
 {
     if (!state->mine)
         return;
-    again = interrupted;
+    again = interrupted && api->now_ns() - state->began >= LASTS_NS;
     api->signals_heed(state->before);
     if (state->installed && installed >= 0)
         uninstall();
