@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import struct
 import subprocess
 import sys
 
 import pytest
-from support import RawServer, greeting, read_frame, ready, shake_hands
+from support import RawPeer, RawServer, greeting, read_frame, ready, shake_hands
 
 SUBSCRIBED = b"\x04\x0a\x09SUBSCRIBE"
 
@@ -80,6 +82,42 @@ def test_sends_beside_many_connections_that_do_not_come_about_are_not_delayed_ea
 def _switches() -> int:
     with open("/proc/thread-self/status") as status:
         return int(status.read().split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+
+def test_a_thread_that_connects_to_itself_waits_for_nobody(on_libzmq, zmq, make):
+    """It takes the steps of both ends itself, instead of sleeping until the I/O thread has."""
+    if on_libzmq:
+        pytest.skip("there it is the I/O thread that takes them")
+    pull = make(zmq.PULL)
+    port = pull.bind_to_random_port("tcp://127.0.0.1")
+
+    def sleeps(rounds: int = 50) -> int:
+        before = _switches()
+        for _ in range(rounds):
+            with make(zmq.PUSH) as push:
+                push.connect(f"tcp://127.0.0.1:{port}")
+                push.send(b"x")
+                pull.recv()
+        return _switches() - before
+
+    # Beside other work the I/O thread comes in between now and then, but not each time.
+    assert min(sleeps() for _ in range(5)) < 10
+
+
+def test_who_accepts_answers_what_has_come_with_one_segment(on_libzmq, zmq, make):
+    if on_libzmq:
+        pytest.skip("libzmq speaks before it listens")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with RawPeer.connect(port) as peer:
+            peer.send(greeting()[:10])
+            pull = make(zmq.PULL)
+            pull.setsockopt(zmq.USE_FD, listener.detach())
+            pull.bind(f"tcp://127.0.0.1:{port}")
+            assert peer.recv_exactly(11)[9:] == b"\x7f\x03"
+            info = peer.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160)
+            (segments,) = struct.unpack_from("I", info, 152)  # tcpi_data_segs_in
+            assert segments == 1
 
 
 TRIALS = """

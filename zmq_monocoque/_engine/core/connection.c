@@ -201,10 +201,10 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
         if (endpoint->options.handshake_ivl_ms > 0)
             set_timer(conn, &conn->handshake, endpoint->options.handshake_ivl_ms);
     }
-    if (!conn->closing) {
-        zm_list_append(&s->hungry, &conn->hungry_link);
-        conn->hungry = true;
-    }
+    zm_conn_hungry_locked(conn);
+    /* Whoever connects speaks at once: what is there is answered along with our first bytes. */
+    if (endpoint->kind == ZM_LISTENER && !conn->raw)
+        zm_conn_pull_locked(conn);
     return 0;
 
 no_timers:

@@ -593,6 +593,7 @@ struct zm_socket {
     int64_t quiet_ns;  /* for how long after that the keeper leaves the socket alone */
     uint32_t reads, reads_seen; /* parts received; as the keeper saw it last */
     bool parked;      /* a thread waits in it: the keeper waits to be told */
+    bool watched;     /* the driver is in the keeper's epoll */
     bool work_left;   /* a loop gave way to those who want the lock */
     int64_t look_gap; /* how long after the start of a burst the keeper looks */
     int64_t waiting_since; /* of the thread that drives */
@@ -863,8 +864,9 @@ bool zm_order_holds_locked(zm_socket *s);
 /* Before a step of the connections of `s`: those that the same thread began earlier have one. */
 void zm_order_earlier_locked(zm_socket *s);
 /* zm_order_settle(), and gives the connections that the calling thread has begun, but for those of
- * `except`, a moment to come about, and their subscriptions to leave. */
-void zm_order_finish(const zm_socket *except, bool over);
+ * `s`, a moment to come about, and their subscriptions to leave. `over`: the thread is going to
+ * wait in `s`, which may be where they arrive: it takes its steps, too. */
+void zm_order_finish(zm_socket *s, bool over);
 void zm_order_after_fork(void);
 
 /* --- monitor (monitor.c) --------------------------------------------------------------------- */

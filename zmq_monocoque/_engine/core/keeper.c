@@ -18,6 +18,7 @@ enum {
     AWAY_NS = 1000 * 1000,       /* before a socket that was left alone is looked at again */
     PARK_NS = 5 * 1000 * 1000,   /* a thread sleeps in the socket for this long: until told */
     EAGER_NS = 60 * 1000,        /* after a step of a handshake: the next one comes soon */
+    STEP_NS = 250 * 1000,        /* for a thread that has begun a handshake, to go on with it */
     BEST_NICE = -20,
     EVENTS_MAX = 64,
     DUE_MAX = 128
@@ -83,6 +84,17 @@ static void look_next(zm_keeper *k, zm_socket *s, int64_t at)
     zm_lock_give(&k->lock);
 }
 
+/* The kernel tells of the next completion. A socket that is gone before was never watched. */
+static void arm(zm_keeper *k, zm_socket *s)
+{
+    int fd = zm_driver_fd(s->driver);
+    int rc = s->watched ? zm_watch_arm(k->watch, fd, s) : zm_watch_add_armed(k->watch, fd, s);
+    if (ZM_LIKELY(rc == 0))
+        s->watched = true;
+    else
+        look_no_later(k, s, zm_now_ns() + AWAY_NS); /* no memory */
+}
+
 void zm_keeper_look(zm_socket *s, int64_t at)
 {
     zm_keeper *k = atomic_load(&s->keeper);
@@ -111,6 +123,8 @@ static bool is_about(zm_socket *s, int64_t now, int64_t touched)
 {
     bool reading = s->reads != s->reads_seen;
     s->reads_seen = s->reads;
+    if (s->handshakes)
+        return now - touched < STEP_NS;
     return now - touched < (reading ? ZM_QUIET_MAX_NS : s->quiet_ns);
 }
 
@@ -140,11 +154,10 @@ static void serve(zm_keeper *k, zm_socket *s)
     if (touched < s->flushed_ns)
         touched = s->flushed_ns;
     int64_t timer = zm_timers_next(&s->timers);
-    /* Who waits for a handshake is not busy, however short ago it called. */
-    if (s->open && is_about(s, now, touched) && !s->handshakes && !s->work_left
-        && (timer < 0 || timer > now)) {
+    if (s->open && is_about(s, now, touched) && !s->work_left && (timer < 0 || timer > now)) {
         int64_t look = zm_sooner(zm_drive_burst_locked(s, now), timer);
-        int64_t quiet = together(touched + s->quiet_ns, s->quiet_ns);
+        int64_t quiet = s->handshakes ? touched + STEP_NS
+                                      : together(touched + s->quiet_ns, s->quiet_ns);
         look_next(k, s, zm_sooner(look, quiet > now ? quiet : now + AWAY_NS));
         zm_lock_give(&s->lock);
         return;
@@ -174,7 +187,7 @@ static void serve(zm_keeper *k, zm_socket *s)
         look_next(k, s, now);
     else if (ZM_UNLIKELY(s->order || s->held))
         look_no_later(k, s, zm_now_ns() + ZM_RETRY_NS); /* what goes first was not to be had */
-    zm_watch_arm(k->watch, zm_driver_fd(s->driver), s);
+    arm(k, s);
     zm_lock_give(&s->lock);
 }
 
@@ -330,7 +343,7 @@ void zm_keeper_free(zm_keeper *taken)
 
 int zm_keeper_add_locked(zm_keeper *k, zm_socket *s)
 {
-    s->parked = false;
+    s->parked = s->watched = false;
     s->look_gap = ZM_LOOK_GAP_FIRST_NS;
     zm_lock_take(&k->lock);
     int rc = zm_timers_reserve(&k->looks, 1);
@@ -340,12 +353,9 @@ int zm_keeper_add_locked(zm_keeper *k, zm_socket *s)
         atomic_store(&s->keeper, k);
     }
     zm_lock_give(&k->lock);
-    if (rc < 0)
-        return rc;
-    /* Last: it may fire at once, and what the keeper notes of it must not be overwritten. */
-    rc = zm_watch_add_armed(k->watch, zm_driver_fd(s->driver), s);
-    if (rc < 0)
-        zm_keeper_remove_locked(s);
+    /* Whoever opened it may do more than that, and close it. */
+    if (rc == 0)
+        zm_keeper_look(s, zm_now_ns() + STEP_NS);
     return rc;
 }
 
@@ -354,7 +364,9 @@ void zm_keeper_remove_locked(zm_socket *s)
     zm_keeper *k = atomic_load(&s->keeper);
     if (!k)
         return;
-    zm_watch_remove(k->watch, zm_driver_fd(s->driver));
+    if (s->watched)
+        zm_watch_remove(k->watch, zm_driver_fd(s->driver));
+    s->watched = false;
     zm_lock_take(&k->lock);
     zm_timer_stop(&k->looks, &s->look);
     zm_timers_release(&k->looks, 1);

@@ -335,6 +335,16 @@ void zm_order_earlier_locked(zm_socket *s)
     }
 }
 
+/* The caller waits for what comes next. */
+static void take(zm_socket *s, struct pollfd *fd)
+{
+    zm_drive_take_locked(s);
+    zm_driver_submit(s->driver);
+    s->waiting_since = zm_now_ns();
+    zm_socket_driven_locked(s, s->waiting_since);
+    *fd = (struct pollfd){.fd = zm_driver_fd(s->driver), .events = POLLIN};
+}
+
 /* One step of a socket's connections. True: they are not through, and `fd` tells of the next. */
 static bool take_step(zm_socket *s, const zm_order *order, struct pollfd *fd)
 {
@@ -347,15 +357,33 @@ static bool take_step(zm_socket *s, const zm_order *order, struct pollfd *fd)
         if (!s->beginner || s->driven) {
             zm_keeper_resume_locked(s);
         } else {
-            zm_drive_take_locked(s);
-            zm_driver_submit(s->driver);
-            s->waiting_since = zm_now_ns();
-            *fd = (struct pollfd){.fd = zm_driver_fd(s->driver), .events = POLLIN};
+            take(s, fd);
             waits = true;
         }
     }
     zm_socket_leave(s);
     return waits;
+}
+
+/* The same of the socket in which the caller is going to wait. */
+static bool step_aside(zm_socket *s, const zm_order *order, struct pollfd *fd)
+{
+    zm_lock_take(&s->lock);
+    bool waits = s->driver && !s->driven && s->beginner != order;
+    if (waits) {
+        zm_drive_for_keeper_locked(s);
+        take(s, fd);
+    }
+    zm_socket_leave(s);
+    return waits;
+}
+
+static bool any_ready(zm_socket *const *taken, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (zm_driver_ready(taken[i]->driver))
+            return true;
+    return false;
 }
 
 static void end_step(zm_socket *s)
@@ -365,11 +393,11 @@ static void end_step(zm_socket *s)
     zm_socket_leave(s);
 }
 
-static ZM_APART void finish_begun(zm_order *order, const zm_socket *except)
+static ZM_APART void finish_begun(zm_order *order, const zm_socket *except, zm_socket *waiter)
 {
-    zm_socket *sockets[BEGUN_MAX], *waiting[BEGUN_MAX];
-    struct pollfd fds[BEGUN_MAX];
-    int64_t began = zm_now_ns(), now = began, end = now + ZM_TURNS_MAX_NS;
+    zm_socket *sockets[BEGUN_MAX], *waiting[BEGUN_MAX + 1];
+    struct pollfd fds[BEGUN_MAX + 1];
+    int64_t now = zm_now_ns(), end = now + ZM_TURNS_MAX_NS, waited = 0;
     int64_t left = zm_allowance_left(&order->turns, now), until = now + left;
     while (now < until) {
         int count = begun(order, sockets), waits = 0;
@@ -380,7 +408,15 @@ static ZM_APART void finish_begun(zm_order *order, const zm_socket *except)
                 others |= sockets[i] != except;
                 waiting[waits++] = sockets[i];
             }
-        int news = others ? zm_poll_until(fds, waits, until) : 0;
+        /* Its own connections may arrive where the thread is going to wait. */
+        if (waiter && step_aside(waiter, order, &fds[waits]))
+            waiting[waits++] = waiter;
+        int news = others;
+        if (others && !any_ready(waiting, waits)) {
+            int64_t began = zm_now_ns();
+            news = zm_poll_until(fds, waits, until);
+            waited += zm_now_ns() - began;
+        }
         now = zm_now_ns();
         if (zm_spin_crowded())
             until = end; /* they have to get a processor first */
@@ -391,10 +427,10 @@ static ZM_APART void finish_begun(zm_order *order, const zm_socket *except)
         if (!others)
             break;
     }
-    zm_allowance_spend(&order->turns, began, now, now >= until);
+    zm_allowance_spend(&order->turns, now - waited, now, now >= until);
 }
 
-void zm_order_finish(const zm_socket *except, bool over)
+void zm_order_finish(zm_socket *s, bool over)
 {
     zm_order *order = mine;
     if (!order)
@@ -402,5 +438,5 @@ void zm_order_finish(const zm_socket *except, bool over)
     if (atomic_load(&order->count))
         settle(order, over, false);
     if (atomic_load(&order->begun_count))
-        finish_begun(order, except);
+        finish_begun(order, s, over ? s : NULL);
 }

@@ -105,9 +105,9 @@ int zm_watch_add_armed(int watch, int fd, void *owner)
     return control(watch, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLONESHOT, owner);
 }
 
-void zm_watch_arm(int watch, int fd, void *owner)
+int zm_watch_arm(int watch, int fd, void *owner)
 {
-    control(watch, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT, owner);
+    return control(watch, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT, owner);
 }
 
 void zm_watch_remove(int watch, int fd)

@@ -23,7 +23,7 @@ int zm_watch_open(void);
 int zm_watch_add(int watch, int fd, void *owner);
 /* Watches it for one time; zm_watch_arm() is for the next. 0 or -errno. */
 int zm_watch_add_armed(int watch, int fd, void *owner);
-void zm_watch_arm(int watch, int fd, void *owner);
+int zm_watch_arm(int watch, int fd, void *owner);
 void zm_watch_remove(int watch, int fd);
 /* Waits until `until_ns` (CLOCK_MONOTONIC; < 0: no limit). How many owners were written to
  * out_owners; 0 after the time, or a signal. */
