@@ -527,3 +527,18 @@ def test_a_command_in_the_clear_after_the_handshake_ends_the_connection(make, zm
     with watched(server) as monitor, ZmtpPeer.connect(port_of(server)) as peer:
         peer.send(greeting(mechanism=b"CURVE") + command(b"PING", b"\0\0"))
         assert next_outcome(monitor) == (PROTOCOL, 0x10000001)
+
+
+@pytest.mark.parametrize("kind", ["DEALER", "PUSH", "REQ"])
+def test_a_send_right_after_a_connect_does_not_see_the_refusal(zmq, kind):
+    public, secret = zmq.curve_keypair()
+    for _ in range(40):
+        with zmq.Context() as theirs, zmq.Context() as ours:
+            with theirs.socket(zmq.PULL if kind == "PUSH" else zmq.ROUTER) as server:
+                server.curve_server, server.linger = True, 0
+                server.curve_publickey, server.curve_secretkey = public, secret
+                server.bind("tcp://127.0.0.1:*")
+                with ours.socket(getattr(zmq, kind)) as client:
+                    client.linger = 0
+                    client.connect(server.LAST_ENDPOINT)
+                    client.send(b"probe", zmq.NOBLOCK)

@@ -8,6 +8,11 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+/* A connecter that is refused takes messages for so long, and they are lost: a program that
+ * connects and sends at once does not see how fast the refusal came. libzmq's looks for ends are
+ * about as far apart. */
+#define REFUSED_MS 2
+
 /* After "out of descriptors", "no listening socket" (USE_FD): asked again at once, the kernel would
  * say the same. */
 enum { ACCEPT_PAUSE_MS = 100, ACCEPT_SOON_MS = 1 };
@@ -431,7 +436,9 @@ void zm_endpoint_lost_locked(zm_endpoint *ep, bool reconnect)
     if (ep->closing)
         return;
     bool queued = ep->peer && (zm_outq_waiting(&ep->peer->out) || ep->peer->parted);
-    if (!reconnect || ep->options.reconnect_ivl_ms <= 0 || (ep->lingering && !queued))
+    if (!reconnect && ep->peer && !ep->lingering)
+        zm_timer_set(&ep->socket->timers, &ep->linger, zm_now_ns() + REFUSED_MS * ZM_MS);
+    else if (!reconnect || ep->options.reconnect_ivl_ms <= 0 || (ep->lingering && !queued))
         give_up(ep);
     else
         retry_later(ep);
