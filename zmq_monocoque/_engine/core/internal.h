@@ -660,6 +660,13 @@ struct zm_socket {
     zm_stats stats;
 };
 
+/* One more, and a queue of `count` messages is above half of SNDHWM (0: no limit)? Below that it is
+ * not full, either: room comes back when it is at half. */
+static inline bool zm_are_many(const zm_socket *s, uint32_t count)
+{
+    return 2 * count >= (uint32_t) s->options.sndhwm - 1;
+}
+
 /* Of a remote peer: may zm_peer_can_write() say no? */
 static inline bool zm_peer_is_crowded(const zm_peer *peer)
 {

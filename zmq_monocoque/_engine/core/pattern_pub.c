@@ -283,8 +283,10 @@ static void matched(void *context, uint32_t index)
     peer->matched = true;
 }
 
-static int find_matches(zm_socket *s, const zm_outgoing *m)
+/* *out_most: messages in the longest queue of a match, over a connection. */
+static int find_matches(zm_socket *s, const zm_outgoing *m, uint32_t *out_most)
 {
+    ZM_POISON(out_most);
     if (s->match_capacity < s->peer_capacity) {
         zm_peer **matches = zm_realloc(s->matches, s->peer_capacity * sizeof *matches);
         if (!matches)
@@ -302,10 +304,14 @@ static int find_matches(zm_socket *s, const zm_outgoing *m)
                 s->matches[s->match_count++] = peer;
             peer->matched = false;
         }
-    } else {
-        for (uint32_t i = 0; i < s->match_count; i++)
-            s->matches[i]->matched = false;
     }
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < s->match_count; i++) {
+        zm_peer *peer = s->matches[i];
+        peer->matched = false;
+        most = peer->out.count > most ? peer->out.count : most;
+    }
+    *out_most = most;
     if (s->options.xpub_manual_last_value) {
         bool wanted = false;
         for (uint32_t i = 0; i < s->match_count; i++)
@@ -313,7 +319,6 @@ static int find_matches(zm_socket *s, const zm_outgoing *m)
         if (s->last_subscriber) {
             s->match_count = wanted;
             s->matches[0] = s->last_subscriber;
-            s->last_subscriber = NULL;
         }
     }
     return 0;
@@ -345,16 +350,18 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
             zm_drive_peek_locked(s); /* who has subscribed by now gets this message, too */
         if (ZM_UNLIKELY(s->newcomers) && zm_drive_may_let_in_locked(s))
             return ZM_LATER;
-        int rc = find_matches(s, m);
+        uint32_t most;
+        int rc = find_matches(s, m, &most);
         if (rc == 0 && burst && !s->match_count) {
             zm_drive_peek_locked(s);
-            rc = find_matches(s, m);
+            rc = find_matches(s, m, &most);
         }
+        if (rc == 0 && (s->options.xpub_nodrop || ZM_UNLIKELY(zm_are_many(s, most))))
+            rc = find_room(s);
         if (rc < 0)
             return rc;
-        rc = find_room(s);
-        if (rc < 0)
-            return rc;
+        if (ZM_UNLIKELY(s->options.xpub_manual_last_value))
+            s->last_subscriber = NULL; /* has it, and is one of all again */
     }
     for (uint32_t i = 0; i < s->match_count;) {
         if (zm_peer_offer(s->matches[i], m->data, m->size, m->block, m->more) == 0) {

@@ -209,11 +209,9 @@ void zm_peer_drained_locked(zm_peer *peer)
     }
 }
 
-/* One more, and the queue is above half of SNDHWM (0: no limit)? Below that it is not full, either:
- * room comes back when it is at half. */
 static inline bool has_many(const zm_peer *peer)
 {
-    return 2 * peer->out.count >= (uint32_t) peer->socket->options.sndhwm - 1;
+    return zm_are_many(peer->socket, peer->out.count);
 }
 
 int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
