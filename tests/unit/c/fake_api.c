@@ -515,13 +515,17 @@ int64_t fake_socket(void)
         if (s->alive)
             continue;
         uint32_t generation = s->generation + 1;
+        int wake_fd = s->generation ? s->wake_fd : -1;
         memset(s, 0, sizeof *s);
         s->generation = generation;
         s->alive = 1;
         s->peer = s;
         s->hwm = QUEUE_MAX;
         s->timeout_ms = -1;
-        s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        /* Kept for the next one in this place, or each test would leave some behind. */
+        s->wake_fd = wake_fd < 0 ? eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) : wake_fd;
+        eventfd_t before;
+        eventfd_read(s->wake_fd, &before);
         return (int64_t) generation << 16 | i;
     }
     abort();
