@@ -72,6 +72,7 @@ def made(kind):
     def scenario(zmq, ctx, transport, ms):
         with ctx.socket(getattr(zmq, kind)) as s, ctx.socket(getattr(zmq, kind)) as other:
             s.linger = other.linger = 0
+            other.reconnect_ivl = -1  # a connection that fails takes its endpoint with it
             s.routing_id = b"name"
             s.metadata = b"X-key:value"
             s.get_monitor_socket().linger = 0

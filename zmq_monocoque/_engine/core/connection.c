@@ -195,7 +195,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
         s->stranger_count++;
     }
     if (conn->raw) {
-        ready(conn);
+        ready(conn); /* it may be over already, and its endpoint with it */
     } else {
         take_session_output(conn);
         if (endpoint->options.handshake_ivl_ms > 0)
@@ -203,7 +203,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     }
     zm_conn_hungry_locked(conn);
     /* Whoever connects speaks at once: what is there is answered along with our first bytes. */
-    if (endpoint->kind == ZM_LISTENER && !conn->raw)
+    if (!conn->raw && endpoint->kind == ZM_LISTENER)
         zm_conn_pull_locked(conn);
     return 0;
 
