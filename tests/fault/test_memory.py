@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from contextlib import suppress
 
 import pytest
@@ -116,6 +117,9 @@ CASES.append((curve, "tcp"))
 CASES.remove((SCENARIOS[-1], "inproc"))  # STREAM is of tcp
 
 
+@pytest.mark.skipif(
+    os.environ.get("ZM_SANITIZE") == "thread", reason="minutes, and nothing for it to see"
+)
 @pytest.mark.parametrize(
     ("scenario", "transport"), CASES, ids=lambda what: getattr(what, "__name__", what)
 )
