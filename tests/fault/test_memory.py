@@ -143,7 +143,7 @@ def test_each_allocation_may_fail_once(zmq, failing, scenario, transport):
             scenario(zmq, ctx, transport, 10_000)
         ctx.destroy(linger=0)
         with suppress(AssertionError):
-            eventually(lambda: blocks() <= before)
+            eventually(lambda most=before: blocks() <= most)
         assert blocks() <= before, f"left when allocation {n} failed"
         before = min(before, blocks())  # what earlier tests have left may go meanwhile
         if survived > 20:
