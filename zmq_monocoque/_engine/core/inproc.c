@@ -318,20 +318,32 @@ static uint32_t capacity_of(const zm_link_side *writer, const zm_link_side *read
     return limited ? (uint32_t) writer->sndhwm + (uint32_t) reader->rcvhwm : 0;
 }
 
+static bool is_full(const zm_link_side *writer, uint32_t hwm)
+{
+    return writer->blocked || (hwm && writer->out_messages + writer->out_kept >= hwm);
+}
+
+/* Is half of the capacity free? Then a writer that was full may go on. */
+static bool is_half_free(const zm_link_side *writer, uint32_t hwm)
+{
+    return !hwm || writer->out_messages + writer->out_kept + (hwm + 1) / 2 <= hwm;
+}
+
 /* Tells the writer what was read, and takes over what it has ready. True: there is something. */
 static bool refill(zm_peer *peer)
 {
     zm_link *link = peer->inproc;
     zm_link_side *writer = other(peer), *me = mine(peer);
     zm_lock_take(&link->lock);
+    uint32_t hwm = capacity_of(writer, me), half = (hwm + 1) / 2;
     writer->out_messages -= peer->in_unreported;
+    writer->out_kept = hwm ? (writer->out_kept + peer->in_unreported) % half : 0;
     peer->in_unreported = 0;
-    if (writer->blocked) {
-        uint32_t hwm = capacity_of(writer, me);
-        if (!hwm || writer->out_messages + (hwm + 1) / 2 <= hwm) {
-            writer->blocked = false;
-            tell(writer);
-        }
+    uint32_t until_half = half - writer->out_kept;
+    peer->in_report = hwm && until_half < REPORT_MESSAGES ? until_half : REPORT_MESSAGES;
+    if (writer->blocked && is_half_free(writer, hwm)) {
+        writer->blocked = false;
+        tell(writer);
     }
     if (conflates(link) && writer->out_fresh) {
         /* What was taken over and not read is of no interest any more. */
@@ -377,7 +389,7 @@ zm_frame zm_inproc_read(zm_peer *peer)
         peer->in_messages--;
         peer->in_unreported++;
         peer->socket->stats.messages_received++;
-        if (peer->in_messages == 0 || peer->in_unreported >= REPORT_MESSAGES)
+        if (peer->in_messages == 0 || peer->in_unreported >= peer->in_report)
             refill(peer);
     }
     return frame;
@@ -393,7 +405,7 @@ bool zm_inproc_can_write(zm_peer *peer)
         return true;
     zm_lock_take(&link->lock);
     uint32_t hwm = capacity_of(me, reader);
-    bool full = me->blocked || (hwm && me->out_messages >= hwm);
+    bool full = is_full(me, hwm);
     bool gone = reader->closed;
     me->blocked = full;
     zm_lock_give(&link->lock);
@@ -451,8 +463,7 @@ int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *bloc
     uint32_t hwm = capacity_of(me, reader);
     if (reader->closed)
         rc = -EHOSTUNREACH;
-    else if (!peer->writing && !subscription && !conflates(link)
-             && (me->blocked || (hwm && me->out_messages >= hwm)))
+    else if (!peer->writing && !subscription && !conflates(link) && is_full(me, hwm))
         rc = -EAGAIN;
     if (rc == -EAGAIN) {
         me->blocked = true;
@@ -548,7 +559,7 @@ static void look_at_link(zm_socket *s, zm_link *link, int side)
     zm_lock_take(&link->lock);
     bool closed = theirs->closed, bound = theirs->socket != NULL;
     uint32_t hwm = capacity_of(me, theirs);
-    if (me->blocked && (!hwm || me->out_messages + (hwm + 1) / 2 <= hwm))
+    if (me->blocked && is_half_free(me, hwm))
         me->blocked = false;
     bool writable = !me->blocked;
     zm_lock_give(&link->lock);

@@ -117,6 +117,7 @@ struct zm_peer {
     uint32_t in_staged; /* newest frames, of a message that is not complete */
     uint32_t in_messages; /* complete ones */
     uint32_t in_unreported; /* inproc: read, and the writer not told yet */
+    uint32_t in_report;     /* inproc: it is told when they are so many */
     bool joined;            /* inproc: the other side is there */
     zm_list turn_in;
     bool reading; /* parts of a message are out, more follow */
@@ -411,6 +412,7 @@ typedef struct zm_link_side {
     uint32_t out_staged;   /* newest frames, of a message that is not complete */
     uint32_t out_fresh;    /* complete messages that the reader has not taken over */
     uint32_t out_messages; /* those, and the ones taken over that it has not reported as read */
+    uint32_t out_kept; /* read, but less than half of both HWMs: no room yet (libzmq: the same) */
     zm_block *arena;    /* where small bodies of this side live */
     size_t arena_used;
     int sndhwm, rcvhwm;
