@@ -1,4 +1,4 @@
-"""zmq.auth: the rules of authenticators, those that run by themselves, certificates (PYZMQ 1.12).
+"""zmq.auth: the rules of authenticators, those that run by themselves, certificates.
 
 Rules are tested on `handle_zap_message` alone, with a stand-in for the socket; the engine's side
 of ZAP has its own tests, and a few here go all the way.

@@ -690,7 +690,7 @@ def test_a_closed_socket_s_peers_see_the_end_of_the_stream(zmq, make):
 
 
 def test_progress_needs_no_calls_of_the_application(zmq, make, on_libzmq):
-    """S-54, 8(i): disconnect() is carried out while the application does nothing at all."""
+    """S-54, differences.md: disconnect() is carried out while the application does nothing."""
     if on_libzmq:
         pytest.skip("libzmq ends a pipe in calls on the socket only")
     s = make(zmq.DEALER)

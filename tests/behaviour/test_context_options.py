@@ -1,4 +1,4 @@
-"""Options of a context (SEMANTICS 1.5)."""
+"""Options of a context (semantics.md#context-options)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def outcome(call, *args):
 
 @pytest.mark.parametrize("number", [*range(-1, 12), 42, 43, 70, 71, 100, 1000])
 def test_each_option_accepts_and_answers_as_in_pyzmq(zmq, pyzmq, number):
-    """SEMANTICS 1.5: the default, and what is left after each value."""
+    """semantics.md#context-options: the default, and what is left after each value."""
     mine, theirs = zmq.Context(), pyzmq.Context()
 
     def read_alike(after):
@@ -45,7 +45,7 @@ def test_each_option_accepts_and_answers_as_in_pyzmq(zmq, pyzmq, number):
 
 
 def test_defaults(zmq, ctx):
-    """SEMANTICS 1.5, ctx_options."""
+    """semantics.md#context-options."""
     assert ctx.get(zmq.IO_THREADS) == 1
     assert ctx.get(zmq.MAX_SOCKETS) == 1023
     assert ctx.get(SOCKET_LIMIT) == 65_535
@@ -58,7 +58,7 @@ def test_defaults(zmq, ctx):
 
 @pytest.mark.parametrize("bad", [-1, -100])
 def test_a_context_has_no_negative_number_of_threads(zmq, bad):
-    """PYZMQ 1.2: EINVAL from the constructor."""
+    """EINVAL from the constructor."""
     assert refused(zmq.ZMQError, zmq.Context, bad) == errno.EINVAL
 
 
@@ -69,7 +69,7 @@ def test_io_threads_can_be_given_to_the_constructor(zmq):
 
 
 def test_without_threads_only_inproc_works(zmq, make, ctx):
-    """SEMANTICS 1.5: EMTHREAD from bind and connect."""
+    """semantics.md#context-options: EMTHREAD from bind and connect."""
     ctx.set(zmq.IO_THREADS, 0)
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     assert refused(zmq.ZMQError, a.bind, "tcp://127.0.0.1:*") == zmq.EMTHREAD
@@ -90,7 +90,7 @@ def test_several_threads_serve_several_sockets(zmq, make, ctx, ipc_address, thre
 
 
 def test_no_more_sockets_than_allowed(zmq, ctx):
-    """SEMANTICS 1.5, S-111: EMFILE, and a closed socket makes room."""
+    """semantics.md#context-options, S-111: EMFILE, and a closed socket makes room."""
     ctx.set(zmq.MAX_SOCKETS, 3)
     sockets = [ctx.socket(zmq.PAIR) for _ in range(3)]
     assert refused(zmq.ZMQError, ctx.socket, zmq.PAIR) == errno.EMFILE
@@ -119,7 +119,7 @@ def test_without_blocky_new_sockets_do_not_linger(zmq, ctx):
 
 
 def test_ipv6_is_inherited_by_new_sockets(zmq, ctx):
-    """SEMANTICS 1.5."""
+    """semantics.md#context-options."""
     before = ctx.socket(zmq.PUSH)
     ctx.set(IPV6, 1)
     after = ctx.socket(zmq.PUSH)
@@ -128,7 +128,7 @@ def test_ipv6_is_inherited_by_new_sockets(zmq, ctx):
 
 @pytest.mark.parametrize(("option", "value"), [(MAX_MSGSZ, 10), (ZERO_COPY_RECV, 0)])
 def test_tuning_options_do_not_change_what_is_received(zmq, make, ctx, option, value):
-    """SEMANTICS 1.5: MAX_MSGSZ clamps a returned number only; messages go through."""
+    """semantics.md#context-options: MAX_MSGSZ clamps a returned number, no message."""
     ctx.set(option, value)
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     b.connect(bind_over(a, "tcp", ""))
@@ -162,7 +162,7 @@ def test_the_engine_s_threads_run_as_the_context_says(zmq, make, ctx, policy, wa
 
 
 def test_a_destroyed_context_has_no_options(zmq):
-    """PYZMQ 1.2: RuntimeError, and ENOTSUP for a new socket."""
+    """RuntimeError, and ENOTSUP for a new socket."""
     context = zmq.Context()
     context.term()
     for call in (lambda: context.get(zmq.IO_THREADS), lambda: context.set(zmq.IO_THREADS, 1)):
@@ -172,7 +172,7 @@ def test_a_destroyed_context_has_no_options(zmq):
 
 
 def test_socket_options_of_a_context_are_defaults_of_its_sockets(zmq, ctx):
-    """PYZMQ 1.2: attributes that are no context option; errors are swallowed."""
+    """Attributes that are no context option; errors are swallowed."""
     ctx.linger = 5
     ctx.subscribe = b"only SUB has this"
     s = ctx.socket(zmq.PUSH)
@@ -189,7 +189,7 @@ def test_socket_options_of_a_context_are_defaults_of_its_sockets(zmq, ctx):
 
 
 def test_unknown_socket_types_are_invalid(zmq, ctx, on_libzmq):
-    """SEMANTICS 1.9, difference (c): drafts too, where they are not on."""
+    """semantics.md#errors, differences.md: drafts too, where they are not on."""
     bad = [21, 1000]
     if not on_libzmq and not zmq.has("draft"):
         bad += range(12, 21)
@@ -198,7 +198,7 @@ def test_unknown_socket_types_are_invalid(zmq, ctx, on_libzmq):
 
 
 def test_inproc_names_belong_to_their_context(zmq, make):
-    """SEMANTICS 1.2: a registry per context."""
+    """semantics.md#transports-and-endpoints: a registry per context."""
     name = fresh_inproc()
     other = zmq.Context()
     a, b = make(zmq.PAIR), other.socket(zmq.PAIR)

@@ -1,4 +1,4 @@
-"""zmq.decorators: a context or a socket for each call (PYZMQ 1.13)."""
+"""zmq.decorators: a context or a socket for each call."""
 
 from __future__ import annotations
 

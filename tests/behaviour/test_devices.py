@@ -1,4 +1,4 @@
-"""zmq.devices: the classes, in the foreground, in threads and in processes (PYZMQ 1.13)."""
+"""zmq.devices: the classes, in the foreground, in threads and in processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which call answers with which error (SEMANTICS 1.9, PYZMQ 1.3)."""
+"""Which call answers with which error (semantics.md#errors)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EFSM, ENOCOMPATPROTO, ETERM, EMTHREAD = (156384712 + n for n in (51, 52, 53, 54)
     ],
 )
 def test_zeromq_s_own_errors_have_numbers_and_texts(zmq, name, number, text):
-    """1.9: on top of HAUSNUMERO."""
+    """On top of HAUSNUMERO."""
     assert getattr(zmq, name) == number
     assert zmq.strerror(number) == text
     assert str(zmq.ZMQError(number)) == text
@@ -42,17 +42,16 @@ def test_zeromq_s_own_errors_have_numbers_and_texts(zmq, name, number, text):
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EINVAL, errno.ENOTSOCK, errno.ENOENT])
 def test_the_system_s_errors_have_the_system_s_texts(zmq, number):
-    """1.9"""
     assert zmq.strerror(number) == os.strerror(number)
 
 
 def test_unreachable_hosts_are_unreachable(zmq):
-    """1.9: the text is libzmq's own here."""
+    """The text is libzmq's own here."""
     assert zmq.strerror(errno.EHOSTUNREACH) in ("Host unreachable", os.strerror(errno.EHOSTUNREACH))
 
 
 def test_the_last_errno_is_that_of_the_last_failure(zmq, make):
-    """1.9: zmq_errno()."""
+    """zmq_errno()."""
     s = make(zmq.REP)
     with refused(zmq, EFSM):
         s.send(b"x")
@@ -87,7 +86,7 @@ CALLS = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_closed_socket_is_not_a_socket(zmq, make, name):
-    """1.9: ENOTSOCK."""
+    """ENOTSOCK."""
     s = make(zmq.DEALER)
     s.close()
     with refused(zmq, errno.ENOTSOCK):
@@ -95,7 +94,7 @@ def test_a_closed_socket_is_not_a_socket(zmq, make, name):
 
 
 def test_polling_a_closed_socket(zmq, make, on_libzmq):
-    """PYZMQ 1.3: Socket.poll refuses with ENOTSUP; a poll over it has nothing to say of it (1.8).
+    """Socket.poll refuses with ENOTSUP; a poll over it has nothing to say of it.
 
     Under pyzmq the null handle of a closed socket makes libzmq poll descriptor 0 instead.
     """
@@ -140,13 +139,12 @@ def test_any_number_may_pose_as_a_handle(zmq, ctx, number, ours):
 
 @pytest.mark.parametrize("kind", [21, 99, 1 << 20])
 def test_unknown_socket_types_are_refused(zmq, ctx, kind):
-    """1.9"""
     with refused(zmq, errno.EINVAL):
         ctx.socket(kind)
 
 
 def test_draft_types_are_refused_in_a_stable_build(zmq, ctx, on_libzmq):
-    """8(c): libzmq makes them and dies at the first handshake."""
+    """differences.md: libzmq makes them and dies at the first handshake."""
     if on_libzmq or zmq.DRAFT_API:
         pytest.skip("libzmq lets them be made" if on_libzmq else "drafts are on")
     for kind in range(12, 21):
@@ -155,7 +153,6 @@ def test_draft_types_are_refused_in_a_stable_build(zmq, ctx, on_libzmq):
 
 
 def test_a_terminated_context_makes_no_sockets(zmq):
-    """1.9"""
     context = zmq.Context()
     shadow = zmq.Context.shadow(context.underlying)
     context.term()
@@ -166,13 +163,12 @@ def test_a_terminated_context_makes_no_sockets(zmq):
 
 
 def test_io_threads_may_not_be_negative(zmq):
-    """PYZMQ 1.2"""
     with refused(zmq, errno.EINVAL):
         zmq.Context(-1)
 
 
 def test_without_io_threads_only_inproc_works(zmq, ipc_address):
-    """1.9: EMTHREAD for tcp and ipc."""
+    """EMTHREAD for tcp and ipc."""
     with zmq.Context(io_threads=0) as context:
         with context.socket(zmq.PULL) as pull, context.socket(zmq.PUSH) as push:
             for address in ("tcp://127.0.0.1:*", ipc_address):
@@ -210,7 +206,7 @@ MALFORMED = [
 @pytest.mark.parametrize("address", MALFORMED)
 @pytest.mark.parametrize("call", ["bind", "connect"])
 def test_malformed_endpoints_are_refused(zmq, make, call, address):
-    """1.9: EINVAL, and the error names the address."""
+    """EINVAL, and the error names the address."""
     s = make(zmq.PUSH)
     with refused(zmq, errno.EINVAL) as info:
         getattr(s, call)(address)
@@ -222,7 +218,7 @@ def test_malformed_endpoints_are_refused(zmq, make, call, address):
 )
 @pytest.mark.parametrize("call", ["bind", "connect"])
 def test_unknown_transports_are_not_supported(zmq, make, call, address):
-    """1.9: EPROTONOSUPPORT; transports are lower case."""
+    """EPROTONOSUPPORT; transports are lower case."""
     with refused(zmq, errno.EPROTONOSUPPORT) as info:
         getattr(make(zmq.PUSH), call)(address)
     assert f"(addr={address!r})" in str(info.value)
@@ -230,7 +226,7 @@ def test_unknown_transports_are_not_supported(zmq, make, call, address):
 
 @pytest.mark.parametrize("kind", ["PUSH", "SUB", "PAIR", "ROUTER", "STREAM"])
 def test_udp_is_not_for_these_types(zmq, make, kind):
-    """1.9: ENOCOMPATPROTO."""
+    """ENOCOMPATPROTO."""
     with refused(zmq, ENOCOMPATPROTO):
         make(getattr(zmq, kind)).bind("udp://127.0.0.1:5555")
     with refused(zmq, ENOCOMPATPROTO):
@@ -247,7 +243,7 @@ def test_udp_is_not_for_these_types(zmq, make, kind):
     ],
 )
 def test_addresses_that_are_not_ours_cannot_be_bound(zmq, make, address, error):
-    """1.9: ENODEV: no such interface, or IPv6 without the option; EADDRNOTAVAIL: not local."""
+    """ENODEV: no such interface, or IPv6 without the option; EADDRNOTAVAIL: not local."""
     with refused(zmq, error) as info:
         make(zmq.PULL).bind(address)
     assert f"(addr={address!r})" in str(info.value)
@@ -255,7 +251,7 @@ def test_addresses_that_are_not_ours_cannot_be_bound(zmq, make, address, error):
 
 @pytest.mark.parametrize("port", ["99999", "65536", "-1", "70000"])
 def test_ports_out_of_range(zmq, make, port, on_libzmq):
-    """8(b): libzmq truncates to 16 bits; we refuse."""
+    """differences.md: libzmq truncates to 16 bits; we refuse."""
     for call in ("bind", "connect"):
         s = make(zmq.PULL)
         if on_libzmq:
@@ -267,7 +263,7 @@ def test_ports_out_of_range(zmq, make, port, on_libzmq):
 
 
 def test_a_port_in_use_is_refused(zmq, make):
-    """1.9: EADDRINUSE, whoever has it."""
+    """EADDRINUSE, whoever has it."""
     owner = make(zmq.PULL)
     address = bind(owner)
     with refused(zmq, errno.EADDRINUSE) as info:
@@ -278,7 +274,6 @@ def test_a_port_in_use_is_refused(zmq, make):
 
 
 def test_a_failed_bind_leaves_the_socket_usable(zmq, make):
-    """1.9"""
     pull, push, owner = make(zmq.PULL), make(zmq.PUSH), make(zmq.PULL)
     taken = bind(owner)
     for _ in range(20):
@@ -290,7 +285,6 @@ def test_a_failed_bind_leaves_the_socket_usable(zmq, make):
 
 
 def test_inproc_names_in_use_are_refused(zmq, make):
-    """1.9"""
     owner = make(zmq.PULL)
     name = bind(owner, fresh_inproc())
     with refused(zmq, errno.EADDRINUSE):
@@ -298,7 +292,6 @@ def test_inproc_names_in_use_are_refused(zmq, make):
 
 
 def test_abstract_names_in_use_are_refused(zmq, make):
-    """1.2"""
     owner = make(zmq.PULL)
     name = bind(owner, f"ipc://@zm-{os.getpid()}-taken")
     with refused(zmq, errno.EADDRINUSE):
@@ -315,7 +308,7 @@ def test_abstract_names_in_use_are_refused(zmq, make):
     ],
 )
 def test_endpoints_one_cannot_connect_to(zmq, make, address):
-    """1.9: EINVAL for wildcards, spaces and names of services."""
+    """EINVAL for wildcards, spaces and names of services."""
     with refused(zmq, errno.EINVAL) as info:
         make(zmq.PUSH).connect(address)
     assert f"(addr={address!r})" in str(info.value)
@@ -323,7 +316,7 @@ def test_endpoints_one_cannot_connect_to(zmq, make, address):
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:0", "tcp://no-such-host.invalid:5555"])
 def test_endpoints_that_may_work_one_day_are_accepted(zmq, make, address):
-    """1.9: names are resolved later, again and again."""
+    """Names are resolved later, again and again."""
     push = make(zmq.PUSH)
     push.connect(address)
     push.send(b"waits", zmq.DONTWAIT)
@@ -331,7 +324,7 @@ def test_endpoints_that_may_work_one_day_are_accepted(zmq, make, address):
 
 
 def test_ipc_paths_that_are_too_long_are_refused_with_the_limit(zmq, make):
-    """PYZMQ 1.3: ENAMETOOLONG with a text of its own."""
+    """ENAMETOOLONG with a text of its own."""
     path = "/tmp/" + "x" * 200
     for call in ("bind", "connect"):
         with refused(zmq, errno.ENAMETOOLONG) as info:
@@ -341,7 +334,7 @@ def test_ipc_paths_that_are_too_long_are_refused_with_the_limit(zmq, make):
 
 
 def test_ipc_paths_in_directories_that_are_not_there_are_refused(zmq, make, ipc_address):
-    """PYZMQ 1.3: ENOENT with a text of its own."""
+    """ENOENT with a text of its own."""
     path = ipc_address.removeprefix("ipc://") + "/not/there"
     with refused(zmq, errno.ENOENT) as info:
         make(zmq.PULL).bind(f"ipc://{path}")
@@ -349,7 +342,7 @@ def test_ipc_paths_in_directories_that_are_not_there_are_refused(zmq, make, ipc_
 
 
 def test_ipc_paths_without_permission_are_refused(zmq):
-    """1.9: EACCES."""
+    """EACCES."""
     code = """
 import os
 if os.geteuid() == 0:
@@ -366,7 +359,7 @@ with zmq.Context() as context, context.socket(zmq.PULL) as s:
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "ipc:///tmp/zm-none", "inproc://none"])
 def test_unknown_endpoints_cannot_be_undone(zmq, make, address):
-    """1.9: ENOENT."""
+    """ENOENT."""
     s = make(zmq.PULL)
     for call in (s.unbind, s.disconnect):
         with refused(zmq, errno.ENOENT):
@@ -374,7 +367,7 @@ def test_unknown_endpoints_cannot_be_undone(zmq, make, address):
 
 
 def test_an_address_is_a_string(zmq, make):
-    """PYZMQ 1.3: str or bytes."""
+    """str or bytes."""
     s = make(zmq.PULL)
     with s.bind(b"tcp://127.0.0.1:*"):
         assert port_of(s) > 0
@@ -387,7 +380,7 @@ def test_an_address_is_a_string(zmq, make):
 
 
 def test_sending_to_nobody_would_block(zmq, make):
-    """1.9: EAGAIN, as Again, at once and after the timeout."""
+    """EAGAIN, as Again, at once and after the timeout."""
     s = make(zmq.PUSH, sndtimeo=20)
     for flags in (zmq.DONTWAIT, 0):
         with pytest.raises(zmq.Again) as info:
@@ -396,7 +389,6 @@ def test_sending_to_nobody_would_block(zmq, make):
 
 
 def test_receiving_nothing_would_block(zmq, make):
-    """1.9"""
     s = make(zmq.PULL, rcvtimeo=20)
     for flags in (zmq.DONTWAIT, 0):
         with pytest.raises(zmq.Again):
@@ -408,7 +400,7 @@ def test_receiving_nothing_would_block(zmq, make):
 
 
 def test_a_requester_waits_for_its_reply(zmq, make):
-    """1.9: EFSM."""
+    """EFSM."""
     req, rep = make(zmq.REQ), make(zmq.REP)
     req.connect(bind(rep, fresh_inproc()))
     with refused(zmq, EFSM):
@@ -419,7 +411,7 @@ def test_a_requester_waits_for_its_reply(zmq, make):
 
 
 def test_a_replier_waits_for_a_request(zmq, make):
-    """1.9: EFSM."""
+    """EFSM."""
     req, rep = make(zmq.REQ), make(zmq.REP)
     req.connect(bind(rep, fresh_inproc()))
     with refused(zmq, EFSM):
@@ -432,20 +424,20 @@ def test_a_replier_waits_for_a_request(zmq, make):
 
 @pytest.mark.parametrize("kind", ["PULL", "SUB"])
 def test_receivers_do_not_send(zmq, make, kind):
-    """1.9: ENOTSUP."""
+    """ENOTSUP."""
     with refused(zmq, errno.ENOTSUP):
         make(getattr(zmq, kind)).send(b"x")
 
 
 @pytest.mark.parametrize("kind", ["PUSH", "PUB"])
 def test_senders_do_not_receive(zmq, make, kind):
-    """1.9: ENOTSUP."""
+    """ENOTSUP."""
     with refused(zmq, errno.ENOTSUP):
         make(getattr(zmq, kind)).recv()
 
 
 def test_a_router_can_be_told_to_mind_unknown_ids(zmq, make):
-    """1.9: EHOSTUNREACH with ROUTER_MANDATORY, silence without."""
+    """EHOSTUNREACH with ROUTER_MANDATORY, silence without."""
     router = make(zmq.ROUTER)
     router.send_multipart([b"nobody", b"x"])
     router.router_mandatory = 1
@@ -454,7 +446,7 @@ def test_a_router_can_be_told_to_mind_unknown_ids(zmq, make):
 
 
 def test_a_router_that_minds_says_that_a_peer_is_full(zmq, make):
-    """1.9: EAGAIN."""
+    """EAGAIN."""
     router = make(zmq.ROUTER, router_mandatory=1, sndhwm=1)
     with dead_endpoint() as nowhere:
         router.set(zmq.CONNECT_ROUTING_ID, b"peer")
@@ -465,13 +457,12 @@ def test_a_router_that_minds_says_that_a_peer_is_full(zmq, make):
 
 
 def test_a_stream_minds_unknown_ids(zmq, make):
-    """1.9"""
     with refused(zmq, errno.EHOSTUNREACH):
         make(zmq.STREAM).send_multipart([b"\0none", b"x"])
 
 
 def test_a_duplicate_connect_routing_id_is_refused(zmq, make, on_libzmq):
-    """8(a): libzmq aborts the process."""
+    """differences.md: libzmq aborts the process."""
     if on_libzmq:
         pytest.skip("libzmq aborts the process")
     router = make(zmq.ROUTER)
@@ -487,7 +478,7 @@ def test_a_duplicate_connect_routing_id_is_refused(zmq, make, on_libzmq):
 
 
 def test_unknown_options_are_invalid(zmq, make):
-    """1.4: EINVAL."""
+    """EINVAL."""
     s = make(zmq.PUSH)
     for number in (9999, 2, 3):
         with refused(zmq, errno.EINVAL):
@@ -497,7 +488,6 @@ def test_unknown_options_are_invalid(zmq, make):
 
 
 def test_read_only_options_cannot_be_set(zmq, make):
-    """1.4"""
     s = make(zmq.PUSH)
     for option in (zmq.TYPE, zmq.EVENTS, zmq.FD, zmq.RCVMORE, zmq.MECHANISM):
         with refused(zmq, errno.EINVAL):
@@ -505,7 +495,7 @@ def test_read_only_options_cannot_be_set(zmq, make):
 
 
 def test_a_monitor_is_inproc(zmq, make):
-    """1.9: EPROTONOSUPPORT for tcp, EADDRINUSE for a name that is taken."""
+    """EPROTONOSUPPORT for tcp, EADDRINUSE for a name that is taken."""
     s = make(zmq.PUSH)
     with refused(zmq, errno.EPROTONOSUPPORT):
         s.monitor("tcp://127.0.0.1:*", zmq.EVENT_ALL)
@@ -516,7 +506,7 @@ def test_a_monitor_is_inproc(zmq, make):
 
 
 def test_a_poll_over_a_bad_descriptor_fails(zmq):
-    """1.8: with an error or an answer that says so, never a hang."""
+    """With an error or an answer that says so, never a hang."""
     with socket.socket() as s:
         fd = s.fileno()
     try:

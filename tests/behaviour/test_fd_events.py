@@ -142,7 +142,7 @@ def ready_soon(s, event: int) -> bool:
 
 @OVER
 def test_fd_stays_the_same_descriptor(pair_of, transport):
-    """PYZMQ 1.3: FD, fileno() and every later FD are one number."""
+    """FD, fileno() and every later FD are one number."""
     push, pull = pair_of(transport)
     fd = pull.FD
     assert isinstance(fd, int) and fd >= 0

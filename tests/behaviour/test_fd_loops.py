@@ -3,7 +3,7 @@
 Two sockets that send to each other, with little room, in one loop or in a thread each. Every loop
 sleeps on ``FD`` alone, while sends and looks at EVENTS take in what a receive is to be woken for. A
 sender often sends nothing more until all has arrived: then only the descriptor can wake whoever
-waits, and a wake-up that was missed stops everything. Sources: S-90 to S-93; PYZMQ 1.9, 1.11.
+waits, and a wake-up that was missed stops everything. S-90 to S-93.
 
 ``ZM_FD_INTERLEAVINGS`` is their number in each of the 12 tests.
 """

@@ -1,4 +1,4 @@
-"""Frames and trackers (PYZMQ 1.4, 1.5)."""
+"""Frames and trackers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_view_with_gaps_is_no_frame(zmq):
 @pytest.mark.parametrize("size", [1, 100, 70_000])
 @pytest.mark.parametrize("as_copy", [True, False, None])
 def test_the_buffer_of_a_frame_is_one_row_of_writable_bytes(zmq, size, as_copy):
-    """PYZMQ 1.4: format B, item size 1."""
+    """Format B, item size 1."""
     frame = zmq.Frame(bytearray(b"x" * size), copy=as_copy)
     view = memoryview(frame)
     assert (view.format, view.itemsize, view.ndim, view.shape) == ("B", 1, 1, (size,))
@@ -59,7 +59,6 @@ def test_the_buffer_of_a_frame_is_one_row_of_writable_bytes(zmq, size, as_copy):
 
 
 def test_the_buffer_attribute_is_one_object_while_it_lives(zmq):
-    """PYZMQ 1.4."""
     frame = zmq.Frame(b"x" * 10)
     buffer = frame.buffer
     assert frame.buffer is buffer
@@ -67,7 +66,7 @@ def test_the_buffer_attribute_is_one_object_while_it_lives(zmq):
 
 
 def test_bytes_of_a_frame_are_made_once(zmq):
-    """PYZMQ 1.4: and are not the object that went in."""
+    """And are not the object that went in."""
     for data in (b"x" * 100, BIG):
         frame = zmq.Frame(data)
         first = frame.bytes
@@ -78,7 +77,7 @@ def test_bytes_of_a_frame_are_made_once(zmq):
 
 @pytest.mark.parametrize("size", [1, 33, 34, 10_000, 1_000_000])
 def test_a_view_keeps_a_received_frame_alive(pair, size):
-    """PYZMQ 1.4: the memory stays as long as anything refers to it."""
+    """The memory stays as long as anything refers to it."""
     a, b = pair
     views = []
     for i in range(10):
@@ -90,7 +89,7 @@ def test_a_view_keeps_a_received_frame_alive(pair, size):
 
 
 def test_a_frame_may_be_sent_many_times(zmq, pair):
-    """PYZMQ 79: its content stays."""
+    """parity.md, row 79: its content stays."""
     a, b = pair
     for data in (b"small", BIG):
         frame = zmq.Frame(data)
@@ -111,7 +110,7 @@ def test_a_received_frame_can_be_sent_on(pair):
 
 
 def test_a_frame_without_copy_refers_to_its_data_until_it_is_freed(zmq):
-    """PYZMQ fact 5: two more references, given back with the frame."""
+    """Two more references, given back with the frame."""
     data = b"z" * 100_000 + bytes(1)
     before = sys.getrefcount(data)
     frame = zmq.Frame(data, copy=False)
@@ -134,7 +133,7 @@ def test_data_sent_without_copy_is_given_back(zmq, pair):
 
 
 def test_frames_are_equal_only_to_themselves(zmq):
-    """PYZMQ 1.4: identity, hashable."""
+    """Identity, hashable."""
     one, two = zmq.Frame(b"x"), zmq.Frame(b"x")
     assert one != two and one == one
     assert len({one, two, one}) == 2
@@ -149,19 +148,17 @@ def test_frames_are_equal_only_to_themselves(zmq):
     ],
 )
 def test_the_repr_of_a_short_frame_shows_it(zmq, data, text):
-    """PYZMQ 1.4."""
     assert repr(zmq.Frame(data)) == str(zmq.Frame(data)) == text
 
 
 @pytest.mark.parametrize("size", [13, 16, 17, 99, 512, 999, 1000, 1024, 10_000, 70_000, 10_000_000])
 def test_the_repr_of_a_long_frame_shows_its_size(zmq, pyzmq, size):
-    """PYZMQ 77: as pyzmq words it."""
+    """parity.md, row 77: as pyzmq words it."""
     assert repr(zmq.Frame(b"x" * size)) == repr(pyzmq.Frame(b"x" * size))
     assert repr(zmq.Frame(b"x" * size)).startswith("<zmq.Frame(b'xxxxxxxxxxxx")
 
 
 def test_a_copy_of_a_frame_has_the_same_bytes(zmq):
-    """PYZMQ 1.4."""
     frame = zmq.Frame(BIG)
     twin = copy.copy(frame)
     assert twin.bytes == BIG
@@ -178,7 +175,7 @@ def test_frames_know_of_more(pair):
 
 @pytest.mark.parametrize("threshold", [0, 1, 10, 11, 100])
 def test_the_threshold_decides_between_copy_and_reference(zmq, threshold):
-    """PYZMQ 1.4: copy=None copies what is shorter; a reference shows what is written later."""
+    """copy=None copies what is shorter; a reference shows what is written later."""
     data = bytearray(b"0123456789")
     frame = zmq.Frame(data, copy_threshold=threshold)
     data[:1] = b"!"
@@ -186,7 +183,7 @@ def test_the_threshold_decides_between_copy_and_reference(zmq, threshold):
 
 
 def test_the_default_threshold_is_read_when_it_is_needed(zmq, monkeypatch):
-    """PYZMQ 1.1: zmq.COPY_THRESHOLD may be assigned."""
+    """zmq.COPY_THRESHOLD may be assigned."""
     data = bytearray(b"0123456789")
     copied = zmq.Frame(data)
     monkeypatch.setattr(zmq, "COPY_THRESHOLD", 5)
@@ -199,7 +196,6 @@ def test_the_default_threshold_is_read_when_it_is_needed(zmq, monkeypatch):
 
 
 def test_a_tracker_is_done_when_the_memory_is_free(zmq, pair):
-    """PYZMQ 1.5."""
     a, b = pair
     frame = zmq.Frame(BIG, track=True)
     assert not frame.tracker.done
@@ -216,7 +212,6 @@ def test_a_tracker_is_done_when_the_memory_is_free(zmq, pair):
 
 
 def test_an_unsent_frame_frees_its_memory_at_once(zmq):
-    """PYZMQ 2.5."""
     frame = zmq.Frame(BIG, track=True)
     tracker = frame.tracker
     del frame
@@ -225,7 +220,7 @@ def test_an_unsent_frame_frees_its_memory_at_once(zmq):
 
 
 def test_a_tracker_watches_many(zmq):
-    """PYZMQ 1.5: events, trackers and frames."""
+    """Events, trackers and frames."""
     event = threading.Event()
     one, two = zmq.Frame(BIG, track=True), zmq.Frame(BIG, track=True)
     tracker = zmq.MessageTracker(event, one, zmq.MessageTracker(two))
@@ -244,7 +239,6 @@ def test_a_tracker_watches_many(zmq):
 
 
 def test_an_untracked_frame_cannot_be_watched(zmq):
-    """PYZMQ 1.5."""
     with pytest.raises(ValueError):
         zmq.MessageTracker(zmq.Frame(BIG))
     with pytest.raises(TypeError):
@@ -252,7 +246,7 @@ def test_an_untracked_frame_cannot_be_watched(zmq):
 
 
 def test_received_frames_can_be_tracked(zmq, pair):
-    """PYZMQ 1.3, recv(copy=False, track=True): done when the frame is gone."""
+    """recv(copy=False, track=True): done when the frame is gone."""
     a, b = pair
     b.send(BIG)
     frame = a.recv(copy=False, track=True)
@@ -261,7 +255,7 @@ def test_received_frames_can_be_tracked(zmq, pair):
 
 
 def test_a_frame_without_a_group_says_so(zmq, on_libzmq):
-    """PYZMQ 4, defects: pyzmq's wheel crashes here."""
+    """pyzmq's wheel crashes here."""
     if on_libzmq:
         pytest.skip("the wheel crashes")
     try:

@@ -1,6 +1,6 @@
 """gevent: waiting calls let other greenlets run, and no wake-up is missed among them.
 
-Sources: PYZMQ 1.11, 4.8. Each test runs in a thread of its own, with a hub of its own.
+Each test runs in a thread of its own, with a hub of its own.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def test_any_frame_stops_the_ttl(served, after):
 
 
 def test_a_long_ttl_is_not_cut_short(served, on_libzmq):
-    """S-97, difference (e): 66 s are 660 tenths, more than 16 bits of milliseconds."""
+    """S-97, differences.md: 66 s are 660 tenths, more than 16 bits of milliseconds."""
     if on_libzmq:
         pytest.skip("libzmq takes the product modulo 65536")
     with zmtp_connect(served()) as peer:
@@ -187,7 +187,7 @@ def test_real_sockets_keep_each_other_alive(zmq, make, pair, both):
 
 @pytest.mark.parametrize("name", ["HEARTBEAT_IVL", "HEARTBEAT_TIMEOUT"])
 def test_heartbeat_times_are_not_negative(zmq, make, name):
-    """SEMANTICS 1.4."""
+    """semantics.md#socket-options."""
     s = make(zmq.DEALER)
     with pytest.raises(zmq.ZMQError):
         s.setsockopt(getattr(zmq, name), -1)
@@ -200,14 +200,14 @@ def test_heartbeat_times_are_not_negative(zmq, make, name):
     [(0, 0), (99, 0), (100, 100), (199, 100), (6_553_599, 6_553_500), (-1, 0), (-99, 0)],
 )
 def test_ttl_is_kept_in_tenths_of_a_second(zmq, make, value, kept):
-    """SEMANTICS 1.4, HEARTBEAT_TTL."""
+    """semantics.md#socket-options, HEARTBEAT_TTL."""
     s = make(zmq.DEALER, heartbeat_ttl=value)
     assert s.heartbeat_ttl == kept
 
 
 @pytest.mark.parametrize("value", [6_553_600, 2**31 - 1, -100])
 def test_a_ttl_beyond_16_bits_is_refused(zmq, make, value):
-    """SEMANTICS 1.4, HEARTBEAT_TTL."""
+    """semantics.md#socket-options, HEARTBEAT_TTL."""
     s = make(zmq.DEALER, heartbeat_ttl=1000)
     with pytest.raises(zmq.ZMQError):
         s.heartbeat_ttl = value

@@ -1,4 +1,4 @@
-"""Connections: how they are made, lost, made again and given up (SEMANTICS 2.2)."""
+"""Connections: how they are made, lost, made again and given up (semantics.md#connections)."""
 
 from __future__ import annotations
 
@@ -481,7 +481,7 @@ def test_the_handshake_interval_does_not_cover_the_connect(zmq, make):
 
 
 def test_garbage_that_looks_like_the_oldest_protocol(zmq, make, on_libzmq):
-    """S-28, 8(g): libzmq takes "GET /" for ZMTP 1.0, for ever; we keep the handshake's clock."""
+    """S-28, differences.md: libzmq takes "GET /" for ZMTP 1.0, for ever; our clock runs on."""
     pull = make(zmq.PULL, handshake_ivl=100)
     bind(pull)
     with RawPeer.connect(port_of(pull)) as peer:
@@ -652,7 +652,7 @@ def test_what_has_no_port_is_unbound_by_what_it_is_called(zmq, make, bound):
 )
 @pytest.mark.parametrize("call", ["unbind", "disconnect"])
 def test_names_that_nothing_can_have(zmq, make, call, name, error):
-    """1.9: as bind and connect, where the syntax is wrong."""
+    """As bind and connect, where the syntax is wrong."""
     with refused(zmq, getattr(errno, error, None) or getattr(zmq, error)):
         getattr(make(zmq.PULL), call)(name)
 
@@ -988,7 +988,7 @@ def test_a_listening_descriptor_that_is_shut_down_is_told_of(zmq, make, on_libzm
 
 
 def test_a_listener_outlives_a_want_of_descriptors(zmq, on_libzmq):
-    """S-41: ACCEPT_FAILED(EMFILE); and 8(h): we wait a little before the next try, not spin."""
+    """S-41: ACCEPT_FAILED(EMFILE). differences.md: we wait before the next try, not spin."""
     with Child(module_source(zmq) + ACCEPT_WITHOUT_DESCRIPTORS) as child:
         port = int(child.line())
         with RawPeer.connect(port) as peer:

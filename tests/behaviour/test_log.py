@@ -1,4 +1,4 @@
-"""zmq.log: handlers, TopicLogger and the watcher (PYZMQ 1.13)."""
+"""zmq.log: handlers, TopicLogger and the watcher."""
 
 from __future__ import annotations
 

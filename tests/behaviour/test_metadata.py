@@ -1,4 +1,4 @@
-"""Properties of received messages (SEMANTICS 1.6, PYZMQ 1.4)."""
+"""Properties of received messages (semantics.md#messages-and-properties)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METADATA = 95
 
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 def test_every_part_knows_its_connection(zmq, make, ipc_address, transport):
-    """SEMANTICS 1.6: Socket-Type, Peer-Address, Identity; the id of ROUTER too (prefetch)."""
+    """Socket-Type, Peer-Address, Identity; the id of ROUTER too (prefetch)."""
     router, dealer = make(zmq.ROUTER), make(zmq.DEALER, routing_id=b"abc")
     dealer.connect(bind_over(router, transport, ipc_address))
     dealer.send_multipart([b"1", b"2"])
@@ -44,7 +44,7 @@ def test_a_poll_before_the_recv_loses_no_property(zmq, make):
 
 @pytest.mark.parametrize("pair", ["PUSH PULL", "PUB SUB", "PAIR PAIR", "REQ REP"])
 def test_the_type_is_that_of_the_peer(zmq, make, pair):
-    """SEMANTICS 1.6."""
+    """semantics.md#messages-and-properties."""
     out, into = pair.split()
     a, b = make(getattr(zmq, out)), make(getattr(zmq, into))
     if into == "SUB":
@@ -93,7 +93,7 @@ def test_a_peer_cannot_say_what_descriptor_it_is(zmq, make):
 
 
 def test_inproc_has_no_properties(zmq, make):
-    """SEMANTICS 1.6."""
+    """semantics.md#messages-and-properties."""
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     b.connect(bind_over(a, "inproc", ""))
     a.send(b"x")
@@ -103,7 +103,7 @@ def test_inproc_has_no_properties(zmq, make):
 
 
 def test_a_frame_of_ones_own_has_no_properties(zmq):
-    """PYZMQ 1.4: a missing property and an unknown number are EINVAL; nothing can be set."""
+    """A missing property and an unknown number are EINVAL; nothing can be set."""
     frame = zmq.Frame(b"x")
     assert refused(zmq.ZMQError, frame.get, "Socket-Type") == errno.EINVAL
     assert frame.get(zmq.MORE) == 0
@@ -156,7 +156,7 @@ def test_metadata_of_the_peer_can_be_read(zmq, make, pair):
     ],
 )
 def test_malformed_metadata_is_refused(zmq, make, bad):
-    """SEMANTICS 1.4, METADATA: `X-key:value`, key up to 255."""
+    """semantics.md#socket-options, METADATA: `X-key:value`, key up to 255."""
     s = make(zmq.DEALER)
     assert refused(zmq.ZMQError, s.setsockopt, METADATA, bad) == errno.EINVAL
     s.setsockopt(METADATA, b"X-" + b"k" * 253 + b":v")
@@ -189,7 +189,7 @@ def test_the_address_of_an_ipv6_peer(zmq, make):
 
 
 def test_properties_outlive_the_connection(zmq, make):
-    """1.6: a message keeps what it knows, whatever becomes of its sender and its socket."""
+    """A message keeps what it knows, whatever becomes of its sender and its socket."""
     a, b = make(zmq.PULL), make(zmq.PUSH)
     b.connect(bind_over(a, "tcp", ""))
     b.send(b"x")
@@ -201,7 +201,7 @@ def test_properties_outlive_the_connection(zmq, make):
 
 
 def test_parse_properties_is_right_itself():
-    """The helper, against the bytes captured in ZMTP.md 4.4."""
+    """The helper, against the bytes captured in protocol.md#commands."""
     data = bytes.fromhex("0b536f636b65742d54797065000000064445414c4552")
     data += bytes.fromhex("084964656e7469747900000003616263")
     assert parse_properties(data) == {b"Socket-Type": b"DEALER", b"Identity": b"abc"}

@@ -1,4 +1,4 @@
-"""Every module of pyzmq's is there, with every public name (PYZMQ 1.9 to 1.13)."""
+"""Every module of pyzmq's is there, with every public name."""
 
 from __future__ import annotations
 
@@ -79,7 +79,6 @@ def test_modules_that_cannot_be_here_are_import_errors(zmq, on_libzmq):
 
 
 def test_a_backend_is_looked_up_by_its_name(zmq, tmp_path, monkeypatch):
-    """PYZMQ 2.1."""
     backend = importlib.import_module(f"{zmq.__name__}.backend")
     select = importlib.import_module(f"{zmq.__name__}.backend.select")
     assert backend.select_backend is select.select_backend

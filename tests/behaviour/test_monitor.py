@@ -1,4 +1,4 @@
-"""What a monitor tells, event for event (SEMANTICS 1.7)."""
+"""What a monitor tells, event for event (semantics.md#monitoring)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def names(zmq, events) -> list[str]:
 
 
 def test_bind_connect_and_handshake_are_told(zmq, make):
-    """1.7: the listening side and the connecting side, with values and endpoints."""
+    """The listening side and the connecting side, with values and endpoints."""
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     am, bm = monitored(a), monitored(b)
     a.bind("tcp://127.0.0.1:*")
@@ -52,7 +52,7 @@ def test_bind_connect_and_handshake_are_told(zmq, make):
 
 
 def test_ipc_connects_without_delay(zmq, make, ipc_address):
-    """1.7: no CONNECT_DELAYED."""
+    """No CONNECT_DELAYED."""
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     m = monitored(b)
     a.bind(ipc_address)
@@ -63,7 +63,6 @@ def test_ipc_connects_without_delay(zmq, make, ipc_address):
 
 
 def test_inproc_tells_nothing(zmq, make):
-    """1.7."""
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     am, bm = monitored(a), monitored(b)
     address = fresh_inproc()
@@ -79,7 +78,7 @@ def test_inproc_tells_nothing(zmq, make):
 
 
 def test_a_refused_connect_is_tried_again(zmq, make):
-    """1.7: CLOSED, CONNECT_RETRIED with the interval, over and over."""
+    """CLOSED, CONNECT_RETRIED with the interval, over and over."""
     s = make(zmq.PUSH, reconnect_ivl=20)
     m = monitored(s)
     s.connect(f"tcp://127.0.0.1:{free_port()}")
@@ -90,7 +89,6 @@ def test_a_refused_connect_is_tried_again(zmq, make):
 
 
 def test_a_missing_ipc_path_is_tried_again(zmq, make, ipc_address):
-    """1.7."""
     s = make(zmq.PUSH, reconnect_ivl=20)
     m = monitored(s)
     s.connect(ipc_address)
@@ -109,7 +107,7 @@ def test_intervals_double_up_to_their_limit(zmq, make):
 
 
 def test_without_reconnect_a_refused_connect_is_the_end(zmq, make):
-    """1.7, reconnect_ivl: CONNECT_DELAYED, CLOSED, end."""
+    """reconnect_ivl: CONNECT_DELAYED, CLOSED, end."""
     s = make(zmq.PUSH, reconnect_ivl=-1)
     m = monitored(s)
     s.connect(f"tcp://127.0.0.1:{free_port()}")
@@ -119,7 +117,7 @@ def test_without_reconnect_a_refused_connect_is_the_end(zmq, make):
 
 
 def test_a_peer_that_leaves_is_told_and_looked_for(zmq, make):
-    """1.7: DISCONNECTED, then the attempts to come back."""
+    """DISCONNECTED, then the attempts to come back."""
     with RawListener() as mock:
         s = make(zmq.DEALER, reconnect_ivl=20)
         m = monitored(s)
@@ -140,7 +138,6 @@ def test_a_peer_that_leaves_is_told_and_looked_for(zmq, make):
 
 
 def test_the_bound_side_is_told_that_a_peer_left(zmq, make):
-    """1.7."""
     s = make(zmq.DEALER)
     s.bind("tcp://127.0.0.1:*")
     m = monitored(s)
@@ -152,7 +149,7 @@ def test_the_bound_side_is_told_that_a_peer_left(zmq, make):
 
 
 def test_a_disconnect_of_ones_own_is_not_told(zmq, make):
-    """1.7: neither DISCONNECTED nor anything else on the caller's monitor."""
+    """Neither DISCONNECTED nor anything else on the caller's monitor."""
     a, b = make(zmq.DEALER), make(zmq.DEALER)
     am, bm = monitored(a), monitored(b)
     a.bind("tcp://127.0.0.1:*")
@@ -170,7 +167,7 @@ def test_a_disconnect_of_ones_own_is_not_told(zmq, make):
 
 
 def test_an_unbind_closes_the_listener(zmq, make):
-    """1.7: CLOSED with its descriptor."""
+    """CLOSED with its descriptor."""
     s = make(zmq.DEALER)
     m = monitored(s)
     s.bind("tcp://127.0.0.1:*")
@@ -180,7 +177,7 @@ def test_an_unbind_closes_the_listener(zmq, make):
 
 
 def test_a_bind_that_fails_is_told(zmq, make):
-    """1.7: BIND_FAILED with its errno."""
+    """BIND_FAILED with its errno."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         s = make(zmq.DEALER)
@@ -191,7 +188,7 @@ def test_a_bind_that_fails_is_told(zmq, make):
 
 
 def test_a_silent_peer_fails_the_handshake(zmq, make):
-    """1.7: NO_DETAIL(EAGAIN) after HANDSHAKE_IVL, then the retry."""
+    """NO_DETAIL(EAGAIN) after HANDSHAKE_IVL, then the retry."""
     with RawListener() as mock:
         s = make(zmq.DEALER, handshake_ivl=50, reconnect_ivl=20)
         m = monitored(s)
@@ -207,7 +204,7 @@ def test_a_silent_peer_fails_the_handshake(zmq, make):
 
 
 def test_a_peer_that_leaves_early_fails_the_handshake(zmq, make):
-    """1.7: NO_DETAIL(EPIPE), then the retry."""
+    """NO_DETAIL(EPIPE), then the retry."""
     with RawListener() as mock:
         s = make(zmq.DEALER, reconnect_ivl=20)
         m = monitored(s)
@@ -272,7 +269,7 @@ def fail(peer, hello: bytes, rest: bytes) -> None:
 
 @pytest.mark.parametrize("case", BAD_HANDSHAKES)
 def test_a_connecter_gives_up_after_a_bad_handshake(zmq, make, case):
-    """1.7, S-25: the events, and no further attempt."""
+    """S-25: the events, and no further attempt."""
     hello, rest, wanted, value = BAD_HANDSHAKES[case]
     with RawListener() as mock:
         s = make(zmq.DEALER, reconnect_ivl=1)
@@ -291,7 +288,7 @@ def test_a_connecter_gives_up_after_a_bad_handshake(zmq, make, case):
 
 @pytest.mark.parametrize("case", BAD_HANDSHAKES)
 def test_a_listener_tells_of_a_bad_handshake(zmq, make, case):
-    """1.7: the same events on the bound side."""
+    """The same events on the bound side."""
     hello, rest, wanted, value = BAD_HANDSHAKES[case]
     s = make(zmq.DEALER)
     s.bind("tcp://127.0.0.1:*")
@@ -305,7 +302,7 @@ def test_a_listener_tells_of_a_bad_handshake(zmq, make, case):
 
 
 def test_a_broken_frame_after_the_handshake_disconnects(zmq, make):
-    """1.7: too large for MAXMSGSIZE: DISCONNECTED only."""
+    """Too large for MAXMSGSIZE: DISCONNECTED only."""
     s = make(zmq.DEALER, maxmsgsize=100)
     s.bind("tcp://127.0.0.1:*")
     m = monitored(s)
@@ -321,7 +318,7 @@ def test_a_broken_frame_after_the_handshake_disconnects(zmq, make):
 
 
 def test_a_monitor_gets_only_the_events_asked_for(zmq, make, ctx):
-    """1.7: the mask."""
+    """The mask."""
     s, m = make(zmq.PAIR), make(zmq.PAIR)
     address = fresh_inproc()
     s.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
@@ -334,7 +331,7 @@ def test_a_monitor_gets_only_the_events_asked_for(zmq, make, ctx):
 
 
 def test_a_monitor_message_has_two_parts(zmq, make):
-    """1.7: `=HI` and the endpoint."""
+    """`=HI` and the endpoint."""
     s = make(zmq.PAIR)
     m = monitored(s)
     s.bind("tcp://127.0.0.1:*")
@@ -345,7 +342,7 @@ def test_a_monitor_message_has_two_parts(zmq, make):
 
 
 def test_monitor_messages_can_be_parsed(zmq, make):
-    """PYZMQ 1.13: zmq.utils.monitor."""
+    """zmq.utils.monitor."""
     import importlib
 
     parse = importlib.import_module(f"{zmq.__name__}.utils.monitor")
@@ -359,7 +356,7 @@ def test_monitor_messages_can_be_parsed(zmq, make):
 
 
 def test_the_monitor_socket_is_made_once(zmq, make):
-    """PYZMQ 1.3: a PAIR; a new one after disable_monitor."""
+    """A PAIR; a new one after disable_monitor."""
     s = make(zmq.PAIR)
     m = s.get_monitor_socket()
     assert m.type == zmq.PAIR
@@ -369,7 +366,7 @@ def test_the_monitor_socket_is_made_once(zmq, make):
 
 
 def test_a_stopped_monitor_tells_nothing_more(zmq, make):
-    """1.7: MONITOR_STOPPED is the last event."""
+    """MONITOR_STOPPED is the last event."""
     s = make(zmq.PAIR)
     m = monitored(s)
     s.bind("tcp://127.0.0.1:*")
@@ -382,7 +379,6 @@ def test_a_stopped_monitor_tells_nothing_more(zmq, make):
 
 
 def test_starting_anew_stops_the_one_before(zmq, make):
-    """1.7."""
     s, one, two = make(zmq.PAIR), make(zmq.PAIR), make(zmq.PAIR)
     first, second = fresh_inproc(), fresh_inproc()
     s.monitor(first, zmq.EVENT_ALL)
@@ -406,12 +402,12 @@ def test_starting_anew_stops_the_one_before(zmq, make):
     ],
 )
 def test_a_monitor_lives_on_inproc_only(zmq, make, address, number):
-    """1.7, SEMANTICS 1.9."""
+    """semantics.md#errors."""
     assert refused(zmq.ZMQError, make(zmq.PAIR).monitor, address, zmq.EVENT_ALL) == number
 
 
 def test_a_monitor_cannot_share_its_address(zmq, make):
-    """1.7: EADDRINUSE."""
+    """EADDRINUSE."""
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     address = fresh_inproc()
     a.monitor(address, zmq.EVENT_ALL)
@@ -420,12 +416,12 @@ def test_a_monitor_cannot_share_its_address(zmq, make):
 
 @pytest.mark.parametrize("mask", [0x10000, 0x1FFFF, -1])
 def test_events_beyond_16_bits_are_refused(zmq, make, mask):
-    """1.7: v1 knows no others."""
+    """v1 knows no others."""
     assert refused(zmq.ZMQError, make(zmq.PAIR).monitor, fresh_inproc(), mask) == errno.EINVAL
 
 
 def test_a_monitor_that_was_closed_disturbs_nobody(zmq, make, on_libzmq):
-    """1.7: events go nowhere then."""
+    """Events go nowhere then."""
     if on_libzmq:
         pytest.skip("libzmq waits for a reader, sometimes for ever")
     s = make(zmq.DEALER)
@@ -438,7 +434,7 @@ def test_a_monitor_that_was_closed_disturbs_nobody(zmq, make, on_libzmq):
 
 
 def test_an_unread_monitor_never_blocks_its_socket(zmq, make, on_libzmq):
-    """1.7, PYZMQ 4.9: libzmq's I/O thread stops for ever at 2000 events."""
+    """libzmq's I/O thread stops for ever at 2000 events."""
     if on_libzmq:
         pytest.skip("libzmq blocks")
     with RawListener() as mock:
@@ -459,7 +455,7 @@ def test_an_unread_monitor_never_blocks_its_socket(zmq, make, on_libzmq):
 
 
 def test_a_socket_closes_with_its_monitor_unread(zmq):
-    """1.7: and so does the context."""
+    """And so does the context."""
     context = zmq.Context()
     s = context.socket(zmq.PAIR)
     m = s.get_monitor_socket()

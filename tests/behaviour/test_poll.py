@@ -1,4 +1,4 @@
-"""zmq_poll, Poller, select and Socket.poll (SEMANTICS 1.8, PYZMQ 1.6)."""
+"""zmq_poll, Poller, select and Socket.poll (semantics.md#polls-and-proxies)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def raw_pair():
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_poll_tells_what_can_be_done(zmq, pair_of, transport):
-    """1.8: POLLIN and POLLOUT, as asked for."""
+    """POLLIN and POLLOUT, as asked for."""
     a, b = pair_of(transport=transport)
     b.send(b"x")
     assert a.poll(MS) == zmq.POLLIN
@@ -50,7 +50,6 @@ def test_poll_tells_what_can_be_done(zmq, pair_of, transport):
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_poll_wakes_for_a_message_from_another_thread(zmq, pair_of, transport):
-    """1.8."""
     a, b = pair_of(transport=transport)
     got = []
 
@@ -65,7 +64,7 @@ def test_poll_wakes_for_a_message_from_another_thread(zmq, pair_of, transport):
 
 
 def test_poll_of_many_sockets_tells_the_ready_ones(zmq, make, ipc_address):
-    """1.8: in the order in which they were given."""
+    """In the order in which they were given."""
     pairs = []
     for i in range(30):
         a, b = make(zmq.PULL), make(zmq.PUSH)
@@ -89,7 +88,7 @@ def test_poll_of_many_sockets_tells_the_ready_ones(zmq, make, ipc_address):
 
 
 def test_sockets_and_descriptors_are_polled_together(zmq, pair_of, raw_pair):
-    """1.8, zmq_poll_fd: the number comes back for whatever has a fileno."""
+    """The number comes back for whatever has a fileno."""
     a, b = pair_of()
     left, right = raw_pair
     poller = zmq.Poller()
@@ -108,7 +107,7 @@ def test_sockets_and_descriptors_are_polled_together(zmq, pair_of, raw_pair):
 
 
 def test_a_descriptor_wakes_a_poll_that_sleeps(zmq, pair_of, raw_pair):
-    """1.8: also when the sockets stay silent."""
+    """Also when the sockets stay silent."""
     a, _ = pair_of()
     left, right = raw_pair
     got = []
@@ -124,7 +123,7 @@ def test_a_descriptor_wakes_a_poll_that_sleeps(zmq, pair_of, raw_pair):
 
 
 def test_descriptors_report_errors(zmq, raw_pair):
-    """1.8: POLLERR is for descriptors only; a closed one is an error."""
+    """POLLERR is for descriptors only; a closed one is an error."""
     left, right = raw_pair
     fd = os.dup(left.fileno())
     os.close(fd)
@@ -138,7 +137,7 @@ def test_descriptors_report_errors(zmq, raw_pair):
 
 
 def test_urgent_data_is_polled_as_pollpri(zmq):
-    """1.8: POLLPRI 8."""
+    """POLLPRI 8."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         a = socket.create_connection(server.getsockname())
         b, _ = server.accept()
@@ -149,7 +148,6 @@ def test_urgent_data_is_polled_as_pollpri(zmq):
 
 
 def test_files_and_objects_with_a_fileno_can_be_polled(zmq):
-    """PYZMQ 1.6."""
     r, w = os.pipe()
     with os.fdopen(r, "rb") as reader, os.fdopen(w, "wb", buffering=0) as writer:
 
@@ -165,7 +163,6 @@ def test_files_and_objects_with_a_fileno_can_be_polled(zmq):
 
 
 def test_the_same_socket_may_be_given_twice(zmq, pair_of):
-    """1.8."""
     a, b = pair_of()
     b.send(b"x")
     assert zmq.zmq_poll([(a, zmq.POLLIN), (a, zmq.POLLOUT), (a, zmq.POLLIN)], MS) == [
@@ -176,14 +173,14 @@ def test_the_same_socket_may_be_given_twice(zmq, pair_of):
 
 
 def test_nothing_to_poll_returns_at_once(zmq):
-    """PYZMQ 1.6: an empty Poller does not sleep."""
+    """An empty Poller does not sleep."""
     start = time.monotonic()
     assert zmq.Poller().poll(MS) == []
     assert time.monotonic() - start < TIMEOUT / 2
 
 
 def test_a_poll_ends_at_its_timeout(zmq, make):
-    """1.8: milliseconds; fractions are cut."""
+    """Milliseconds; fractions are cut."""
     s = make(zmq.PULL)
     for timeout in (0, 0.9, 0.0):
         assert s.poll(timeout) == 0
@@ -196,14 +193,13 @@ def test_a_poll_ends_at_its_timeout(zmq, make):
 
 
 def test_a_ready_socket_never_waits(zmq, make):
-    """1.8: the first pass does not block, whatever the timeout."""
+    """The first pass does not block, whatever the timeout."""
     pub, silent = make(zmq.PUB), make(zmq.PULL)
     assert zmq.zmq_poll([(silent, zmq.POLLIN), (pub, zmq.POLLOUT)], -1) == [(pub, zmq.POLLOUT)]
     assert pub.poll(None, zmq.POLLOUT) == zmq.POLLOUT
 
 
 def test_bad_items_are_refused(zmq, make):
-    """PYZMQ 1.6."""
     for bad in ("x", None, 1.5, object()):
         with pytest.raises(TypeError):
             zmq.zmq_poll([(bad, zmq.POLLIN)], 0)
@@ -220,7 +216,7 @@ def test_bad_items_are_refused(zmq, make):
 
 
 def test_poller_keeps_a_list_of_sockets(zmq, make):
-    """PYZMQ 1.6: register, modify, unregister."""
+    """Register, modify, unregister."""
     a, b = make(zmq.PUB), make(zmq.PUB)
     poller = zmq.Poller()
     poller.register(a)
@@ -241,7 +237,7 @@ def test_poller_keeps_a_list_of_sockets(zmq, make):
 
 
 def test_select_is_poll_in_another_form(zmq, pair_of, raw_pair):
-    """PYZMQ 1.6: three lists, seconds."""
+    """Three lists, seconds."""
     a, b = pair_of()
     left, right = raw_pair
     b.send(b"x")
@@ -255,7 +251,7 @@ def test_select_is_poll_in_another_form(zmq, pair_of, raw_pair):
 
 
 def test_a_shadow_is_polled_like_the_socket(zmq, pair_of):
-    """PYZMQ 1.6: by handle."""
+    """By handle."""
     a, b = pair_of()
     shadow = zmq.Socket.shadow(a.underlying)
     b.send(b"x")
@@ -294,7 +290,7 @@ def test_the_end_of_the_context_wakes_a_poll(zmq, several):
 
 
 def test_a_signal_does_not_end_a_poll(zmq, make, on_libzmq):
-    """PYZMQ 68: the handler runs, and the poll goes on to its timeout."""
+    """parity.md, row 68: the handler runs, and the poll goes on to its timeout."""
     s = make(zmq.PULL)
     handled = []
     before = signal.signal(signal.SIGALRM, lambda *_: handled.append(time.monotonic()))
@@ -313,7 +309,7 @@ def test_a_signal_does_not_end_a_poll(zmq, make, on_libzmq):
 
 
 def test_an_exception_of_a_signal_handler_ends_a_poll(zmq, make):
-    """PYZMQ 69: as KeyboardInterrupt does."""
+    """parity.md, row 69: as KeyboardInterrupt does."""
     s = make(zmq.PULL)
 
     class Enough(Exception):
@@ -333,7 +329,7 @@ def test_an_exception_of_a_signal_handler_ends_a_poll(zmq, make):
 
 
 def test_polling_does_not_take_messages(zmq, pair_of):
-    """1.8: however often."""
+    """However often."""
     a, b = pair_of(transport="tcp")
     b.send_multipart([b"1", b"2"])
     for _ in range(100):
@@ -345,7 +341,7 @@ def test_polling_does_not_take_messages(zmq, pair_of):
 
 
 def test_sockets_of_several_contexts_are_polled_together(zmq, make):
-    """1.8: a poll is not tied to a context."""
+    """A poll is not tied to a context."""
     other = zmq.Context()
     try:
         mine, theirs = make(zmq.PULL), other.socket(zmq.PULL)

@@ -1,4 +1,4 @@
-"""proxy, proxy_steerable, monitored_queue and device (SEMANTICS 1.8, PYZMQ 1.13)."""
+"""proxy, proxy_steerable, monitored_queue and device (semantics.md#polls-and-proxies)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def open_in(context, kind, **options):
 
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
 def test_a_proxy_shares_work_among_workers(zmq, running, make, ipc_address, transport):
-    """1.8, proxy: five clients, five workers; every answer comes back to who asked."""
+    """Five clients, five workers; every answer comes back to who asked."""
     addresses = []
 
     def sockets(context):
@@ -92,7 +92,7 @@ def test_a_proxy_shares_work_among_workers(zmq, running, make, ipc_address, tran
 
 
 def test_the_end_of_the_context_ends_a_proxy(zmq, running):
-    """1.8: ETERM."""
+    """ETERM."""
     with running(zmq.proxy, lambda c: (open_in(c, zmq.ROUTER), open_in(c, zmq.DEALER))) as (
         _,
         ended,
@@ -103,7 +103,7 @@ def test_the_end_of_the_context_ends_a_proxy(zmq, running):
 
 
 def test_a_proxy_shows_everything_to_its_capture_socket(zmq, running, make):
-    """1.8: all parts, both directions."""
+    """All parts, both directions."""
     front, back, seen = fresh_inproc(), fresh_inproc(), fresh_inproc()
 
     def sockets(context):
@@ -133,7 +133,7 @@ def test_a_proxy_shows_everything_to_its_capture_socket(zmq, running, make):
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_proxy_streams_one_way(zmq, running, transport, ipc_address):
-    """1.8: PULL and PUSH; nothing is lost at small high-water marks, and the order is kept."""
+    """PULL and PUSH; nothing is lost at small high-water marks, and the order is kept."""
     addresses = []
 
     def sockets(context):
@@ -184,7 +184,7 @@ def test_a_proxy_forwards_subscriptions(zmq, running):
 
 
 def test_a_proxy_of_one_socket_echoes(zmq, running):
-    """1.8, proxy_single_socket: front and back are the same."""
+    """proxy_single_socket: front and back are the same."""
     address = fresh_inproc()
     held = []
 
@@ -202,7 +202,7 @@ def test_a_proxy_of_one_socket_echoes(zmq, running):
 
 
 def test_a_device_is_a_proxy_by_an_old_name(zmq, running):
-    """PYZMQ 1.1: the type is ignored."""
+    """The type is ignored."""
     front, back = fresh_inproc(), fresh_inproc()
 
     def sockets(context):
@@ -252,7 +252,7 @@ def steered(zmq, running):
 
 
 def test_a_steerable_proxy_can_be_paused_and_resumed(zmq, steered, on_libzmq):
-    """1.8: nothing is forwarded in between, and nothing is lost."""
+    """Nothing is forwarded in between, and nothing is lost."""
     if on_libzmq:
         pytest.skip("libzmq 4.3.5 answers, and forwards all the same")
     with steered(zmq.REP, zmq.REQ) as (wheel, push, pull, _):
@@ -269,7 +269,7 @@ def test_a_steerable_proxy_can_be_paused_and_resumed(zmq, steered, on_libzmq):
 
 @pytest.mark.parametrize("kinds", ["PAIR PAIR", "REP REQ"])
 def test_a_steerable_proxy_ends_when_told(zmq, steered, kinds):
-    """1.8: TERMINATE; it returns and raises nothing."""
+    """TERMINATE; it returns and raises nothing."""
     control, steering = (getattr(zmq, k) for k in kinds.split())
     with steered(control, steering) as (wheel, push, pull, ended):
         push.send(b"1")
@@ -280,7 +280,7 @@ def test_a_steerable_proxy_ends_when_told(zmq, steered, kinds):
 
 
 def test_a_steerable_proxy_counts_what_it_forwards(zmq, steered):
-    """1.8: STATISTICS: 8 numbers of 64 bits; messages are counted, bytes are of their parts."""
+    """STATISTICS: 8 numbers of 64 bits; messages are counted, bytes are of their parts."""
     with steered(zmq.REP, zmq.REQ) as (wheel, push, pull, _):
         for body in (b"1", b"22", b"333"):
             push.send(body)
@@ -299,7 +299,7 @@ def monitored_queue_of(zmq):
 
 @pytest.mark.parametrize("prefixes", [(), (b"to", b"fro")])
 def test_a_monitored_queue_shows_directions(zmq, running, prefixes):
-    """PYZMQ 1.13: a prefix part, `in` and `out` by default."""
+    """A prefix part, `in` and `out` by default."""
     front, back, seen = fresh_inproc(), fresh_inproc(), fresh_inproc()
 
     def sockets(context):
@@ -328,7 +328,7 @@ def test_a_monitored_queue_shows_directions(zmq, running, prefixes):
 
 
 def test_a_monitored_queue_between_routers_swaps_the_addresses(zmq, running):
-    """PYZMQ 2.2: the first two parts, so that both sides name each other."""
+    """The first two parts, so that both sides name each other."""
     front, back, seen = fresh_inproc(), fresh_inproc(), fresh_inproc()
 
     def sockets(context):

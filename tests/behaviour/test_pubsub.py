@@ -171,7 +171,7 @@ def test_every_subscribe_is_sent_but_only_the_last_unsubscribe(zmq, make):
 
 
 def test_unsubscribing_the_unknown_succeeds(zmq, make):
-    """SEMANTICS 1.4, UNSUBSCRIBE."""
+    """semantics.md#socket-options, UNSUBSCRIBE."""
     sub = make(zmq.SUB)
     sub.unsubscribe(b"never")
     sub.subscribe(b"a")
@@ -400,7 +400,7 @@ def test_later_parts_may_subscribe_unless_the_first_part_decides(zmq, make, only
 
 
 def test_xsub_does_not_filter(zmq, make):
-    """SEMANTICS 1.1: XSUB passes on whatever a publisher sends."""
+    """semantics.md#socket-types: XSUB passes on whatever a publisher sends."""
     with RawListener() as mock:
         xsub = make(zmq.XSUB)
         assert xsub.events == zmq.POLLOUT, "always writable"
@@ -415,7 +415,7 @@ def test_xsub_does_not_filter(zmq, make):
 
 
 def test_sub_filters_what_a_careless_publisher_sends(zmq, make):
-    """SEMANTICS 1.1: SUB checks its prefixes itself."""
+    """semantics.md#socket-types: SUB checks its prefixes itself."""
     with RawListener() as mock:
         sub = make(zmq.SUB)
         sub.connect(mock.endpoint)
@@ -592,7 +592,7 @@ def test_a_manual_publisher_is_told_what_a_lost_peer_had(zmq, make):
 
 
 def test_a_plain_publisher_cannot_be_subscribed_by_its_owner(zmq, make):
-    """SEMANTICS 1.4: SUBSCRIBE on XPUB only with MANUAL."""
+    """semantics.md#socket-options: SUBSCRIBE on XPUB only with MANUAL."""
     assert refused(zmq.ZMQError, make(zmq.XPUB).setsockopt, zmq.SUBSCRIBE, b"A") == errno.EINVAL
 
 

@@ -1,4 +1,4 @@
-"""Queues: high-water marks, back-pressure, dropping, conflation, batching (SEMANTICS 2.1)."""
+"""Queues: high-water marks, back-pressure, dropping, conflation, batching (S-01 to S-16)."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_queued_messages_keep_their_order_over_a_reconnect(zmq, make):
 
 
 def test_a_connection_by_name_comes_back_every_time(zmq, make):
-    """S-20, SEMANTICS 1.2: the name is looked up at each attempt, and no answer gets lost."""
+    """S-20: the name is looked up at each attempt, and no answer gets lost."""
     s = make(zmq.PUSH, reconnect_ivl=1, reconnect_ivl_max=1)
     with RawListener() as mock:
         s.connect(f"tcp://localhost:{mock.port}")
@@ -389,7 +389,7 @@ def test_connect_routing_id_is_used_up_by_one_connect(zmq, make):
 
 
 def test_two_connections_cannot_have_the_same_chosen_name(zmq, make, on_libzmq):
-    """S-62, difference (a): libzmq aborts the process here."""
+    """S-62, differences.md: libzmq aborts the process here."""
     if on_libzmq:
         pytest.skip("libzmq aborts")
     router = make(zmq.ROUTER)
@@ -763,7 +763,7 @@ def test_an_immediate_socket_waits_for_a_real_peer(zmq, make, kind):
     [("PULL", "send"), ("SUB", "send"), ("PUSH", "recv"), ("PUB", "recv")],
 )
 def test_one_way_sockets_refuse_the_other_way(zmq, make, kind, call):
-    """SEMANTICS 1.9: ENOTSUP, with and without peers."""
+    """semantics.md#errors: ENOTSUP, with and without peers."""
     s = make(getattr(zmq, kind))
     args = (b"x",) if call == "send" else ()
     assert refused(zmq.ZMQError, getattr(s, call), *args) == errno.ENOTSUP

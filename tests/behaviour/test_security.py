@@ -1,4 +1,4 @@
-"""Keys and who may come in: options, ZAP (SEMANTICS S-101 to S-105), events of every outcome.
+"""Keys and who may come in: options, ZAP (S-101 to S-105), events of every outcome.
 
 Run with ZM_TEST_MODULE=zmq, the same tests hold libzmq to them; ``on_libzmq`` marks where it does
 something else on purpose.

@@ -1,4 +1,4 @@
-"""The Python face of a socket (PYZMQ 1.3): what calls take, return and raise."""
+"""The Python face of a socket: what calls take, return and raise."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def pair(zmq, make):
 )
 @pytest.mark.parametrize("as_copy", [True, False])
 def test_any_contiguous_buffer_is_sent_as_its_bytes(pair, data, as_copy):
-    """PYZMQ 1.3: of whatever item size and shape."""
+    """Of whatever item size and shape."""
     a, b = pair
     b.send(data, copy=as_copy)
     assert a.recv() == memoryview(data).tobytes()
@@ -56,7 +56,6 @@ def test_any_contiguous_buffer_is_sent_as_its_bytes(pair, data, as_copy):
 
 @pytest.mark.parametrize("bad", ["text", 5, None, 1.5, [b"x"]])
 def test_what_is_no_buffer_is_a_type_error(pair, bad):
-    """PYZMQ 1.3."""
     a, b = pair
     with pytest.raises(TypeError):
         b.send(bad)
@@ -67,14 +66,14 @@ def test_what_is_no_buffer_is_a_type_error(pair, bad):
 
 
 def test_a_view_with_gaps_is_a_buffer_error(pair):
-    """PYZMQ 1.3: non-contiguous."""
+    """Non-contiguous."""
     _, b = pair
     with pytest.raises(BufferError):
         b.send(memoryview(b"abcdef")[::2])
 
 
 def test_send_returns_a_tracker_or_nothing(zmq, pair):
-    """PYZMQ 1.3: the matrix of copy, size, track and Frame."""
+    """The matrix of copy, size, track and Frame."""
     a, b = pair
     finished = zmq.sugar.tracker._FINISHED_TRACKER
     assert b.send(b"x") is None
@@ -181,7 +180,7 @@ def test_the_tracker_of_small_parts_is_the_finished_one(zmq, pair):
 
 
 def test_a_frame_brings_its_tracker(zmq, pair):
-    """PYZMQ 1.3: whatever copy says; track needs a tracked one."""
+    """Whatever copy says; track needs a tracked one."""
     a, b = pair
     tracked, untracked = zmq.Frame(BIG, track=True), zmq.Frame(BIG)
     assert b.send(tracked) is tracked.tracker
@@ -193,7 +192,7 @@ def test_a_frame_brings_its_tracker(zmq, pair):
 
 
 def test_the_threshold_of_copying_belongs_to_the_socket(zmq, ctx):
-    """PYZMQ 1.3: below it a send with copy=False copies."""
+    """Below it a send with copy=False copies."""
     a, b = ctx.socket(zmq.PAIR), ctx.socket(zmq.PAIR, copy_threshold=10)
     address = fresh_inproc()
     a.bind(address)
@@ -209,7 +208,7 @@ def test_the_threshold_of_copying_belongs_to_the_socket(zmq, ctx):
 
 
 def test_send_multipart_checks_every_part_first(pair):
-    """PYZMQ 1.3: nothing is sent if one is bad."""
+    """Nothing is sent if one is bad."""
     a, b = pair
     for bad in ([b"a", "text"], [b"a", 5], [None], [b"a", b"b", object()]):
         with pytest.raises(TypeError):
@@ -220,7 +219,7 @@ def test_send_multipart_checks_every_part_first(pair):
 
 
 def test_send_multipart_needs_a_sequence(pair):
-    """PYZMQ 1.3: an iterator is a TypeError, nothing at all an IndexError."""
+    """An iterator is a TypeError, nothing at all an IndexError."""
     _, b = pair
     with pytest.raises(TypeError):
         b.send_multipart(iter([b"a", b"b"]))
@@ -229,7 +228,6 @@ def test_send_multipart_needs_a_sequence(pair):
 
 
 def test_send_multipart_returns_what_the_last_part_returned(zmq, pair):
-    """PYZMQ 1.3."""
     _, b = pair
     finished = zmq.sugar.tracker._FINISHED_TRACKER
     assert b.send_multipart([b"a", b"b"]) is None
@@ -255,7 +253,7 @@ def test_sndmore_makes_a_multipart_by_hand(zmq, pair):
 
 
 def test_recv_copies_or_hands_out_a_frame(zmq, pair):
-    """PYZMQ 1.3: bytes, or zmq.Frame with `more`."""
+    """Bytes, or zmq.Frame with `more`."""
     a, b = pair
     b.send_multipart([b"1", b"2"])
     frame = a.recv(copy=False)
@@ -271,7 +269,7 @@ def test_recv_copies_or_hands_out_a_frame(zmq, pair):
 
 
 def test_recv_without_waiting(zmq, pair):
-    """PYZMQ 61: Again, by flag and by timeout."""
+    """parity.md, row 61: Again, by flag and by timeout."""
     a, _ = pair
     with pytest.raises(zmq.Again) as caught:
         a.recv(zmq.DONTWAIT)
@@ -287,7 +285,7 @@ def test_recv_without_waiting(zmq, pair):
 @pytest.mark.parametrize("size", [0, 1, 5, 32, 33, 34, 1000, 100_000])
 @pytest.mark.parametrize("room", [1, 33, 100_000])
 def test_recv_into_fills_a_buffer_and_tells_the_full_size(pair, size, room):
-    """PYZMQ 1.3: the rest is lost, the size is not."""
+    """The rest is lost, the size is not."""
     a, b = pair
     data = bytes(i & 0xFF for i in range(size))
     buffer = bytearray(b"\xee" * room)
@@ -299,7 +297,7 @@ def test_recv_into_fills_a_buffer_and_tells_the_full_size(pair, size, room):
 
 
 def test_recv_into_a_part_of_a_buffer(zmq, pair):
-    """PYZMQ 1.3: nbytes."""
+    """nbytes."""
     a, b = pair
     buffer = bytearray(10)
     for _ in range(4):
@@ -313,7 +311,7 @@ def test_recv_into_a_part_of_a_buffer(zmq, pair):
 
 
 def test_recv_into_refuses_bad_buffers(pair):
-    """PYZMQ 1.3: before anything is taken."""
+    """Before anything is taken."""
     a, b = pair
     b.send(b"data")
     with pytest.raises(ValueError):
@@ -344,7 +342,7 @@ def test_recv_into_knows_of_more(pair):
 
 
 def test_strings_travel_in_an_encoding(pair):
-    """PYZMQ 1.3: UTF-8 unless told."""
+    """UTF-8 unless told."""
     a, b = pair
     b.send_string("gr\u00fc\u00df dich")
     assert a.recv() == "gr\u00fc\u00df dich".encode()
@@ -360,7 +358,6 @@ def test_strings_travel_in_an_encoding(pair):
 
 
 def test_json_travels_with_its_options(pair):
-    """PYZMQ 1.3."""
     a, b = pair
     thing = {"a": [1, 2.5, None, "\u00fc"], "b": {"c": True}}
     b.send_json(thing)
@@ -375,7 +372,6 @@ def test_json_travels_with_its_options(pair):
 
 
 def test_python_objects_travel_by_pickle(pair):
-    """PYZMQ 1.3."""
     a, b = pair
     thing = {"set": {1, 2}, "tuple": (1, b"x")}
     b.send_pyobj(thing)
@@ -385,7 +381,7 @@ def test_python_objects_travel_by_pickle(pair):
 
 
 def test_anything_travels_with_functions_of_ones_own(pair):
-    """PYZMQ 1.3: send_serialized and recv_serialized see lists of parts."""
+    """send_serialized and recv_serialized see lists of parts."""
     a, b = pair
     b.send_serialized({"k": "v"}, lambda d: [x.encode() for kv in d.items() for x in kv])
     assert a.recv_serialized(lambda parts: [p.decode() for p in parts]) == ["k", "v"]
@@ -397,7 +393,7 @@ def test_anything_travels_with_functions_of_ones_own(pair):
 
 
 def test_bind_and_connect_are_contexts(zmq, make):
-    """PYZMQ 1.3: undone at the end, by the resolved address."""
+    """Undone at the end, by the resolved address."""
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     with a.bind("tcp://127.0.0.1:*") as bound:
         assert bound is a
@@ -413,7 +409,6 @@ def test_bind_and_connect_are_contexts(zmq, make):
 
 
 def test_a_bind_context_of_a_closed_socket_ends_quietly(zmq, make):
-    """PYZMQ 1.3."""
     s = make(zmq.PAIR)
     with s.bind("tcp://127.0.0.1:*"):
         s.close()
@@ -421,7 +416,6 @@ def test_a_bind_context_of_a_closed_socket_ends_quietly(zmq, make):
 
 @pytest.mark.parametrize("call", ["bind", "connect", "unbind", "disconnect"])
 def test_an_address_is_text_or_bytes(zmq, make, call):
-    """PYZMQ 1.3."""
     s = make(zmq.PAIR)
     with pytest.raises(TypeError):
         getattr(s, call)(5)
@@ -432,7 +426,6 @@ def test_an_address_is_text_or_bytes(zmq, make, call):
 
 
 def test_an_error_names_the_address(zmq, make):
-    """PYZMQ 1.3."""
     s = make(zmq.PAIR)
     for call in (s.bind, s.connect):
         with pytest.raises(zmq.ZMQError) as caught:
@@ -442,7 +435,7 @@ def test_an_error_names_the_address(zmq, make):
 
 
 def test_bind_to_a_random_port(zmq, make):
-    """PYZMQ 1.3: the system's choice, or tries within a range."""
+    """The system's choice, or tries within a range."""
     s = make(zmq.PAIR)
     port = s.bind_to_random_port("tcp://127.0.0.1")
     assert s.LAST_ENDPOINT == b"tcp://127.0.0.1:%d" % port
@@ -461,7 +454,7 @@ def test_bind_to_a_random_port(zmq, make):
 
 
 def test_a_closed_socket_answers_with_enotsock(zmq, make):
-    """PYZMQ 1.3: every call but close."""
+    """Every call but close."""
     s = make(zmq.PAIR)
     s.close()
     s.close()
@@ -486,14 +479,14 @@ def test_a_closed_socket_answers_with_enotsock(zmq, make):
 
 
 def test_a_socket_is_a_context(zmq, ctx):
-    """PYZMQ 34: closed at the end."""
+    """parity.md, row 34: closed at the end."""
     with ctx.socket(zmq.PAIR) as s:
         assert not s.closed
     assert s.closed
 
 
 def test_close_takes_a_linger(zmq, make):
-    """PYZMQ 1.3: what is queued may be dropped at once."""
+    """What is queued may be dropped at once."""
     s = make(zmq.PUSH, linger=-1)
     s.connect(f"tcp://127.0.0.1:{free_port()}")
     s.send(b"x")
@@ -502,7 +495,7 @@ def test_close_takes_a_linger(zmq, make):
 
 
 def test_a_forgotten_socket_warns_and_is_closed(zmq, ctx):
-    """PYZMQ 1.3: ResourceWarning with the socket as its source."""
+    """ResourceWarning with the socket as its source."""
     s = ctx.socket(zmq.PAIR)
     text = repr(s)
     with warnings.catch_warnings(record=True) as caught:
@@ -514,7 +507,7 @@ def test_a_forgotten_socket_warns_and_is_closed(zmq, ctx):
 
 
 def test_a_shadow_is_the_same_socket(zmq, make):
-    """PYZMQ 1.3: by number or by object; it owns nothing."""
+    """By number or by object; it owns nothing."""
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     b.connect(bind_over(a, "inproc", ""))
     by_number, by_object = zmq.Socket.shadow(a.underlying), zmq.Socket.shadow(a)
@@ -534,7 +527,7 @@ def test_a_shadow_is_the_same_socket(zmq, make):
 
 
 def test_a_shadow_sees_the_end_of_its_socket(zmq, make):
-    """PYZMQ 1.3: closed is looked up; calls are ENOTSOCK."""
+    """Closed is looked up; calls are ENOTSOCK."""
     s = make(zmq.PAIR)
     shadow = zmq.Socket.shadow(s.underlying)
     assert not shadow.closed
@@ -545,7 +538,7 @@ def test_a_shadow_sees_the_end_of_its_socket(zmq, make):
 
 
 def test_a_copy_is_a_shadow(zmq, pair):
-    """PYZMQ 1.3: copy and deepcopy."""
+    """copy and deepcopy."""
     a, b = pair
     for twin in (copy.copy(a), copy.deepcopy(a)):
         assert twin.underlying == a.underlying
@@ -555,7 +548,7 @@ def test_a_copy_is_a_shadow(zmq, pair):
 
 
 def test_reprs_name_the_type_and_the_state(zmq, ctx):
-    """PYZMQ 1.3: an exact class is zmq.Socket."""
+    """An exact class is zmq.Socket."""
     s = ctx.socket(zmq.PUB)
     assert repr(s) == f"<zmq.Socket(zmq.PUB) at {hex(id(s))}>"
     s.close()
@@ -569,7 +562,6 @@ def test_reprs_name_the_type_and_the_state(zmq, ctx):
 
 
 def test_the_type_is_an_enum_and_an_int(zmq, make):
-    """PYZMQ 1.3."""
     s = make(zmq.REP)
     assert s.type is zmq.SocketType.REP
     assert type(s.get(zmq.TYPE)) is int and s.get(zmq.TYPE) == zmq.REP
@@ -578,7 +570,7 @@ def test_the_type_is_an_enum_and_an_int(zmq, make):
 
 
 def test_a_socket_without_a_type_is_a_pair_or_an_error(zmq, ctx):
-    """PYZMQ 1.3: the constructors."""
+    """The constructors."""
     s = zmq.Socket(ctx, zmq.PAIR)
     assert s.type == zmq.PAIR
     s.close()
@@ -587,7 +579,7 @@ def test_a_socket_without_a_type_is_a_pair_or_an_error(zmq, ctx):
 
 
 def test_subscribe_is_a_method_and_an_attribute(zmq, make):
-    """PYZMQ 1.3: text or bytes."""
+    """Text or bytes."""
     xpub, sub = make(zmq.XPUB), make(zmq.SUB)
     sub.connect(bind_over(xpub, "inproc", ""))
     sub.subscribe = "a"
@@ -600,7 +592,7 @@ def test_subscribe_is_a_method_and_an_attribute(zmq, make):
 
 
 def test_string_options_have_an_encoding(zmq, make):
-    """PYZMQ 1.3: set_string and get_string; ints are refused."""
+    """set_string and get_string; ints are refused."""
     s = make(zmq.DEALER)
     s.set_string(zmq.IDENTITY, "gr\u00fc\u00df", "utf-16")
     assert s.get_string(zmq.IDENTITY, "utf-16") == "gr\u00fc\u00df"
@@ -614,7 +606,7 @@ def test_string_options_have_an_encoding(zmq, make):
 
 
 def test_a_mock_can_be_made_of_a_socket(zmq, make):
-    """PYZMQ 1.3: write-only options are no obstacle."""
+    """write-only options are no obstacle."""
     s = make(zmq.SUB)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it looks at socket_type
@@ -623,7 +615,7 @@ def test_a_mock_can_be_made_of_a_socket(zmq, make):
 
 
 def test_a_subclass_may_have_attributes(zmq, ctx):
-    """PYZMQ 1.3: declared in the class; others are options."""
+    """Declared in the class; others are options."""
 
     class Mine(zmq.Socket):
         colour: str
@@ -655,7 +647,7 @@ def test_a_socket_can_be_weakly_referred_to_and_hashed(zmq, ctx):
 
 
 def test_underlying_is_a_number_of_ones_own(zmq, make):
-    """PYZMQ 1.3: an int, different for each."""
+    """An int, different for each."""
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     assert isinstance(a.underlying, int) and a.underlying != b.underlying
 
@@ -682,7 +674,6 @@ def test_a_recv_in_another_thread_is_woken_by_the_end(zmq):
 
 
 def test_errors_have_their_own_classes(zmq):
-    """PYZMQ 1.7."""
     assert zmq.strerror(zmq.EFSM) == "Operation cannot be accomplished in current state"
     assert zmq.strerror(zmq.ETERM) == "Context was terminated"
     assert zmq.strerror(zmq.ENOCOMPATPROTO) == (
@@ -699,7 +690,7 @@ def test_errors_have_their_own_classes(zmq):
 
 
 def test_errno_is_that_of_the_failing_call(zmq, make):
-    """PYZMQ 4, defects: never the one before."""
+    """Never the one before."""
     s = make(zmq.PULL)
     for _ in range(3):
         assert refused(zmq.Again, s.recv, zmq.DONTWAIT) == errno.EAGAIN

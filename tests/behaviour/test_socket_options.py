@@ -1,6 +1,6 @@
 """Every socket option on every socket type, against real pyzmq in the same process.
 
-PYZMQ Appendix A, SEMANTICS 1.4. On pyzmq itself the comparisons prove nothing; the tables of
+semantics.md#socket-options. On pyzmq itself the comparisons prove nothing; the tables of
 facts further down do.
 """
 
@@ -18,7 +18,7 @@ KINDS = [
 ]  # fmt: skip
 #: Numbers that differ by nature; only their kind is compared.
 DESCRIPTORS = {"FD"}
-#: pyzmq cannot read these (PYZMQ 4, defects: its buffer has the wrong size); ours may.
+#: pyzmq cannot read these (its buffer has the wrong size: docs/reference/parity.md); ours may.
 UNREADABLE = {"CURVE_PUBLICKEY", "CURVE_SECRETKEY", "CURVE_SERVERKEY"}
 INTEGERS = [
     -(2**31), -1000, -101, -100, -99, -2, -1, 0, 1, 2, 3, 4, 7, 8, 99, 100, 254, 255, 256, 1000,
@@ -99,7 +99,7 @@ def test_the_same_options_can_be_set(pyzmq, twins, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_values_are_accepted(pyzmq, twins, kind):
-    """SEMANTICS 1.4, "Valid": every option, many values, one after the other on one socket."""
+    """Every option, many values, one after the other on one socket."""
     mine, theirs = twins(kind)
     differences = {}
     for option in options(pyzmq):
@@ -119,7 +119,7 @@ def test_the_same_values_are_accepted(pyzmq, twins, kind):
 
 @pytest.mark.parametrize("kind", ["DEALER", "XPUB", "SUB"])
 def test_the_same_python_types_are_refused(pyzmq, twins, kind):
-    """PYZMQ 1.3, set(): str, float, None, buffers."""
+    """set(): str, float, None, buffers."""
     mine, theirs = twins(kind)
     differences = {}
     for option in options(pyzmq):
@@ -135,7 +135,7 @@ def test_the_same_python_types_are_refused(pyzmq, twins, kind):
     "number", [-1, 0, 2, 3, 10, 20, 26, 29, 30, 67, 82, 83, 125, 1000, 2**31 - 1]
 )
 def test_unknown_options_are_invalid(twins, number):
-    """SEMANTICS 1.4: EINVAL, get and set."""
+    """semantics.md#socket-options: EINVAL, get and set."""
     mine, theirs = twins("DEALER")
     assert outcome(mine.getsockopt, number) == outcome(theirs.getsockopt, number)
     assert outcome(mine.setsockopt, number, 1) == outcome(theirs.setsockopt, number, 1)
@@ -188,7 +188,7 @@ FACTS = {
 
 @pytest.mark.parametrize("name", FACTS)
 def test_an_option_has_its_default_and_its_range(zmq, ctx, name):
-    """SEMANTICS 1.4: bad values are EINVAL and change nothing."""
+    """semantics.md#socket-options: bad values are EINVAL and change nothing."""
     kind, default, (good, bad) = FACTS[name]
     with ctx.socket(getattr(zmq, kind)) as s:
         option = getattr(zmq, name)
@@ -204,13 +204,13 @@ def test_an_option_has_its_default_and_its_range(zmq, ctx, name):
 
 @pytest.mark.parametrize("kind", ["SUB", "XSUB"])
 def test_subscribers_do_not_linger(zmq, ctx, kind):
-    """SEMANTICS 1.4, LINGER."""
+    """semantics.md#socket-options, LINGER."""
     with ctx.socket(getattr(zmq, kind)) as s:
         assert s.linger == 0
 
 
 def test_ipv4only_is_the_inverse_of_ipv6(zmq, ctx):
-    """SEMANTICS 1.4, IPV4ONLY."""
+    """semantics.md#socket-options, IPV4ONLY."""
     with ctx.socket(zmq.PUSH) as s:
         s.ipv6 = 1
         assert s.getsockopt(zmq.IPV4ONLY) == 0
@@ -220,7 +220,7 @@ def test_ipv4only_is_the_inverse_of_ipv6(zmq, ctx):
 
 @pytest.mark.parametrize("size", [1, 5, 254, 255])
 def test_a_routing_id_has_1_to_255_bytes(zmq, ctx, size):
-    """SEMANTICS 1.4: any bytes, zeros at both ends too."""
+    """semantics.md#socket-options: any bytes, zeros at both ends too."""
     with ctx.socket(zmq.DEALER) as s:
         name = (b"\0" + bytes(range(1, 255)))[: size - 1] + b"\0"
         s.routing_id = name
@@ -231,7 +231,7 @@ def test_a_routing_id_has_1_to_255_bytes(zmq, ctx, size):
 
 
 def test_the_mechanism_follows_the_last_option_set(zmq, ctx):
-    """SEMANTICS 1.3: PLAIN and CURVE options switch it; 0 switches back."""
+    """semantics.md#mechanisms: PLAIN and CURVE options switch it; 0 switches back."""
     with ctx.socket(zmq.DEALER) as s:
         assert s.mechanism == zmq.NULL
         s.plain_username = b"u"
@@ -252,7 +252,7 @@ def test_the_mechanism_follows_the_last_option_set(zmq, ctx):
 
 @pytest.mark.parametrize("name", ["CURVE_PUBLICKEY", "CURVE_SECRETKEY", "CURVE_SERVERKEY"])
 def test_a_curve_key_is_32_bytes_or_40_characters(zmq, ctx, name):
-    """SEMANTICS 1.4."""
+    """semantics.md#socket-options."""
     if not zmq.has("curve"):
         pytest.skip("built without CURVE")
     public, _ = zmq.curve_keypair()
@@ -266,7 +266,7 @@ def test_a_curve_key_is_32_bytes_or_40_characters(zmq, ctx, name):
 
 
 def test_hwm_sets_both(zmq, ctx):
-    """PYZMQ 1.3: the getter is SNDHWM."""
+    """The getter is SNDHWM."""
     with ctx.socket(zmq.DEALER) as s:
         s.hwm = 5
         assert (s.sndhwm, s.rcvhwm, s.hwm) == (5, 5, 5)
@@ -278,7 +278,7 @@ def test_hwm_sets_both(zmq, ctx):
 
 
 def test_a_closed_socket_has_no_options(zmq, ctx):
-    """SEMANTICS 1.9: ENOTSOCK, known or unknown option."""
+    """semantics.md#errors: ENOTSOCK, known or unknown option."""
     s = ctx.socket(zmq.DEALER)
     s.close()
     for option in (zmq.LINGER, zmq.EVENTS, zmq.ROUTING_ID, 1000):
@@ -288,7 +288,7 @@ def test_a_closed_socket_has_no_options(zmq, ctx):
 
 
 def test_after_term_every_option_says_so(zmq):
-    """SEMANTICS 1.9, S-47: ETERM, known or unknown option."""
+    """semantics.md#errors, S-47: ETERM, known or unknown option."""
     context = zmq.Context()
     s = context.socket(zmq.DEALER)
     ender = threading.Thread(target=context.term)
@@ -307,7 +307,7 @@ def test_after_term_every_option_says_so(zmq):
 
 @pytest.mark.parametrize("kind", ["PULL", "DEALER"])
 def test_options_can_be_read_as_attributes_in_any_case(zmq, ctx, kind):
-    """PYZMQ 1.3: also through all other constants of that number."""
+    """Also through all other constants of that number."""
     with ctx.socket(getattr(zmq, kind)) as s:
         assert s.sndhwm == s.SNDHWM == s.SndHwm == 1000
         s.SndHWM = 7

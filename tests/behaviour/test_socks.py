@@ -234,7 +234,7 @@ def test_a_connection_that_breaks_behind_the_proxy_comes_back_through_it(connect
 
 
 def test_connected_is_told_once_the_proxy_agreed(zmq, make, proxy):
-    """S-107, 1.7: CONNECTED, then the handshake of ZMTP."""
+    """S-107: CONNECTED, then the handshake of ZMTP."""
     s = make(zmq.DEALER, socks_proxy=b"127.0.0.1:%d" % proxy.port)
     m = monitored(s)
     s.connect(TARGET)

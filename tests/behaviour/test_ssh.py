@@ -1,4 +1,4 @@
-"""zmq.ssh: tunnels, with a stand-in for OpenSSH that is first on the PATH (PYZMQ 1.13).
+"""zmq.ssh: tunnels, with a stand-in for OpenSSH that is first on the PATH.
 
 The stand-in notes its arguments, asks for a password if it is told to, and forwards the port in
 the background: enough to see the whole way of a message. Real servers are not reached.

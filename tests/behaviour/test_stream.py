@@ -81,7 +81,7 @@ def test_every_part_received_belongs_to_one_connection(served):
 
 
 def test_without_notify_only_data_is_told(zmq, served):
-    """S-64, SEMANTICS 1.4: STREAM_NOTIFY=0."""
+    """S-64, semantics.md#socket-options: STREAM_NOTIFY=0."""
     s = served(stream_notify=0)
     m = monitored(s)
     with RawPeer.connect(port_of(s)) as raw:
@@ -260,7 +260,7 @@ def test_a_stream_connects_again(zmq, make):
 
 
 def test_a_stream_peer_that_does_not_read_fills_up(zmq, served):
-    """SEMANTICS 1.1: EAGAIN at the high-water mark, the others go on."""
+    """semantics.md#socket-types: EAGAIN at the high-water mark, the others go on."""
     s = served(sndhwm=2)
     with RawPeer.connect(port_of(s)) as deaf:
         deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -279,7 +279,7 @@ def test_a_stream_peer_that_does_not_read_fills_up(zmq, served):
 
 
 def test_a_stream_over_ipc_works_alike_or_is_refused(zmq, make, ipc_address):
-    """SEMANTICS 1.1: raw TCP; whatever ipc does, it does no harm."""
+    """semantics.md#socket-types: raw TCP; whatever ipc does, it does no harm."""
     s = make(zmq.STREAM)
     try:
         s.bind(ipc_address)

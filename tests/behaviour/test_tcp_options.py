@@ -100,7 +100,7 @@ def _bind_again(zmq, s, address):
 
 
 def test_keepalive_is_left_alone_unless_set(connected):
-    """S-106, SEMANTICS 1.4: CNT, IDLE and INTVL count only if KEEPALIVE is set."""
+    """S-106, semantics.md#socket-options: CNT, IDLE and INTVL count only if KEEPALIVE is set."""
     options = {"tcp_keepalive_cnt": 3, "tcp_keepalive_idle": 7, "tcp_keepalive_intvl": 11}
     for fd in connected(binder=options, connecter=options):
         assert look(fd, socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
@@ -168,7 +168,7 @@ def test_buffers_have_the_size_asked_for(connected):
 
 
 def test_buffers_are_the_systems_by_default(connected):
-    """SEMANTICS 1.4: -1 means that nothing is set; the kernel goes on tuning."""
+    """semantics.md#socket-options: -1 means that nothing is set; the kernel goes on tuning."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         plain = socket.create_connection(server.getsockname())
         wanted = plain.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
@@ -185,7 +185,7 @@ def test_maxrt_is_the_user_timeout_of_tcp(connected):
 
 
 def test_options_count_for_the_next_bind_and_connect_only(zmq, make):
-    """SEMANTICS 1.4, "N": a connection keeps what was set when it was asked for."""
+    """semantics.md#socket-options: a connection keeps what was set when it was asked for."""
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     m = monitored(b)
     a.bind("tcp://127.0.0.1:*")
@@ -208,7 +208,7 @@ def test_options_of_other_systems_change_nothing(zmq, make):
 
 
 def test_a_socket_can_be_bound_to_a_device(zmq, make):
-    """SEMANTICS 1.4, BINDTODEVICE: SO_BINDTODEVICE before bind; needs a right on old kernels."""
+    """SO_BINDTODEVICE before bind; needs a right on old kernels."""
     s = make(zmq.PULL, bindtodevice=b"lo")
     m = monitored(s)
     try:
@@ -227,7 +227,7 @@ def test_a_socket_can_be_bound_to_a_device(zmq, make):
 
 
 def test_binding_to_a_device_that_is_not_there_fails(zmq, make):
-    """SEMANTICS 1.4, BINDTODEVICE: the error comes from bind."""
+    """BINDTODEVICE: the error comes from bind."""
     s = make(zmq.PULL, bindtodevice=b"nosuchdev0")
     assert refused(zmq.ZMQError, s.bind, "tcp://127.0.0.1:*") in (errno.ENODEV, errno.EPERM)
 
@@ -324,7 +324,7 @@ def test_ipc_peers_outside_the_filter_are_closed(zmq, make, ipc_address, name):
 
 
 def test_ipc_filters_of_different_kinds_add_up(zmq, make, ipc_address):
-    """S-108, SEMANTICS 1.4: OR-combined."""
+    """S-108, semantics.md#socket-options: OR-combined."""
     s = make(zmq.PULL)
     s.setsockopt(zmq.IPC_FILTER_PID, os.getpid() + 1)
     s.setsockopt(zmq.IPC_FILTER_UID, os.getuid())

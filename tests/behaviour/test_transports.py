@@ -1,4 +1,4 @@
-"""Transports and the spelling of their endpoints (SEMANTICS 1.2)."""
+"""Transports and the spelling of their endpoints (semantics.md#transports-and-endpoints)."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ with zmq.Context() as context, context.socket(zmq.PULL) as s:
 
 
 def test_binding_a_path_takes_it_over(zmq, make, ipc_address):
-    """8(k): relied on after crashes; new connections come to the new owner."""
+    """differences.md: relied on after crashes; new connections come to the new owner."""
     old, new, client = make(zmq.PULL), make(zmq.PULL), make(zmq.PUSH)
     bind(old, ipc_address)
     bind(new, ipc_address)
@@ -272,7 +272,7 @@ def test_an_ipc_path_may_be_connected_to_before_it_exists(zmq, make, ipc_address
 
 
 def test_an_ipc_peer_is_known_by_its_credentials(zmq, make, ipc_address):
-    """1.6: Peer-Address is localhost:UID:GID:PID."""
+    """Peer-Address is localhost:UID:GID:PID."""
     server, client = make(zmq.PAIR), make(zmq.PAIR)
     client.connect(bind(server, ipc_address))
     client.send(b"x")
@@ -366,7 +366,6 @@ def test_inproc_does_not_lose_what_was_sent_before_the_sender_closed(zmq, ctx, m
 
 
 def test_inproc_messages_have_no_properties(zmq, make):
-    """1.6"""
     server, client = make(zmq.PAIR), make(zmq.PAIR)
     client.connect(bind(server, fresh_inproc()))
     client.send(b"x")

@@ -110,7 +110,7 @@ def test_unknown_properties_are_accepted(dealer):
     ],
 )
 def test_what_a_greeting_may_say(dealer, what, data):
-    """ZMTP.md 4.1: padding, filler and as-server are not looked at; later versions are 3.1."""
+    """protocol.md#greeting: padding, filler and as-server are ignored; later versions are 3.1."""
     with zmtp_connect(dealer) as peer:
         peer.send(data + ready("DEALER", b""))
         peer.recv_exactly(64)
@@ -130,7 +130,7 @@ def test_what_a_greeting_may_say(dealer, what, data):
     ],
 )
 def test_a_bad_ready_ends_the_connection(dealer, what, data):
-    """ZMTP.md 4.4: and the socket goes on to serve others."""
+    """protocol.md#commands: and the socket goes on to serve others."""
     with zmtp_connect(dealer) as peer, zmtp_connect(dealer) as good:
         peer.send(greeting() + command(b"READY", data))
         assert peer.closed_by_peer()
@@ -142,14 +142,14 @@ def test_a_bad_ready_ends_the_connection(dealer, what, data):
     "mechanism", [b"PLAIN", b"CURVE", b"GSSAPI", b"NUL", b"NULLX", b"null", b"", b"N" * 20]
 )
 def test_another_mechanism_ends_the_connection(dealer, mechanism):
-    """ZMTP.md 4.1: all 20 bytes are compared."""
+    """protocol.md#greeting: all 20 bytes are compared."""
     with zmtp_connect(dealer) as peer:
         peer.send(greeting(mechanism=mechanism))
         assert peer.closed_by_peer()
 
 
 def test_a_message_before_ready_ends_the_connection(dealer):
-    """ZMTP.md 4.4: in the handshake there is only the handshake."""
+    """protocol.md#commands: in the handshake there is only the handshake."""
     with zmtp_connect(dealer) as peer:
         peer.send(greeting() + b"\x00\x05hello")
         assert peer.closed_by_peer()
@@ -164,7 +164,7 @@ def test_a_second_ready_is_an_unknown_command(dealer):
 
 
 def test_what_is_no_zmtp_at_all_is_cut_in_time(dealer, on_libzmq):
-    """S-28, difference (g): HANDSHAKE_IVL holds until the identity of a 1.0 peer is complete."""
+    """S-28, differences.md: HANDSHAKE_IVL holds until the identity of a 1.0 peer is complete."""
     if on_libzmq:
         pytest.skip("libzmq takes it for ZMTP 1.0 and stops the clock")
     dealer.handshake_ivl = 100
@@ -203,7 +203,7 @@ def test_a_slow_greeting_is_cut_in_time(zmq, make, sent):
     ],
 )
 def test_ready_names_the_type_and_for_some_the_identity(zmq, make, kind, identity):
-    """ZMTP.md 4.4: the whole transcript of our side of a NULL handshake, byte for byte."""
+    """protocol.md#commands: the whole transcript of our side of a NULL handshake, byte for byte."""
     peer_type = {
         "PAIR": "PAIR", "PUB": "SUB", "SUB": "PUB", "REQ": "REP", "REP": "REQ",
         "DEALER": "DEALER", "ROUTER": "DEALER", "PULL": "PUSH", "PUSH": "PULL",
@@ -223,7 +223,7 @@ def test_ready_names_the_type_and_for_some_the_identity(zmq, make, kind, identit
 
 
 def test_the_identity_is_in_signature_and_ready(zmq, make):
-    """ZMTP.md 4.1, 4.4: captured from libzmq for DEALER "abc"."""
+    """protocol.md#greeting: captured from libzmq for DEALER "abc"."""
     with RawListener() as mock:
         s = make(zmq.DEALER, routing_id=b"abc")
         s.connect(mock.endpoint)

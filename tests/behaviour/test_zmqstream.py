@@ -1,7 +1,4 @@
-"""tornado: ZMQStream's callbacks, flush and closing; and tornado's futures.
-
-Sources: PYZMQ 1.9, 1.10.
-"""
+"""tornado: ZMQStream's callbacks, flush and closing; and tornado's futures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process forks while it uses sockets (S-50, DESIGN D14)."""
+"""A process forks while it uses sockets (S-50)."""
 
 from __future__ import annotations
 

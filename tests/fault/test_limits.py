@@ -183,7 +183,7 @@ def test_a_context_has_room_for_so_many_sockets(zmq):
 
 
 def test_a_monitor_is_a_socket_too(zmq):
-    """1.5: both of its ends take a place each."""
+    """Both of its ends take a place each."""
     with zmq.Context() as context:
         context.set(zmq.MAX_SOCKETS, 2)
         s = context.socket(zmq.PUSH)

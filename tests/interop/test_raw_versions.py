@@ -1,6 +1,6 @@
 """Peers of ZMTP 3.1, 3.0, 2.0 and 1.0, byte for byte, however their bytes arrive.
 
-ZMTP.md 4.1 to 4.4 and 4.12; RFC 13 (1.0), 15 (2.0), 23 (3.0), 37 (3.1).
+protocol.md, from the greeting to the commands; RFC 13 (1.0), 15 (2.0), 23 (3.0), 37 (3.1).
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def converse(kind: str, version: str, s, peer, arrive) -> None:
 @pytest.mark.parametrize("arrival", ARRIVALS)
 @pytest.mark.parametrize("kind", ROLES)
 def test_a_bound_socket_speaks_with_every_version(zmq, make, version, kind, arrival):
-    """ZMTP.md 4.12: our whole side is compared; theirs arrives in pieces."""
+    """protocol.md#splits: our whole side is compared; theirs arrives in pieces."""
     s = make(getattr(zmq, kind), routing_id=OURS)
     s.bind("tcp://127.0.0.1:*")
     cuts = ARRIVALS[arrival]
@@ -129,7 +129,7 @@ def test_a_bound_socket_speaks_with_every_version(zmq, make, version, kind, arri
 
 @pytest.mark.parametrize("kind", ROLES)
 def test_a_connecting_socket_speaks_with_every_version(zmq, make, version, kind):
-    """ZMTP.md 4.12: the other way round; the first words are ours."""
+    """protocol.md#splits: the other way round; the first words are ours."""
     with RawListener() as mock:
         s = make(getattr(zmq, kind), routing_id=OURS)
         s.connect(mock.endpoint)
@@ -144,7 +144,7 @@ def test_a_connecting_socket_speaks_with_every_version(zmq, make, version, kind)
 @pytest.mark.parametrize("version", ["2.0", "1.0", "unversioned"])
 @pytest.mark.parametrize("kind", ["PULL", "ROUTER", "REP", "XPUB"])
 def test_a_message_may_follow_the_opening_in_one_segment(zmq, make, version, kind):
-    """ZMTP.md 4.12: coalesced. From 3.0 on a peer has to wait for our READY first."""
+    """protocol.md#splits: coalesced. From 3.0 on a peer has to wait for our READY first."""
     s = make(getattr(zmq, kind), routing_id=OURS)
     s.bind("tcp://127.0.0.1:*")
     first = {
@@ -166,7 +166,7 @@ def test_a_message_may_follow_the_opening_in_one_segment(zmq, make, version, kin
 
 @pytest.mark.parametrize("size", [0, 1, 252, 253, 254, 255, 256, 8191, 8192, 8193, 70_000])
 def test_frames_of_any_size_pass_in_every_framing(zmq, make, version, size):
-    """ZMTP.md 4.3: the limits between short and long frames, as captured."""
+    """protocol.md#frames: the limits between short and long frames, as captured."""
     s = make(zmq.PAIR)
     s.bind("tcp://127.0.0.1:*")
     body = bytes(i * 5 & 0xFF for i in range(size))
@@ -180,7 +180,7 @@ def test_frames_of_any_size_pass_in_every_framing(zmq, make, version, size):
 
 
 def test_the_framing_of_1_0_as_captured():
-    """ZMTP.md 4.3: the helper itself, against bytes from libzmq."""
+    """protocol.md#frames: the helper itself, against bytes from libzmq."""
     assert frame_v1(b"x" * 253)[:2] == b"\xfe\x00"
     assert frame_v1(b"x" * 254)[:10] == bytes.fromhex("ff00000000000000ff00")
     assert frame_v1(b"abc") == b"\x04\x00abc"
@@ -194,7 +194,7 @@ def test_the_framing_of_1_0_as_captured():
     "identity", [b"", b"abc", b"\0zero", b"i" * 252, b"i" * 253, b"i" * 254, b"i" * 255]
 )
 def test_router_knows_its_peer_by_the_identity_of_any_version(zmq, make, version, identity):
-    """ZMTP.md 4.2: empty ones get an automatic name."""
+    """protocol.md#versions: empty ones get an automatic name."""
     s = make(zmq.ROUTER)
     s.bind("tcp://127.0.0.1:*")
     with zmtp_connect(s) as peer:
@@ -213,7 +213,7 @@ def test_router_knows_its_peer_by_the_identity_of_any_version(zmq, make, version
 
 @pytest.mark.parametrize("identity", [b"a", b"i" * 253, b"i" * 254, b"i" * 255])
 def test_our_identity_is_told_in_the_way_of_the_version(zmq, make, version, identity):
-    """ZMTP.md 4.2: also where the signature is the header of the identity frame."""
+    """protocol.md#versions: also where the signature is the header of the identity frame."""
     s = make(zmq.DEALER, routing_id=identity)
     s.bind("tcp://127.0.0.1:*")
     with zmtp_connect(s) as peer:
@@ -222,7 +222,7 @@ def test_our_identity_is_told_in_the_way_of_the_version(zmq, make, version, iden
 
 
 def test_an_unversioned_peer_with_nothing_to_say_is_served(zmq, make):
-    """ZMTP.md 4.13: the anonymous greeting of RFC 13 is `01 00`."""
+    """The anonymous greeting of RFC 13 is `01 00`."""
     s = make(zmq.PULL)
     s.bind("tcp://127.0.0.1:*")
     with zmtp_connect(s) as peer:
@@ -233,7 +233,7 @@ def test_an_unversioned_peer_with_nothing_to_say_is_served(zmq, make):
 
 @pytest.mark.parametrize("version", ["2.0", "1.0", "unversioned"])
 def test_old_peers_get_no_heartbeats(zmq, make, version):
-    """ZMTP.md 4.2, S-96: there are no commands."""
+    """protocol.md#versions, S-96: there are no commands."""
     s = make(zmq.DEALER, heartbeat_ivl=20, heartbeat_timeout=40)
     s.bind("tcp://127.0.0.1:*")
     with zmtp_connect(s) as peer:
@@ -246,7 +246,7 @@ def test_old_peers_get_no_heartbeats(zmq, make, version):
 
 @pytest.mark.parametrize("version", ["2.0", "1.0", "unversioned"])
 def test_old_peers_may_come_and_go(zmq, make, version):
-    """ZMTP.md 4.2: no state of one connection reaches the next."""
+    """protocol.md#versions: no state of one connection reaches the next."""
     s = make(zmq.ROUTER)
     s.bind("tcp://127.0.0.1:*")
     for i in range(5):
@@ -257,7 +257,7 @@ def test_old_peers_may_come_and_go(zmq, make, version):
 
 @pytest.mark.parametrize("version", ["1.0", "unversioned"])
 def test_an_empty_frame_header_of_1_0_is_an_error(zmq, make, version):
-    """ZMTP.md 4.3: a length of 0 cannot count its flags."""
+    """protocol.md#frames: a length of 0 cannot count its flags."""
     s = make(zmq.PULL)
     s.bind("tcp://127.0.0.1:*")
     with zmtp_connect(s) as peer:
@@ -269,7 +269,7 @@ def test_an_empty_frame_header_of_1_0_is_an_error(zmq, make, version):
 
 @pytest.mark.parametrize("major", [0, 1])
 def test_an_unknown_type_byte_of_an_old_peer_is_not_checked(zmq, make, major):
-    """ZMTP.md 4.2."""
+    """protocol.md#versions."""
     s = make(zmq.PULL)
     s.bind("tcp://127.0.0.1:*")
     with zmtp_connect(s) as peer:
@@ -279,7 +279,7 @@ def test_an_unknown_type_byte_of_an_old_peer_is_not_checked(zmq, make, major):
 
 
 def test_major_two_speaks_as_three(zmq, make):
-    """ZMTP.md 4.1: nothing was ever numbered 2; libzmq takes it for 3.1."""
+    """protocol.md#greeting: nothing was ever numbered 2; libzmq takes it for 3.1."""
     s = make(zmq.PULL)
     s.bind("tcp://127.0.0.1:*")
     with zmtp_connect(s) as peer:
@@ -290,7 +290,7 @@ def test_major_two_speaks_as_three(zmq, make):
 
 
 def test_minor_zero_gets_no_commands_of_subscription(zmq, make):
-    """ZMTP.md 4.4: what distinguishes 3.0 from 3.1."""
+    """protocol.md#commands: what distinguishes 3.0 from 3.1."""
     for minor, wanted in ((0, b"\x00\x02\x01T"), (1, b"\x04\x0b\x09SUBSCRIBET")):
         s = make(zmq.SUB)
         s.subscribe(b"T")

@@ -1,6 +1,6 @@
 """Endpoints (ring/endpoint.c, ring/tuning.c), against pyzmq where pyzmq can tell.
 
-Source of the rules: SEMANTICS 1.2, 1.9, S-106, S-108.
+Source of the rules: semantics.md#transports-and-endpoints, #errors, S-106, S-108.
 """
 
 from __future__ import annotations
@@ -498,7 +498,7 @@ def test_a_local_end_can_be_named(ours, workdir):
 
 
 def test_a_peer_is_named_by_its_address_or_by_its_owner(ours, workdir):
-    """SEMANTICS 1.6: Peer-Address without the port; localhost:UID:GID:PID for ipc."""
+    """Peer-Address without the port; localhost:UID:GID:PID for ipc."""
     for listener, transport, expected in (
         ("tcp://127.0.0.1:*", TCP, "127.0.0.1"),
         ("ipc://s", IPC, f"localhost:{os.getuid()}:{os.getgid()}:{os.getpid()}"),

@@ -289,7 +289,7 @@ MECHANISMS = {
 
 @pytest.mark.parametrize("steps", MECHANISMS.values(), ids=MECHANISMS)
 def test_the_last_security_option_decides_the_mechanism(pair_of, steps):
-    """SEMANTICS 1.3: MECHANISM, PLAIN_SERVER and CURVE_SERVER after each step."""
+    """semantics.md#mechanisms: MECHANISM, PLAIN_SERVER and CURVE_SERVER after each step."""
     ours, theirs = pair_of(0)
     for option, value in steps:
         assert_same_set(ours, theirs, option, value)

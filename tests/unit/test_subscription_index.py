@@ -1,6 +1,6 @@
 """The subscription index (route/subscription_index.c) against a naive model, and where it is large.
 
-Source of the rules: SEMANTICS S-74 to S-76, S-88.
+Source of the rules: S-74 to S-76, S-88.
 """
 
 from __future__ import annotations

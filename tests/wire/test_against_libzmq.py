@@ -12,7 +12,8 @@ import pytest
 from support import RawPeer, monitor_events, port_of
 from wire import transcripts as t
 
-# Differences that ZMTP.md 4.13 and SEMANTICS section 8 decide on, apart from Transcript.differs.
+# Differences of protocol.md#where-libzmq-differs-from-the-rfcs and of differences.md, apart from
+# Transcript.differs.
 REPLAYED = [x for x in t.ALL if not x.differs]
 
 PROTOCOL, AUTH, DISCONNECTED = 0x2000, 0x4000, 0x0200

@@ -141,7 +141,7 @@ def test_subscriptions_to_3_0_and_2_0_are_messages(version):
 
 
 def test_a_topic_of_255_bytes_to_a_3_0_peer_is_a_long_frame():
-    """libzmq forgets the flag (difference (d), SEMANTICS section 8)."""
+    """libzmq forgets the flag: differences.md."""
     assert sent(active((3, 0), "SUB"), "send_subscribe", b"t" * 255) == (
         b"\x02" + struct.pack("!Q", 256) + b"\x01" + b"t" * 255
     )
@@ -251,7 +251,7 @@ TYPES = sorted({name for pair in COMPATIBLE for name in pair})
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_peer_is_taken_exactly_when_the_types_belong_together(kind):
-    """Every pair of types, both ways round (SEMANTICS 1.1)."""
+    """Every pair of types, both ways round (semantics.md#socket-types)."""
     for peer in TYPES:
         session = zmtp.Session(getattr(zmtp, kind))
         session.receive_data(

@@ -1,4 +1,4 @@
-"""The session against the bytes of ZMTP.md, whole and in the splits that section 4.12 names."""
+"""The session against the bytes of protocol.md, whole and in pieces (#splits)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_major_follows_the_signature_and_the_rest_follows_the_major():
 
 
 def test_an_anonymous_peer_is_ready_only_with_its_whole_routing_id():
-    """libzmq counts it as ready at the first byte (difference (g), SEMANTICS section 8)."""
+    """libzmq counts it as ready at the first byte (S-28)."""
     session = t.Transcript("", "DEALER", b"", b"", []).session()
     session.receive_data(b"\x04\x00ab")
     assert session.next_event() is None

@@ -1,7 +1,7 @@
-"""What a peer sends and what our side must answer, as bytes: the facts of ZMTP.md.
+"""What a peer sends and what our side must answer, as bytes: the facts of protocol.md.
 
 The bytes are built by the small functions here, never by the code under test. Entries whose
-``captured`` is true stand in ZMTP.md as captured from libzmq 4.3.5. All of them but those with
+``captured`` is true stand in protocol.md as captured from libzmq 4.3.5. All of them but those with
 ``differs`` are also replayed to a real libzmq, in test_against_libzmq.py.
 """
 
@@ -605,7 +605,7 @@ TRAFFIC = [
 
 
 def _matrix() -> list[Transcript]:
-    """ZMTP.md 4.12: every version of the peer, for four pairs of types, both ways round."""
+    """protocol.md#splits: every version of the peer, for four pairs of types, both ways round."""
     out = []
     for kind in ("REQ", "REP", "DEALER", "ROUTER", "PUB", "SUB", "PUSH", "PULL"):
         peer = PEER_OF[kind]
