@@ -7,6 +7,7 @@ against libzmq before our engine was held to them.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shutil
@@ -31,6 +32,12 @@ def pytest_configure(config):
     runs_tests = hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None)
     if runs_tests and "ASAN_OPTIONS" in os.environ:
         os.environ["ASAN_OPTIONS"] += ":detect_leaks=0"
+
+
+def pytest_collection_finish(session):
+    """Many tests collect garbage, and need not go through thousands of tests each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
