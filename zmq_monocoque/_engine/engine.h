@@ -120,6 +120,6 @@ typedef struct zm_counts {
     int64_t threads;     /* the engine's own */
 } zm_counts;
 void zm_counts_get(zm_counts *out);
-void zm_alloc_fail_after(int64_t n);
+int64_t zm_alloc_fail_after(int64_t n);
 
 #endif

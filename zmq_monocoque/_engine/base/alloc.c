@@ -63,7 +63,7 @@ int64_t zm_alloc_live(void)
     return atomic_load(&live);
 }
 
-void zm_alloc_fail_after(int64_t n)
+int64_t zm_alloc_fail_after(int64_t n)
 {
-    atomic_store(&fail_after, n);
+    return atomic_exchange(&fail_after, n);
 }
