@@ -21,8 +21,8 @@ void *zm_alloc_permanent(size_t bytes);
 int64_t zm_alloc_live(void);
 /* A block goes into a store (-1) or comes from it (+1), unseen by the system. */
 void zm_alloc_recount(int difference);
-/* Test hook: the allocation after `n` more fails, once. -1 switches it off. Returns what was left of
- * the former `n`; negative: it has failed, or none was to. */
+/* Test hook: the allocation after `n` more fails, once. -1 switches it off. Returns what was left
+ * of the former `n`; negative: it has failed, or none was to. */
 int64_t zm_alloc_fail_after(int64_t n);
 
 #endif
