@@ -128,6 +128,6 @@ if not sys.platform.startswith("linux"):
 
 setup(
     cffi_modules=["zmq_monocoque/_build/engine.py:ffibuilder"],
-    ext_modules=[Extension(**ENGINE_BUILD.lane())],
+    ext_modules=[Extension(**ENGINE_BUILD.extension())],
     cmdclass={"build": Build, "build_ext": BuildExt},
 )

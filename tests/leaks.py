@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-#: Closing lingers, and a peer's disappearance is seen by the keeper: seconds to wait for both.
+#: Closing lingers, and a peer's disappearance is seen by the I/O thread: seconds to wait for both.
 PATIENCE = 5.0
 WATCHED = ("contexts", "sockets", "connections", "in_flight", "threads")
 MODULE = os.environ.get("ZM_TEST_MODULE", "zmq_monocoque")

@@ -21,7 +21,7 @@ def test_a_socket_that_is_still_open_is_named(zmq):
 
 def test_an_open_connection_is_named(zmq, ctx):
     server, client = ctx.socket(zmq.PAIR), ctx.socket(zmq.PAIR)
-    server.bind("tcp://127.0.0.1:*")  # also starts the context's keeper, which stays
+    server.bind("tcp://127.0.0.1:*")  # also starts the context's I/O thread, which stays
     before = counts()
     client.connect(server.LAST_ENDPOINT)
     client.rcvtimeo = server.rcvtimeo = 10_000

@@ -48,7 +48,7 @@ SNDMORE = int(Flag.SNDMORE)
 RCVTIMEO = int(SocketOption.RCVTIMEO)
 SNDTIMEO = int(SocketOption.SNDTIMEO)
 
-#: A flag of the lane's calls: DONTWAIT, and NotImplemented instead of Again.
+#: A flag of the extension's calls: DONTWAIT, and NotImplemented instead of Again.
 _QUIET = 1 << 30
 
 #: The calls that know it.
@@ -490,7 +490,7 @@ def _set_no_events(future: Future[Any]) -> None:
 
 
 def _is_plain(kind: Any) -> bool:
-    """Are the calls of this class of sockets the lane's own, which know `_QUIET`?"""
+    """Are the calls of this class of sockets the extension's own, which know `_QUIET`?"""
     return kind is zmq.Socket or all(
         getattr(kind, name) is getattr(zmq.Socket, name) for name in _QUIET_CALLS
     )

@@ -67,7 +67,7 @@ PAIR, PUB, SUB, REQ, REP, DEALER, ROUTER, PULL, PUSH, XPUB, XSUB = range(11)
 SERVER, CLIENT, RADIO, DISH, GATHER, SCATTER = range(12, 18)
 PEER, CHANNEL = 19, 20
 
-# The numbers of the enums in wire/session.h.
+# The numbers of the enums in zmtp/session.h.
 _NONE, _READY, _MESSAGE, _SUBSCRIBE, _CANCEL, _PING, _PONG, _ZAP = range(8)
 _GREETING, _HANDSHAKE, _ACTIVE, _BROKEN = range(4)
 _FAULTS = (None, "protocol", "auth", "silent")

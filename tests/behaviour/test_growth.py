@@ -379,7 +379,7 @@ def test_a_call_does_not_wait_for_all_that_the_io_thread_has_to_do(
     assert float(median) < 4000 / 2  # of those that are due, all were tried before
 
 
-MAIL = """
+COMMANDS = """
 count = int(sys.argv[1])
 pull = context.socket(zmq.PULL)
 pull.rcvtimeo = 20_000
@@ -419,7 +419,7 @@ def test_mail_that_a_loop_left_is_taken_in_later(zmq, on_libzmq, counting):
     """Several threads want the socket, so that none of them takes in all of it at once."""
     if on_libzmq:
         pytest.skip("sockets of pyzmq are not for several threads")
-    assert run_child(zmq, counting, MAIL, 900) == ["all"]
+    assert run_child(zmq, counting, COMMANDS, 900) == ["all"]
 
 
 SHARED = """

@@ -57,8 +57,8 @@ def rebind(zmq, s, address: str) -> None:
     eventually(try_it)
 
 
-def cut_off(s, peer: RawPeer) -> bool:
-    """Has ``s`` closed its connection to this peer? Pokes it, since libzmq ends pipes in calls."""
+def disconnected(s, peer: RawPeer) -> bool:
+    """Has ``s`` closed its connection to this peer? Calls it, since libzmq ends pipes in calls."""
     s.get(15)  # EVENTS
     return peer.closed_by_peer(0.02)
 
@@ -366,7 +366,7 @@ def test_a_protocol_error_ends_a_connecter_for_good(zmq, make, what):
             peer.send(greeting())
             peer.recv_exactly(64)
             peer.send(what)
-            eventually(lambda: cut_off(dealer, peer))
+            eventually(lambda: disconnected(dealer, peer))
             assert server.nobody_comes(within=0.2)
 
 
@@ -377,7 +377,7 @@ def test_another_mechanism_ends_a_connecter_for_good(zmq, make):
         dealer.connect(server.endpoint)
         with server.accept() as peer:
             peer.send(greeting(b"PLAIN"))
-            eventually(lambda: cut_off(dealer, peer))
+            eventually(lambda: disconnected(dealer, peer))
             assert server.nobody_comes(within=0.2)
 
 
@@ -553,7 +553,7 @@ def test_disconnect_ends_all_connections_to_the_endpoint(zmq, make):
                 shake_hands(peer, b"PULL")
             push.disconnect(server.endpoint)
             for peer in (one, two):
-                eventually(lambda: cut_off(push, peer))  # noqa: B023
+                eventually(lambda: disconnected(push, peer))  # noqa: B023
             with refused(zmq, errno.ENOENT):
                 push.disconnect(server.endpoint)
             assert server.nobody_comes(within=0.2)

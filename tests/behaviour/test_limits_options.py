@@ -43,7 +43,7 @@ DEFAULTS = {
     "HANDSHAKES": 4096,
     "SUBSCRIPTIONS": -1,
     "TOPIC_BYTES": -1,
-    "NOTES": -1,
+    "PENDING_SUBSCRIPTIONS": -1,
 }
 
 
@@ -504,8 +504,8 @@ def test_limits_on_subscriptions_hold_where_the_application_decides(server):
         is_dropped(peer, monitor)
 
 
-def test_an_unread_xpub_keeps_at_most_so_many_notes_of_a_peer(server):
-    pub, monitor = server("XPUB", monocoque_max_notes=4)
+def test_an_unread_xpub_keeps_at_most_so_many_pending_subscriptions_of_a_peer(server):
+    pub, monitor = server("XPUB", monocoque_max_pending_subscriptions=4)
     toggle = command(b"SUBSCRIBE", b"t") + command(b"CANCEL", b"t")
     with zmtp_connect(pub) as good, zmtp_connect(pub) as bad:
         good.handshake("SUB")
@@ -525,7 +525,7 @@ def test_an_unread_xpub_keeps_at_most_so_many_notes_of_a_peer(server):
 
 def test_an_unread_xpub_keeps_at_most_so_many_parts_of_a_peer(server):
     """Never a piece of a message: it comes whole, or not at all."""
-    pub, monitor = server("XPUB", monocoque_max_notes=3)
+    pub, monitor = server("XPUB", monocoque_max_pending_subscriptions=3)
     with zmtp_connect(pub) as peer:
         peer.handshake("SUB")
         wait_for_event(monitor, SUCCEEDED)

@@ -80,7 +80,7 @@ OPTIONS = {
         ("MONOCOQUE_MAX_MESSAGE", (-1, 5000)),
         ("MONOCOQUE_MAX_HANDSHAKES", (-1, 1, 3)),
         ("MONOCOQUE_MAX_SUBSCRIPTIONS", (-1, 3)),
-        ("MONOCOQUE_MAX_NOTES", (-1, 3)),
+        ("MONOCOQUE_MAX_PENDING_SUBSCRIPTIONS", (-1, 3)),
     ),
     "life": (
         ("HEARTBEAT_IVL", (0, 1, 10)),

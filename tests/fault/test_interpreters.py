@@ -113,12 +113,12 @@ def test_the_lane_says_that_it_needs_the_gil(zmq, on_libzmq):
             ("slots", ctypes.POINTER(Slot)),
         ]
 
-    spec = importlib.util.find_spec("zmq_monocoque._lane")
+    spec = importlib.util.find_spec("zmq_monocoque._ext")
     assert isinstance(spec.loader, importlib.machinery.ExtensionFileLoader)
-    initialise = ctypes.PyDLL(spec.origin).PyInit__lane
+    initialise = ctypes.PyDLL(spec.origin).PyInit__ext
     initialise.restype = ctypes.POINTER(Definition)
     definition = initialise().contents
-    assert definition.name == b"zmq_monocoque._lane"
+    assert definition.name == b"zmq_monocoque._ext"
     slots = {}
     while number := definition.slots[len(slots)].number:
         slots[number] = definition.slots[len(slots)].value

@@ -2,7 +2,7 @@
  * does not find those finds nothing. ZM_FUZZ_CANARY is the number of the one that is there. */
 #include <stdlib.h>
 
-#include "wire/session.h"
+#include "zmtp/session.h"
 
 enum { PLANTED_SIZE = 7 }; /* of the frame body that has to be hit upon */
 
@@ -20,7 +20,7 @@ static int planted(void)
  * 2: the header of a command of 7 bytes is taken for a whole frame when no more is there: what is
  *    told depends on how the bytes were cut. */
 #define zm__frame_next genuine_frame_next
-#include "wire/framing.c"
+#include "zmtp/framing.c"
 #undef zm__frame_next
 
 ssize_t zm__frame_next(zm_session *session, const uint8_t *data, size_t size, zm__frame *out_frame);
@@ -42,7 +42,7 @@ ssize_t zm__frame_next(zm_session *session, const uint8_t *data, size_t size, zm
 /* 3: behind a genuine tag, a MESSAGE with a reserved flag and no text is read one byte too far. */
 #define zm__curve_open genuine_curve_open
 #define load_u64 load_curve_u64 /* each file has its own */
-#include "wire/mechanism_curve.c"
+#include "zmtp/mechanism_curve.c"
 #undef zm__curve_open
 
 int zm__curve_open(zm_session *session, uint8_t *body, size_t size, unsigned *out_flags)

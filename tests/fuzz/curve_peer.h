@@ -1,5 +1,5 @@
 /* The other side of CURVE (RFC 26), which says what it should, or something near it: what it seals
- * can be changed before and after. Written from the RFC, not from wire/mechanism_curve.c. */
+ * can be changed before and after. Written from the RFC, not from zmtp/mechanism_curve.c. */
 #ifndef ZM_FUZZ_CURVE_PEER_H
 #define ZM_FUZZ_CURVE_PEER_H
 

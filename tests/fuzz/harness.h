@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "wire/session.h"
+#include "zmtp/session.h"
 
 enum {
     INPUT_MIN = 3,     /* bytes; others are not run */

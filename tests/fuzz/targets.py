@@ -32,7 +32,7 @@ class NoCompiler(Exception):
 def _sources(with_canary: bool) -> list[Path]:
     """The C files of a program, without a ``main``."""
     own = [p for p in HERE.glob("*.c") if p.name not in ("replay.c", "canary.c")]
-    wire = list((ENGINE / "wire").glob("*.c"))
+    wire = list((ENGINE / "zmtp").glob("*.c"))
     if with_canary:
         own.append(HERE / "canary.c")
         wire = [path for path in wire if path.name not in _SPOILT]

@@ -1,7 +1,7 @@
 """The fuzz targets, built with gcc's sanitizers and run over their corpora.
 
 A corpus is what the fuzzer found worth keeping, and what once failed; the target ``greeting`` gets
-every transcript of tests/wire besides. Set ``ZM_FUZZ_ROUNDS`` to run more damaged copies of each.
+every transcript of tests/zmtp besides. Set ``ZM_FUZZ_ROUNDS`` to run more damaged copies of each.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from wire import transcripts as t
-from wire.transcripts import zmtp
+from zmtp import transcripts as t
+from zmtp.transcripts import zmtp
 
 HERE = Path(__file__).parent
 ROUNDS = int(os.environ.get("ZM_FUZZ_ROUNDS", "4"))

@@ -132,7 +132,7 @@ def test_a_message_without_an_end_is_ended(target, honest, kind, peer_kind, what
         target.left_with(1)
         target.stays_small(before, 8)
         target.told("DISCONNECTED", times=5)
-    assert target.state()["strange"] <= 1  # the XPUB's note of the honest subscription
+    assert target.state()["strange"] <= 1  # what the XPUB was told of the honest subscription
 
 
 def test_a_message_without_an_end_goes_with_its_peer(target, honest):
@@ -296,7 +296,7 @@ def test_who_subscribes_to_the_same_again_and_again_grows_nothing(target, honest
 
 def test_who_subscribes_and_cancels_by_turns_is_told_and_forgotten(target, honest):
     """An application that reads its XPUB is told of each; nothing piles up."""
-    target.open("XPUB", monocoque_max_notes=100_000)
+    target.open("XPUB", monocoque_max_pending_subscriptions=100_000)
     honest.open(target.endpoint, "XSUB")
     both = command(b"SUBSCRIBE", b"topic") + command(b"CANCEL", b"topic")
     with honest.at_work(), target.attack() as peer:
@@ -308,9 +308,9 @@ def test_who_subscribes_and_cancels_by_turns_is_told_and_forgotten(target, hones
     target.left_with(1)
 
 
-def test_notes_that_nobody_reads_end_their_peer(target):
+def test_subscription_messages_that_nobody_reads_end_their_peer(target):
     """MAX_NOTES, where the application does not read its XPUB."""
-    target.open("XPUB", monocoque_max_notes=500)
+    target.open("XPUB", monocoque_max_pending_subscriptions=500)
     target.remote.call("pause", True)
     both = command(b"SUBSCRIBE", b"topic") + command(b"CANCEL", b"topic")
     before = target.state()

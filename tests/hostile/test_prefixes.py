@@ -1,6 +1,6 @@
 """Every beginning of every conversation, and then silence, garbage, or a close or reset by turns.
 
-First the transcripts (tests/wire/transcripts.py), against a socket that listens; then
+First the transcripts (tests/zmtp/transcripts.py), against a socket that listens; then
 conversations of each mechanism, against either side of it, listening or connecting, next to an
 honest peer. What a whole beginning leads to is asked of a session without a socket.
 """
@@ -39,7 +39,7 @@ from support_wire import (
     ping,
     ready,
 )
-from wire import transcripts as t
+from zmtp import transcripts as t
 
 IVL = 500  # ms
 BATCH = 400  # no more than a monitor holds events of

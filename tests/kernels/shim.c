@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ring/uring_abi.h"
+#include "driver/uring_abi.h"
 
 #define EXPORT __attribute__((visibility("default")))
 

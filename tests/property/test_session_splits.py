@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_security import CLIENT, SERVER
-from wire import transcripts as t
-from wire.transcripts import zmtp
+from zmtp import transcripts as t
+from zmtp.transcripts import zmtp
 
 from zmq_monocoque.utils import z85
 

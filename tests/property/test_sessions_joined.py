@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from support_security import CLIENT, SERVER
-from wire.transcripts import zmtp
+from zmtp.transcripts import zmtp
 
 from zmq_monocoque.backend._engine import ffi, lib
 from zmq_monocoque.utils import z85

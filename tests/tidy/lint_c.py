@@ -1,4 +1,4 @@
-"""Compiles every C file of the engine and the lane for its warnings alone.
+"""Compiles every C file of the engine and the extension for its warnings alone.
 
 All warnings the project keeps clean are errors here. ``--analyzer`` adds gcc's analyser for the
 engine: its findings differ from one version of gcc to the next, so they are for people to judge.
@@ -40,7 +40,7 @@ def main() -> int:
     jobs = [[*analyser, f"{engine.ENGINE}/{source}"] for source in engine.SOURCES]
     jobs += [[*analyser, f"{engine.CAPI}/{source}"] for source in engine.CAPI_SOURCES]
     python = f"-isystem{sysconfig.get_paths()['include']}"
-    jobs += [[python, f"{engine.LANE}/{source}"] for source in engine.LANE_SOURCES]
+    jobs += [[python, f"{engine.EXT}/{source}"] for source in engine.EXT_SOURCES]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         complaints = [text for text in pool.map(check, jobs) if text]
     print("\n".join(complaints), file=sys.stderr)

@@ -12,16 +12,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "zmq_monocoque" / "_engine"
-LANE = ROOT / "zmq_monocoque" / "_lane"
+EXT = ROOT / "zmq_monocoque" / "_ext"
 CAPI = ROOT / "zmq_monocoque" / "_capi"
 
 #: Which folders a folder may include, besides itself.
 MAY_INCLUDE = {
     "base": set(),
-    "ring": {"base"},
-    "wire": {"base"},
+    "driver": {"base"},
+    "zmtp": {"base"},
     "route": {"base"},
-    "core": {"base", "ring", "wire", "route", ""},  # "": engine.h and api.h
+    "core": {"base", "driver", "zmtp", "route", ""},  # "": engine.h and api.h
     "": {"base"},
 }
 #: The single headers of another folder that somebody may include besides: none yet.
@@ -31,7 +31,7 @@ EXCEPTIONS: set[tuple[str, str]] = set()
 BANNED_ANYWHERE = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "strtok", "alloca"]
 #: Only base/alloc.c, so that every block is counted.
 BANNED_ALLOCATION = ["malloc", "calloc", "realloc", "free", "strdup", "strndup", "aligned_alloc"]
-#: Calls on descriptors: only ring/ and base/ make them.
+#: Calls on descriptors: only driver/ and base/ make them.
 BANNED_SYSTEM_CALLS = (
     "socket socketpair bind listen accept accept4 connect shutdown send sendto sendmsg sendmmsg"
     " recv recvfrom recvmsg recvmmsg setsockopt getsockopt getsockname getpeername read readv write"
@@ -39,7 +39,7 @@ BANNED_SYSTEM_CALLS = (
     " epoll_ctl epoll_wait epoll_pwait eventfd timerfd_create pipe pipe2 unlink mmap munmap syscall"
     " getaddrinfo if_nametoindex"
 ).split()
-#: wire/ and route/ are functions of their input: no time, no threads.
+#: zmtp/ and route/ are functions of their input: no time, no threads.
 BANNED_CLOCK_AND_THREADS = [
     *"clock_gettime gettimeofday time nanosleep usleep pthread_create zm_now_ns".split(),
     *"pthread_mutex_lock pthread_cond_wait zm_lock_acquire zm_lock_release".split(),
@@ -56,15 +56,15 @@ def code_of(text: str) -> str:
 
 
 def c_files() -> list[Path]:
-    return sorted([*ENGINE.rglob("*.[ch]"), *LANE.rglob("*.[ch]"), *CAPI.rglob("*.[ch]")])
+    return sorted([*ENGINE.rglob("*.[ch]"), *EXT.rglob("*.[ch]"), *CAPI.rglob("*.[ch]")])
 
 
 def folder_of(path: Path) -> str:
-    """base, ring, wire, route, core; "" for what lies in _engine itself; "lane", "capi"."""
+    """base, driver, zmtp, route, core; "" for what lies in _engine itself; "ext", "capi"."""
     if CAPI in path.parents:
         return "capi"
     if ENGINE not in path.parents:
-        return "lane"
+        return "ext"
     return path.relative_to(ENGINE).parts[0] if path.parent != ENGINE else ""
 
 
@@ -87,7 +87,7 @@ def wrong_includes(folder: str, text: str) -> list[str]:
             own = (CAPI / target).exists() or (CAPI / "include" / target).exists()
             if not own and not target.startswith("base/") and target not in ("api.h", "engine.h"):
                 wrong.append(target)
-        elif folder == "lane":
+        elif folder == "ext":
             if "/" in target and target != "../_engine/api.h":
                 wrong.append(target)
         elif (
@@ -111,13 +111,13 @@ def calls(text: str, names: list[str]) -> list[str]:
 
 def banned_in(folder: str, name: str) -> list[str]:
     banned = list(BANNED_ANYWHERE)
-    if (folder, name) != ("base", "alloc.c") and folder not in ("lane", "capi"):
+    if (folder, name) != ("base", "alloc.c") and folder not in ("ext", "capi"):
         banned += BANNED_ALLOCATION
-    if folder not in ("base", "ring"):
+    if folder not in ("base", "driver"):
         banned += BANNED_SYSTEM_CALLS
     if (folder, name) == ("capi", "handles.c"):
         banned.remove("mmap")  # one mapping, for what programs hold addresses into
-    if folder in ("wire", "route"):
+    if folder in ("zmtp", "route"):
         banned += BANNED_CLOCK_AND_THREADS
     return banned
 
@@ -142,34 +142,34 @@ def test_a_file_makes_no_call_that_its_folder_forbids():
 def test_every_c_file_is_in_the_build_and_every_file_in_the_build_exists(engine_build):
     there = {str(p.relative_to(ENGINE)) for p in ENGINE.rglob("*.c")}
     assert sorted(engine_build.SOURCES) == sorted(there)
-    assert sorted(engine_build.LANE_SOURCES) == sorted(p.name for p in LANE.glob("*.c"))
+    assert sorted(engine_build.EXT_SOURCES) == sorted(p.name for p in EXT.glob("*.c"))
     assert sorted(engine_build.CAPI_SOURCES) == sorted(p.name for p in CAPI.glob("*.c"))
 
 
 def test_the_sources_are_listed_in_the_order_data_flows(engine_build):
-    order = ["base", "ring", "wire", "route", "core"]
+    order = ["base", "driver", "zmtp", "route", "core"]
     folders = [source.split("/")[0] for source in engine_build.SOURCES]
     assert folders == sorted(folders, key=order.index)
 
 
-def test_the_include_rule_sees_a_wire_file_that_reaches_for_the_ring():
-    text = '#include "../ring/backend.h"\n#include "ring/endpoint.h"\n#include "base/list.h"\n'
-    assert wrong_includes("wire", text) == ["../ring/backend.h", "ring/endpoint.h"]
-    assert wrong_includes("lane", '#include "../_engine/core/peer.h"\n') == [
+def test_the_include_rule_sees_a_zmtp_file_that_reaches_for_the_driver():
+    text = '#include "../driver/driver.h"\n#include "driver/address.h"\n#include "base/list.h"\n'
+    assert wrong_includes("zmtp", text) == ["../driver/driver.h", "driver/address.h"]
+    assert wrong_includes("ext", '#include "../_engine/core/peer.h"\n') == [
         "../_engine/core/peer.h"
     ]
     assert wrong_includes("base", '#include "api.h"\n') == ["api.h"]
     assert wrong_includes("capi", '#include "core/internal.h"\n#include "capi.h"\n') == [
         "core/internal.h"
     ]
-    assert wrong_includes("core", '#include "../engine.h"\n#include "wire/session.h"\n') == []
+    assert wrong_includes("core", '#include "../engine.h"\n#include "zmtp/session.h"\n') == []
 
 
 def test_the_call_rule_sees_banned_calls_and_only_calls():
     text = (
         '/* free(x) */\nx->free(y); s = "read(";\nstrcpy(a, b);\nzm_free(p);\n  read(fd, p, 1);\n'
     )
-    assert calls(text, banned_in("wire", "x.c")) == ["3: strcpy", "5: read"]
+    assert calls(text, banned_in("zmtp", "x.c")) == ["3: strcpy", "5: read"]
     assert calls("free(p);", banned_in("base", "alloc.c")) == []
     assert calls("free(p);", banned_in("base", "block.c")) == ["1: free"]
 

@@ -15,9 +15,9 @@ SUFFIXES = {".py", ".pyi", ".c", ".h", ".md", ".toml", ".ini", ".supp", ".cfg"}
 #: Split, so that this file does not find itself.
 NOTE = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 
-#: The only Python that imports the engine or the lane: the backend, and the session in Python.
+#: The only Python that imports the engine or the extension: the backend, and the session in Python.
 ENGINE_IMPORTERS = ("zmq_monocoque/backend/", "zmq_monocoque/zmtp.py")
-ENGINE_MODULES = {"_engine_c", "_lane"}
+ENGINE_MODULES = {"_engine_c", "_ext"}
 
 
 def texts() -> list[Path]:
@@ -103,5 +103,5 @@ def test_the_rules_of_this_file_can_fail():
     assert notes("a TO" + "DO here")
     assert not notes("TODOS")
     assert imports_engine("from .._engine_c import lib")
-    assert imports_engine("from zmq_monocoque import _lane")
+    assert imports_engine("from zmq_monocoque import _ext")
     assert not imports_engine("from zmq_monocoque.backend import Socket")

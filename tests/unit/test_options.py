@@ -19,7 +19,7 @@ from support_c import build_program, build_shared, run_program
 
 SOURCES = (
     "core/options.c",
-    "ring/endpoint.c",
+    "driver/address.c",
     "base/alloc.c",
     "base/lock.c",
     "base/secret.c",

@@ -1,4 +1,4 @@
-"""Memory for keys (base/secret.c), and the cookies of a CURVE server (wire/mechanism_curve.c)."""
+"""Memory for keys (base/secret.c), and the cookies of a CURVE server (zmtp/mechanism_curve.c)."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_cookie_opens_for_two_minutes_on_its_own_connection_only(tmp_path):
     In Python's process, whose symbols PyNaCl's object needs.
     """
     sodium = pytest.importorskip("nacl._sodium")
-    wire = sorted(str(p.relative_to(ENGINE)) for p in (ENGINE / "wire").glob("*.c"))
+    wire = sorted(str(p.relative_to(ENGINE)) for p in (ENGINE / "zmtp").glob("*.c"))
     sources = ["curve_cookies.c", *wire, *SOURCES, "base/crypto.c"]
     lib = build_shared(tmp_path, "curve_cookies", *sources)
     code = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).run(sys.argv[2].encode()))"

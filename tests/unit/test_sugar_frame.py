@@ -1,4 +1,4 @@
-"""Frame's sugar: repr, items, attributes. The buffer itself is the lane's."""
+"""Frame's sugar: repr, items, attributes. The buffer itself is the extension's."""
 
 from __future__ import annotations
 

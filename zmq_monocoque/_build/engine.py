@@ -1,6 +1,6 @@
 """The cffi build of the engine: which files, which flags, which declarations.
 
-Knows nothing of setuptools; ``setup.py`` asks it for ``ffibuilder()`` and ``lane()``.
+Knows nothing of setuptools; ``setup.py`` asks it for ``ffibuilder()`` and ``extension()``.
 ``ZM_SANITIZE`` (empty, ``address,undefined`` or ``thread``) builds both extensions with gcc's
 sanitizers, into a build directory of their own.
 """
@@ -30,26 +30,26 @@ SOURCES = [
     "base/fds.c",
     "base/z85.c",
     "base/crypto.c",
-    # ring: the two drivers, names and addresses
-    "ring/backend.c",
-    "ring/uring_calls.c",
-    "ring/backend_uring.c",
-    "ring/backend_epoll.c",
-    "ring/probe.c",
-    "ring/endpoint.c",
-    "ring/tuning.c",
-    "ring/watch.c",
-    # wire: ZMTP
-    "wire/greeting.c",
-    "wire/framing.c",
-    "wire/command.c",
-    "wire/socket_type.c",
-    "wire/mechanism_null.c",
-    "wire/mechanism_plain.c",
-    "wire/mechanism_curve.c",
-    "wire/heartbeat.c",
-    "wire/session.c",
-    "wire/session_handle.c",
+    # driver: the two of them, names and addresses
+    "driver/driver.c",
+    "driver/uring_calls.c",
+    "driver/io_uring.c",
+    "driver/epoll.c",
+    "driver/probe.c",
+    "driver/address.c",
+    "driver/sockopt.c",
+    "driver/waitset.c",
+    # zmtp: bytes to messages and back
+    "zmtp/greeting.c",
+    "zmtp/framing.c",
+    "zmtp/command.c",
+    "zmtp/socket_type.c",
+    "zmtp/mechanism_null.c",
+    "zmtp/mechanism_plain.c",
+    "zmtp/mechanism_curve.c",
+    "zmtp/heartbeat.c",
+    "zmtp/session.c",
+    "zmtp/session_handle.c",
     # route: whose turn is it
     "route/router_table.c",
     "route/subscription_index.c",
@@ -65,7 +65,7 @@ SOURCES = [
     "core/socks.c",
     "core/drive.c",
     "core/order.c",
-    "core/keeper.c",
+    "core/io_thread.c",
     "core/peer.c",
     "core/inproc.c",
     "core/pattern_basic.c",
@@ -83,10 +83,10 @@ SOURCES = [
     "core/api.c",
 ]
 
-#: The lane, likewise.
-LANE = "zmq_monocoque/_lane"
-LANE_SOURCES = [
-    "lane.c",
+#: The extension, likewise.
+EXT = "zmq_monocoque/_ext"
+EXT_SOURCES = [
+    "module.c",
     "signals.c",
     "socket.c",
     "calls.c",
@@ -121,7 +121,7 @@ CAPI_LINKER_NAME = "libzmq.so"
 CAPI_LINKER_SCRIPT = f"INPUT({CAPI_NAME})\n"
 
 #: The headers whose declarations Python sees.
-CDEF_HEADERS = ["engine.h", "wire/session_handle.h"]
+CDEF_HEADERS = ["engine.h", "zmtp/session_handle.h"]
 
 SANITIZE = os.environ.get("ZM_SANITIZE", "")
 #: The name of the build directory: build/<VARIANT>.
@@ -176,11 +176,11 @@ def ffibuilder() -> Any:
     return ffi
 
 
-def lane() -> dict[str, Any]:
-    """Arguments of the setuptools Extension ``zmq_monocoque._lane``."""
+def extension() -> dict[str, Any]:
+    """Arguments of the setuptools Extension ``zmq_monocoque._ext``."""
     return {
-        "name": "zmq_monocoque._lane",
-        "sources": [f"{LANE}/{source}" for source in LANE_SOURCES],
+        "name": "zmq_monocoque._ext",
+        "sources": [f"{EXT}/{source}" for source in EXT_SOURCES],
         "include_dirs": INCLUDE_DIRS,
         "extra_compile_args": CFLAGS,
         "extra_link_args": LDFLAGS,

@@ -1,4 +1,4 @@
-/* What the lane sees of the engine: one table of functions, whose address is handed over at
+/* What the extension sees of the engine: one table of functions, whose address is handed over at
  * import and whose size and version are checked there.
  *
  * A socket is named by a pointer and a generation. The memory behind the pointer is never given

@@ -1,4 +1,4 @@
-/* All that cffi sees, and what callers without the lane need. No GIL is held in any of it.
+/* All that cffi sees, and what callers without the extension need. No GIL is held in any of it.
  *
  * Handles are numbers (index and generation), never pointers. Answers: >= 0, or a negative errno.
  * A stale context handle answers -EFAULT, a stale socket handle -ENOTSOCK. Calls that wait answer
@@ -30,7 +30,7 @@ void zm_signals_thread(int thread);
 void zm_signals_exact_set(int on);
 /* Did a handler run in a wait of this thread, since the last time this was asked? */
 int zm_signal_taken(void);
-/* Address of the function table for the lane (see api.h). */
+/* Address of the function table for the extension (see api.h). */
 uintptr_t zm_api_address(void);
 
 /* --- context -------------------------------------------------------------------------------- */
@@ -62,7 +62,8 @@ int zm_socket_set(int64_t socket, int option, const void *value, size_t size);
 int zm_socket_get(int64_t socket, int option, void *out_value, size_t *inout_size);
 /* addr NULL stops the monitor. */
 int zm_socket_monitor(int64_t socket, const char *endpoint, int events);
-/* As zmq_send / zmq_recv, for callers without the lane (tests in C, other languages). Blocking. */
+/* As zmq_send / zmq_recv, for callers without the extension (tests in C, other languages).
+ * Blocking. */
 int zm_socket_send(int64_t socket, const void *data, size_t size, int flags);
 int zm_socket_recv(int64_t socket, void *out, size_t size, int flags);
 

@@ -1,7 +1,7 @@
 """The engine as a pyzmq backend: the names that everything else of this package stands on.
 
-The only Python that imports the compiled engine and the lane. Knows none of the sugar, except at
-call time, to make its Frames and trackers.
+The only Python that imports the compiled engine and the extension. Knows none of the sugar, except
+at call time, to make its Frames and trackers.
 """
 
 # ruff: noqa: F401

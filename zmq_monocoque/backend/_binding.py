@@ -1,4 +1,4 @@
-"""Binds the engine and the lane to one package's classes.
+"""Binds the engine and the extension to one package's classes.
 
 The engine answers numbers. A *host* says what they are to become: zmq_monocoque's own exceptions,
 Frames and trackers, or those of a real pyzmq that runs on this engine (PYZMQ_BACKEND). `bind` is
@@ -12,7 +12,7 @@ from errno import EINTR
 from threading import Event
 from typing import Any, NamedTuple, Protocol
 
-from zmq_monocoque import _lane
+from zmq_monocoque import _ext
 from zmq_monocoque.backend._context import ContextMixin
 from zmq_monocoque.backend._engine import lib
 from zmq_monocoque.backend._misc import curve, devices
@@ -57,11 +57,11 @@ class Host(Protocol):
 
 
 class ReleaseEvent(Event):
-    """An event that the lane sets. Who waits for it also finishes what the engine let go of:
+    """An event that the extension sets. Who waits for it also finishes what the engine let go of:
     the main thread could not do that as a pending call while it sleeps here."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        return self.is_set() or _lane.wait_event(self, timeout)
+        return self.is_set() or _ext.wait_event(self, timeout)
 
 
 class Backend(NamedTuple):
@@ -101,17 +101,17 @@ def bind(host: Host) -> Backend:
             pass
         return check(answer)
 
-    lane_socket, lane_frame = _lane.bind(int(lib.zm_api_address()), host)
-    context = _bound(ContextMixin, (), "Context", check, _binding=lane_socket._binding)
-    socket = _bound(SocketMixin, (lane_socket,), "Socket", check, _context_class=context)
+    ext_socket, ext_frame = _ext.bind(int(lib.zm_api_address()), host)
+    context = _bound(ContextMixin, (), "Context", check, _binding=ext_socket._binding)
+    socket = _bound(SocketMixin, (ext_socket,), "Socket", check, _context_class=context)
     proxy, proxy_steerable, monitored_queue = devices(socket, retry)
     curve_keypair, curve_public = curve(host.error)
     return Backend(
         Context=context,
         Socket=socket,
-        Frame=lane_frame,
-        Message=lane_frame,
-        zmq_poll=make_zmq_poll(lane_socket._binding),
+        Frame=ext_frame,
+        Message=ext_frame,
+        zmq_poll=make_zmq_poll(ext_socket._binding),
         proxy=proxy,
         proxy_steerable=proxy_steerable,
         monitored_queue=monitored_queue,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from errno import EINTR, ETIMEDOUT
 from typing import Any, ClassVar
 
-from zmq_monocoque import _lane
+from zmq_monocoque import _ext
 from zmq_monocoque.backend._engine import ffi, interruptible, lib
 
 
@@ -26,7 +26,7 @@ class ContextMixin:
     #: After so many seconds a term() without a limit says what it waits for, once.
     _patience: float = 5.0
     _check: Callable[[int], int]
-    _binding: ClassVar[_lane.Binding]
+    _binding: ClassVar[_ext.Binding]
 
     def __init__(self, io_threads: int = 1, shadow: int = 0) -> None:
         self._pid = os.getpid()

@@ -25,13 +25,13 @@ except ImportError as error:
         path=error.path,
     ) from error
 
-from zmq_monocoque import _lane
+from zmq_monocoque import _ext
 
 __all__ = ["driver_name", "driver_reason", "ffi", "interruptible", "lib"]
 
 #: interruptible(call, *args): an engine call that may wait and answers -EINTR for a signal, one
 #: that came just before included.
-interruptible = partial(_lane.interruptible, int(lib.zm_api_address()))
+interruptible = partial(_ext.interruptible, int(lib.zm_api_address()))
 
 
 def _extension_path(package: str, name: str) -> str | None:
@@ -61,7 +61,7 @@ def _start() -> None:
             stacklevel=2,
         )
     lib.zm_signals_thread(threading.main_thread().native_id)
-    os.register_at_fork(after_in_child=_lane.signals_after_fork)
+    os.register_at_fork(after_in_child=_ext.signals_after_fork)
     spin = os.environ.get("ZMQ_MONOCOQUE_SPIN", "")
     if spin in ("0", "1"):
         lib.zm_spin_set(int(spin))

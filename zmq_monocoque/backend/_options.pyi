@@ -266,8 +266,8 @@ class SocketOptions:
     MONOCOQUE_MAX_SUBSCRIPTIONS: _Int
     monocoque_max_topic_bytes: _Int
     MONOCOQUE_MAX_TOPIC_BYTES: _Int
-    monocoque_max_notes: _Int
-    MONOCOQUE_MAX_NOTES: _Int
+    monocoque_max_pending_subscriptions: _Int
+    MONOCOQUE_MAX_PENDING_SUBSCRIPTIONS: _Int
 
 class ContextOptions(SocketOptions):
     # Of sockets, whose classes have methods or attributes of these names.

@@ -1,14 +1,14 @@
-"""zmq_poll: many sockets and file descriptors at once. The lane does the work."""
+"""zmq_poll: many sockets and file descriptors at once. The extension does the work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zmq_monocoque import _lane
+from zmq_monocoque import _ext
 
 
-def make_zmq_poll(binding: _lane.Binding) -> Callable[..., list[tuple[Any, int]]]:
+def make_zmq_poll(binding: _ext.Binding) -> Callable[..., list[tuple[Any, int]]]:
     """zmq_poll for the sockets of one host."""
     poll = binding.poll
 

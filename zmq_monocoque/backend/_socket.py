@@ -1,4 +1,4 @@
-"""The backend's Socket: what is done once a socket and is not the lane's."""
+"""The backend's Socket: what is done once a socket and is not the extension's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SocketMixin:
     # For one whose __init__ failed half way.
     context: Any = None
 
-    # The lane's.
+    # The extension's.
     copy_threshold: int
     underlying: int
     _attach: Callable[[int], None]

@@ -1,6 +1,6 @@
 """`Frame`: one message part, with the options-as-attributes and repr of the sugar layer.
 
-The buffer protocol, ``bytes``, ``get`` and ``set`` come from the lane's C type.
+The buffer protocol, ``bytes``, ``get`` and ``set`` come from the extension's C type.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`Socket`: options as attributes, endpoints, and messages that are more than bytes.
 
-send, recv and their multipart forms are the lane's own methods, inherited through the backend;
+send, recv and their multipart forms are the extension's own methods, inherited through the backend;
 what is here builds on them.
 """
 

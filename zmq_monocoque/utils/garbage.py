@@ -1,7 +1,7 @@
 """What of Python's memory the engine holds: zero-copy messages that have not left yet.
 
-The lane keeps the references and gives them back by itself, so there is no thread and no socket
-here; `gc.refs` shows what is out, as pyzmq's does.
+The extension keeps the references and gives them back by itself, so there is no thread and no
+socket here; `gc.refs` shows what is out, as pyzmq's does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class GarbageCollector:
         return key
 
     def is_alive(self) -> bool:
-        """Is a collector at work? Always: the lane needs no starting."""
+        """Is a collector at work? Always: the extension needs no starting."""
         return True
 
     def start(self) -> None:

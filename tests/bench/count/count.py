@@ -3,10 +3,10 @@
     python tests/bench/count/count.py [--update] [--limit PERCENT] [DRIVER ...]
 
 Counted by callgrind, so a busy machine changes nothing; only what lies in the engine's and the
-lane's own shared objects, so libc, Python and libsodium change nothing either. Timers do: a thread
-may be held up for longer than the keeper waits. So each path is walked nine times, and the least
-counts. Fails (1) when a path costs more than the limit above the baseline, or is not in it. Counts
-of another compiler, machine or Python's headers cannot be compared: that fails too (2).
+extension's own shared objects, so libc, Python and libsodium change nothing either. Timers do: a
+thread may be held up for longer than the I/O thread waits. So each path is walked nine times, and
+the least counts. Fails (1) when a path costs more than the limit above the baseline, or is not in
+it. Counts of another compiler, machine or Python's headers cannot be compared: that fails too (2).
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def run(command: list[str], **environment: str) -> str:
 
 
 def shared_objects() -> list[Path]:
-    """The engine and the lane, wherever the package that is imported here has them."""
-    from zmq_monocoque import _engine_c, _lane
+    """The engine and the extension, wherever the package that is imported here has them."""
+    from zmq_monocoque import _engine_c, _ext
 
-    return [Path(_engine_c.__file__).resolve(), Path(_lane.__file__).resolve()]
+    return [Path(_engine_c.__file__).resolve(), Path(_ext.__file__).resolve()]
 
 
 def conditions() -> dict[str, str]:

@@ -2,8 +2,8 @@
  * own, because valgrind's requests are instructions that only a C compiler can put down.
  *
  * Preloaded, it is also the process's monotonic clock, which can be stopped: valgrind makes
- * everything fifty times slower, and the keeper would find every socket left alone and do its work
- * for it, now more, now less of it. */
+ * everything fifty times slower, and the I/O thread would find every socket left alone and do its
+ * work for it, now more, now less of it. */
 #define _GNU_SOURCE
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -45,7 +45,7 @@ class Marks:
 
     @contextmanager
     def stopped_clock(self, *sockets: Any) -> Iterator[None]:
-        """In here the keeper takes the sockets for just driven, and leaves them alone."""
+        """In here the I/O thread takes the sockets for just driven, and leaves them alone."""
         self.library.marks_stop_clock(True)
         try:
             for socket in sockets:

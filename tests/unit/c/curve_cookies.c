@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/secret.h"
-#include "wire/session.h"
+#include "zmtp/session.h"
 
 #define CHECK(x) \
     ((x) ? (void) 0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x), exit(1)))

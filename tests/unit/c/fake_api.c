@@ -1,6 +1,6 @@
 /* A stand-in for the engine behind the function table: sockets that loop back to themselves, or to
  * a peer, through a queue in memory. Tests script its answers, keep what was sent from being let
- * go, and read what was called. Test-only; compiled by tests/unit/test_lane.py together with the
+ * go, and read what was called. Test-only; compiled by tests/unit/test_ext.py together with the
  * engine's base/{block,alloc,check}.c. */
 #include <errno.h>
 #include <poll.h>
@@ -656,7 +656,7 @@ static void *let_go(void *unused)
     return NULL;
 }
 
-/* Lets go on a thread of the engine's own, as the keeper would; returns when it has ended. */
+/* Lets go on a thread of the engine's own, as the I/O thread would; returns when it has ended. */
 void fake_let_go(void)
 {
     pthread_t thread;

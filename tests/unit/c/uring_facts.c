@@ -1,4 +1,4 @@
-/* Facts about io_uring that ring/backend_uring.c relies on, each a process: uring_facts NAME.
+/* Facts about io_uring that driver/io_uring.c relies on, each a process: uring_facts NAME.
  * System calls only, so that what is asked is the kernel and nothing of ours. 77: not to be had. */
 #define _GNU_SOURCE
 #include <errno.h>

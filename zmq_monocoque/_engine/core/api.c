@@ -1,5 +1,5 @@
-/* The function table for the lane, and what belongs to the process: the choice of driver, errno,
- * counters. */
+/* The function table for the extension, and what belongs to the process: the choice of driver,
+ * errno, counters. */
 #include "internal.h"
 
 #include <stdlib.h>

@@ -128,18 +128,18 @@ static void handshake_over(zm_conn *conn)
     zm_socket *s = conn->socket;
     s->handshakes -= conn->counted;
     conn->counted = false;
-    s->stranger_count -= zm_list_linked(&conn->stranger_link);
-    zm_list_remove(&conn->stranger_link);
+    s->handshaking_count -= zm_list_linked(&conn->handshaking_link);
+    zm_list_remove(&conn->handshaking_link);
     if (s->cookies && !s->handshakes)
         explicit_bzero(s->cookies, sizeof *s->cookies); /* no cookie is out */
 }
 
 /* Those whom a ZAP handler is asked about have shown something, and wait for us: they go last. */
-bool zm_conn_drop_stranger_locked(zm_socket *s)
+bool zm_conn_drop_handshaking_locked(zm_socket *s)
 {
     zm_conn *oldest = NULL;
-    ZM_LIST_EACH (node, &s->strangers) {
-        zm_conn *conn = ZM_CONTAINER(node, zm_conn, stranger_link);
+    ZM_LIST_EACH (node, &s->handshaking) {
+        zm_conn *conn = ZM_CONTAINER(node, zm_conn, handshaking_link);
         if (!oldest || (oldest->zap && !conn->zap))
             oldest = conn;
         if (!oldest->zap)
@@ -191,8 +191,8 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     if (endpoint->kind == ZM_CONNECTER) {
         endpoint->conn = conn;
     } else {
-        zm_list_append(&s->strangers, &conn->stranger_link);
-        s->stranger_count++;
+        zm_list_append(&s->handshaking, &conn->handshaking_link);
+        s->handshaking_count++;
     }
     if (conn->raw) {
         ready(conn); /* it may be over already, and its endpoint with it */
@@ -201,7 +201,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
         if (endpoint->options.handshake_ivl_ms > 0)
             set_timer(conn, &conn->handshake, endpoint->options.handshake_ivl_ms);
     }
-    zm_conn_hungry_locked(conn);
+    zm_conn_wants_recv_locked(conn);
     /* Whoever connects speaks at once: what is there is answered along with our first bytes. */
     if (!conn->raw && endpoint->kind == ZM_LISTENER)
         zm_conn_pull_locked(conn);
@@ -236,15 +236,15 @@ static void stop_timers(zm_conn *conn)
 
 static void unlist(zm_conn *conn)
 {
-    zm_list_remove(&conn->dirty_link);
-    zm_list_remove(&conn->hungry_link);
-    conn->dirty = conn->hungry = false;
+    zm_list_remove(&conn->wants_send_link);
+    zm_list_remove(&conn->wants_recv_link);
+    conn->wants_send = conn->wants_recv = false;
     if (conn->socket->bulk == conn)
         conn->socket->bulk = NULL;
 }
 
 /* Nothing of it is in flight any more: the descriptor goes now, the memory when nobody up the stack
- * can be using it (zm_conns_bury_locked). */
+ * can be using it (zm_conns_reap_locked). */
 static void end_if_done(zm_conn *conn)
 {
     if (!conn->closing || conn->fd < 0 || conn->recv_op.in_flight || conn->send_op.in_flight)
@@ -286,7 +286,7 @@ static void conn_free(zm_conn *conn)
     zm_free(conn);
 }
 
-void zm_conns_bury_locked(zm_socket *s)
+void zm_conns_reap_locked(zm_socket *s)
 {
     for (int steps = 0; !zm_list_empty(&s->ended_conns) && !zm_socket_gives_way(s, steps); steps++)
         conn_free(ZM_CONTAINER(s->ended_conns.next, zm_conn, link));
@@ -329,15 +329,15 @@ void zm_conn_finish_locked(zm_conn *conn)
 {
     conn->lingering = true;
     stop_timers(conn);
-    if (conn->cut_off)
+    if (conn->send_failed)
         broke(conn, EPIPE);
     else
-        zm_conn_dirty_locked(conn);
+        zm_conn_wants_send_locked(conn);
 }
 
 static bool all_sent(const zm_conn *conn)
 {
-    return conn->cut_off
+    return conn->send_failed
            || (!conn->send_op.in_flight && conn->control_size == 0 && conn->flying_size == 0
                && (!conn->peer || conn->peer->out.bytes == conn->peer->out.partial));
 }
@@ -380,7 +380,7 @@ void zm_conn_linger_locked(zm_conn *conn, int linger_ms)
     stop_timers(conn);
     if (linger_ms > 0)
         set_timer(conn, &conn->handshake, linger_ms);
-    zm_conn_dirty_locked(conn);
+    zm_conn_wants_send_locked(conn);
 }
 
 /* The connection is over: what of its peer's queue is gone with it. A message of which anything was
@@ -399,32 +399,32 @@ static void settle_queue(zm_conn *conn, zm_peer *peer, size_t sent)
     zm_socket_lost(peer->socket, zm_outq_cut(q));
 }
 
-void zm_conn_part_locked(zm_conn *conn)
+void zm_conn_detach_locked(zm_conn *conn)
 {
     zm_peer *peer = conn->peer;
     conn->peer = NULL;
     peer->conn = NULL;
     if (conn->send_op.in_flight) {
-        conn->parted = peer;
-        peer->parted = conn;
+        conn->in_flight_peer = peer;
+        peer->in_flight_conn = conn;
     } else {
         settle_queue(conn, peer, 0);
     }
 }
 
-/* The send that was in flight when they parted is over. */
-static void settle_parted(zm_conn *conn, int32_t res)
+/* The send that was in flight when its peer was detached is over. */
+static void settle_in_flight(zm_conn *conn, int32_t res)
 {
-    zm_peer *peer = conn->parted;
-    conn->parted = NULL;
-    peer->parted = NULL;
+    zm_peer *peer = conn->in_flight_peer;
+    conn->in_flight_peer = NULL;
+    peer->in_flight_conn = NULL;
     settle_queue(conn, peer, res > 0 ? (size_t) res : 0);
     if (peer->ended)
         zm_peer_ripen_locked(peer);
     else
         zm_peer_drained_locked(peer);
     if (peer->conn && peer->conn->active && (zm_outq_waiting(&peer->out) || peer->conn->lingering))
-        zm_conn_dirty_locked(peer->conn);
+        zm_conn_wants_send_locked(peer->conn);
 }
 
 /* The peer of a connection that ended by itself. */
@@ -434,7 +434,7 @@ static void leave_peer(zm_conn *conn)
     zm_socket *s = conn->socket;
     if (!peer)
         return;
-    zm_conn_part_locked(conn);
+    zm_conn_detach_locked(conn);
     drop_incomplete(conn, peer); /* as at the other end of it (S-20, S-51) */
     if (conn->raw)
         zm_conn_notify_locked(peer);
@@ -469,7 +469,7 @@ void zm_conn_failed_locked(zm_conn *conn, bool reconnect)
     zm_conn_close_locked(conn);
     if (connecter)
         zm_endpoint_lost_locked(endpoint, reconnect);
-    zm_socket_ring_locked(s);
+    zm_socket_notify_locked(s);
 }
 
 /* Tells the monitor, and counts: nobody came in. */
@@ -489,7 +489,7 @@ static void broke(zm_conn *conn, int error)
 {
     bool handshaking = !conn->active;
     zm_endpoint *endpoint = conn->endpoint;
-    if (handshaking && !conn->lingering && !conn->shut_out)
+    if (handshaking && !conn->lingering && !conn->outcome_told)
         handshake_failed(conn, ZM_HANDSHAKE_FAILED_NO_DETAIL, (uint32_t) error);
     bool stop = handshaking && endpoint
                 && endpoint->options.reconnect_stop & ZM_RECONNECT_STOP_HANDSHAKE_FAILED;
@@ -518,7 +518,7 @@ static void turn_away(zm_conn *conn)
         return;
     stop_timers(conn);
     handshake_over(conn);
-    conn->lingering = conn->turned_away = true;
+    conn->lingering = conn->rejected = true;
     leave_endpoint(conn);
     set_timer(conn, &conn->handshake, FAREWELL_MS);
     if (endpoint->kind == ZM_CONNECTER) {
@@ -533,7 +533,7 @@ int zm_conn_admit_locked(zm_conn *conn, unsigned status)
     int rc = zm_session_zap_reply(&conn->session, status, &event);
     if (status != 200)
         handshake_failed(conn, ZM_HANDSHAKE_FAILED_AUTH, status);
-    conn->shut_out = status == 300;
+    conn->outcome_told = status == 300;
     if (rc == -EPROTO) {
         turn_away(conn);
         return -ECONNABORTED;
@@ -617,8 +617,8 @@ static void ready(zm_conn *conn)
     if (!conn->raw && conn->session.heartbeats && endpoint->options.heartbeat_ivl_ms > 0)
         set_timer(conn, &conn->heartbeat, endpoint->options.heartbeat_ivl_ms);
     if (zm_outq_waiting(&peer->out))
-        zm_conn_dirty_locked(conn);
-    zm_socket_ring_locked(s);
+        zm_conn_wants_send_locked(conn);
+    zm_socket_notify_locked(s);
 }
 
 /* --- receiving ------------------------------------------------------------------------------- */
@@ -631,7 +631,7 @@ static void message_arrived(zm_peer *peer)
     s->stats.messages_received++;
     if (peer->in_messages++ == 0 && !peer->reading && !peer->ignored) {
         s->pattern->readable(peer);
-        zm_socket_ring_locked(s);
+        zm_socket_notify_locked(s);
     }
     int hwm = s->options.rcvhwm;
     if (hwm > 0 && peer->in_messages >= (uint32_t) hwm && !peer->conflate)
@@ -815,18 +815,18 @@ static int parse_large(zm_conn *conn)
     return rc < 0 ? rc : take_session_output(conn);
 }
 
-void zm_conn_hungry_locked(zm_conn *conn)
+void zm_conn_wants_recv_locked(zm_conn *conn)
 {
-    if (conn->hungry || conn->closing)
+    if (conn->wants_recv || conn->closing)
         return;
-    conn->hungry = true;
-    zm_list_append(&conn->socket->hungry, &conn->hungry_link);
+    conn->wants_recv = true;
+    zm_list_append(&conn->socket->wants_recv, &conn->wants_recv_link);
 }
 
-static void hungry_again(zm_conn *conn)
+static void wants_recv_again(zm_conn *conn)
 {
     if (!conn->stopped)
-        zm_conn_hungry_locked(conn);
+        zm_conn_wants_recv_locked(conn);
 }
 
 static int raw_arrived(zm_conn *conn)
@@ -852,7 +852,7 @@ void zm_conn_received_locked(zm_conn *conn, int32_t res)
         return;
     }
     if (res == -ECANCELED || res == -EINTR || res == -EAGAIN) {
-        hungry_again(conn); /* moved to another thread, or the thread that armed it is gone */
+        wants_recv_again(conn); /* moved to another thread, or the thread that armed it is gone */
         return;
     }
     if (res <= 0) {
@@ -862,8 +862,8 @@ void zm_conn_received_locked(zm_conn *conn, int32_t res)
     s->stats.bytes_received += (uint64_t) res;
     if (ZM_UNLIKELY(!conn->active && conn->session.config.cookies))
         cookies(s);
-    if (ZM_UNLIKELY(conn->turned_away)) {
-        hungry_again(conn); /* nothing it says matters any more */
+    if (ZM_UNLIKELY(conn->rejected)) {
+        wants_recv_again(conn); /* nothing it says matters any more */
         return;
     }
     if (ZM_UNLIKELY(conn->silence.position | conn->ttl.position)) {
@@ -882,7 +882,7 @@ void zm_conn_received_locked(zm_conn *conn, int32_t res)
         rc = conn->raw ? raw_arrived(conn) : parse_slab(conn);
     }
     if (rc == 0)
-        hungry_again(conn);
+        wants_recv_again(conn);
 }
 
 /* Memory for the next receive. 0, -ENOMEM, -EMSGSIZE. */
@@ -952,8 +952,8 @@ static int resume(zm_conn *conn)
 /* Where and how much to receive next. False: not now, or the connection is gone. */
 static bool ready_to_receive(zm_conn *conn, uint8_t **out_to, size_t *out_size)
 {
-    conn->hungry = false;
-    zm_list_remove(&conn->hungry_link);
+    conn->wants_recv = false;
+    zm_list_remove(&conn->wants_recv_link);
     if (conn->recv_op.in_flight || conn->closing)
         return false;
     if (conn->stopped && resume(conn) < 0)
@@ -1003,7 +1003,7 @@ bool zm_conn_pull_locked(zm_conn *conn)
         return false;
     int n = zm_connection_recv(conn->fd, to, size);
     if (n == -EAGAIN) {
-        zm_conn_hungry_locked(conn);
+        zm_conn_wants_recv_locked(conn);
         return false;
     }
     zm_conn_received_locked(conn, n);
@@ -1012,17 +1012,17 @@ bool zm_conn_pull_locked(zm_conn *conn)
 
 /* --- sending --------------------------------------------------------------------------------- */
 
-void zm_conn_dirty_locked(zm_conn *conn)
+void zm_conn_wants_send_locked(zm_conn *conn)
 {
-    if (conn->dirty || conn->closing)
+    if (conn->wants_send || conn->closing)
         return;
-    conn->dirty = true;
-    zm_list_append(&conn->socket->dirty, &conn->dirty_link);
+    conn->wants_send = true;
+    zm_list_append(&conn->socket->wants_send, &conn->wants_send_link);
 }
 
 int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size)
 {
-    if (conn->cut_off)
+    if (conn->send_failed)
         return 0;
     if (conn->control_capacity - conn->control_size < size) {
         size_t capacity = (conn->control_size + size) * 2 + 64;
@@ -1037,7 +1037,7 @@ int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size)
     }
     memcpy(conn->control + conn->control_size, data, size);
     conn->control_size += size;
-    zm_conn_dirty_locked(conn);
+    zm_conn_wants_send_locked(conn);
     return 0;
 }
 
@@ -1112,7 +1112,7 @@ static int gather(zm_conn *conn)
         peer = NULL;
     }
     /* A queue that an earlier connection still sends from waits until that is settled. */
-    zm_outq *q = peer && !peer->parted ? &peer->out : NULL;
+    zm_outq *q = peer && !peer->in_flight_conn ? &peer->out : NULL;
     bool boundary = !q || (q->sent_of_first == 0 && conn->recoded_sent == conn->recoded_size);
     conn->sending_control = conn->sending_queue = 0;
     if (conn->flying_sent == conn->flying_size && conn->control_size && boundary) {
@@ -1167,11 +1167,11 @@ static bool sends_large(const zm_conn *conn)
 
 void zm_conn_flush_locked(zm_conn *conn)
 {
-    if (conn->dirty) {
-        conn->dirty = false;
-        zm_list_remove(&conn->dirty_link);
+    if (conn->wants_send) {
+        conn->wants_send = false;
+        zm_list_remove(&conn->wants_send_link);
     }
-    if (conn->send_op.in_flight || conn->closing || conn->cut_off)
+    if (conn->send_op.in_flight || conn->closing || conn->send_failed)
         return;
     int n = gather(conn);
     if (n < 0) {
@@ -1179,7 +1179,7 @@ void zm_conn_flush_locked(zm_conn *conn)
         return;
     }
     if (n == 0) {
-        if (conn->lingering && !conn->turned_away && all_sent(conn))
+        if (conn->lingering && !conn->rejected && all_sent(conn))
             zm_conn_end_locked(conn);
         return;
     }
@@ -1195,9 +1195,9 @@ void zm_conn_flush_locked(zm_conn *conn)
 /* The other side takes nothing any more. What it sent before is still to be read, and behind it the
  * receive finds the end. Signs of life are not asked for meanwhile: that one may be far off, when
  * the application does not read. */
-static void cut_off(zm_conn *conn)
+static void stop_sending(zm_conn *conn)
 {
-    conn->cut_off = true;
+    conn->send_failed = true;
     conn->control_size = 0;
     if (conn->peer && conn->recoded_size)
         conn->peer->out.submitted = conn->recoded_from;
@@ -1211,20 +1211,20 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res)
     if (peer)
         peer->out.submitted = 0;
     if (conn->closing) {
-        if (conn->parted)
-            settle_parted(conn, res);
+        if (conn->in_flight_peer)
+            settle_in_flight(conn, res);
         end_if_done(conn);
         return;
     }
     if (res == -ECANCELED || res == -EINTR || res == -EAGAIN) {
         if (peer && conn->recoded_size)
             peer->out.submitted = conn->recoded_from;
-        zm_conn_dirty_locked(conn);
+        zm_conn_wants_send_locked(conn);
         return;
     }
     if (res < 0) {
         if (conn->active && !conn->lingering && (res == -EPIPE || res == -ECONNRESET))
-            cut_off(conn);
+            stop_sending(conn);
         else
             broke(conn, -res);
         return;
@@ -1255,8 +1255,8 @@ void zm_conn_sent_locked(zm_conn *conn, int32_t res)
         zm_peer_drained_locked(peer);
     if (conn->control_size || conn->flying_size || (peer && zm_outq_waiting(&peer->out))
         || conn->recoded_sent < conn->recoded_size)
-        zm_conn_dirty_locked(conn);
-    else if (conn->lingering && !conn->turned_away)
+        zm_conn_wants_send_locked(conn);
+    else if (conn->lingering && !conn->rejected)
         zm_conn_end_locked(conn);
 }
 

@@ -1,4 +1,4 @@
-/* Contexts: the sockets that share inproc names and keepers, and end together. */
+/* Contexts: the sockets that share inproc names and I/O threads, and end together. */
 #include "internal.h"
 
 #include <stdio.h>
@@ -37,9 +37,9 @@ int64_t zm_context_new(int io_threads)
     context->blocky = true;
     context->ipv6 = false;
     context->thread_prefix[0] = 0;
-    memset(context->keepers, 0, sizeof context->keepers);
+    memset(context->threads, 0, sizeof context->threads);
     memset(context->cpus, 0, sizeof context->cpus);
-    context->next_keeper = context->spare_count = 0;
+    context->next_thread = context->spare_count = 0;
     atomic_store(&context->generation, zm_generation_new());
     atomic_fetch_add(&zm_live_contexts, 1);
     int64_t handle = zm_context_handle(context);
@@ -52,7 +52,7 @@ static void end_locked(zm_context *context)
 {
     atomic_store(&context->ended, true);
     ZM_LIST_EACH (node, &context->sockets)
-        zm_socket_poke(ZM_CONTAINER(node, zm_socket, in_context));
+        zm_socket_wake(ZM_CONTAINER(node, zm_socket, in_context));
     /* Connects that never met their bind do not hold the end up (S-35). */
     zm_inproc_forget_waiting(context);
 }
@@ -92,9 +92,9 @@ int zm_context_term(int64_t handle, int timeout_ms)
         return -EFAULT; /* another thread's term() came first */
     atomic_store(&context->generation, 0);
     zm_lock_give(&context->lock);
-    for (int i = 0; i < ZM_KEEPERS_MAX; i++)
-        if (context->keepers[i])
-            zm_keeper_free(context->keepers[i]);
+    for (int i = 0; i < ZM_IO_THREADS_MAX; i++)
+        if (context->threads[i])
+            zm_io_thread_free(context->threads[i]);
     while (context->spare_count)
         zm_driver_close(context->spares[--context->spare_count]);
     zm_names_fini(&context->names);
@@ -256,22 +256,22 @@ int zm_context_get(int64_t handle, int option, int *out_value)
     return zm_context_get_for(handle, option, out_value, false);
 }
 
-int zm_context_keeper_locked(zm_context *context, zm_keeper **out_keeper)
+int zm_context_io_thread_locked(zm_context *context, zm_io_thread **out_io_thread)
 {
     if (context->io_threads == 0)
         return -EMTHREAD;
     uint32_t count = (uint32_t) context->io_threads;
-    uint32_t i = context->next_keeper++ % (count < ZM_KEEPERS_MAX ? count : ZM_KEEPERS_MAX);
-    if (!context->keepers[i]) {
-        zm_keeper *keeper;
-        int rc = zm_keeper_new(context, &keeper);
+    uint32_t i = context->next_thread++ % (count < ZM_IO_THREADS_MAX ? count : ZM_IO_THREADS_MAX);
+    if (!context->threads[i]) {
+        zm_io_thread *io_thread;
+        int rc = zm_io_thread_new(context, &io_thread);
         if (rc < 0) {
-            ZM_POISON(out_keeper);
+            ZM_POISON(out_io_thread);
             return rc;
         }
-        context->keepers[i] = keeper;
+        context->threads[i] = io_thread;
     }
-    *out_keeper = context->keepers[i];
+    *out_io_thread = context->threads[i];
     return 0;
 }
 
@@ -307,9 +307,9 @@ void zm_context_driver_back(zm_context *context, zm_driver *taken)
     if (room) {
         context->spares[context->spare_count++] = taken;
         context->spares_until = zm_now_ns() + SPARE_MS * ZM_MS;
-        for (int i = 0; i < ZM_KEEPERS_MAX; i++)
-            if (context->keepers[i]) {
-                zm_keeper_plan(context->keepers[i], context->spares_until);
+        for (int i = 0; i < ZM_IO_THREADS_MAX; i++)
+            if (context->threads[i]) {
+                zm_io_thread_plan(context->threads[i], context->spares_until);
                 break;
             }
     }

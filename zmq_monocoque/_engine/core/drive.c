@@ -1,16 +1,16 @@
 /* Driving: the one place where a socket's requests are submitted, waited for and taken in, by
- * whichever thread is at hand: an application thread inside a call, or the keeper. At most one
+ * whichever thread is at hand: an application thread inside a call, or the I/O thread. At most one
  * thread waits in the driver (`driven`); others that want to wait sleep on `seq` until it has
  * looked. Nobody reaps while another thread waits, so no wake-up can be lost.
  *
- * Also here: mail from other threads, and the wake-ups of whoever watches from outside. */
+ * Also here: commands from other threads, and the wake-ups of whoever watches from outside. */
 #include "internal.h"
 
 enum {
     COMPLETIONS_MAX = 512, /* taken in at once */
     STEPS_MIN = 32,        /* of any loop under the lock, before those who want it get a turn */
     TIMERS_MAX = 64,
-    TIMERS_A_CALL = 4, /* an application does no more of the keeper's work at once */
+    TIMERS_A_CALL = 4, /* an application does no more of the I/O thread's work at once */
     SPIN_NS = 60 * 1000,        /* a little more than one loopback round trip's work */
     SPIN_PAYS_NS = 150 * 1000,  /* a wait that ended within this would have been worth a spin */
     LOOP_PAYS_NS = 250 * 1000,  /* the same of a wait in an event loop, which is slower to wake */
@@ -37,16 +37,16 @@ enum {
  * does: nobody would come back for it. */
 typedef enum zm_patience { TO_THE_END, MAY_GIVE_WAY } zm_patience;
 
-/* --- mail ------------------------------------------------------------------------------------ */
+/* --- commands -------------------------------------------------------------------------------- */
 
-/* The bell first: it may be heard once more than there was a reason to, but never for ever. */
-static void ring_doorbell(zm_socket *s)
+/* The signaler first: it may be heard once more than there was a reason to, but never for ever. */
+static void notify_watchers(zm_socket *s)
 {
-    zm_bell_ring(atomic_load(&s->doorbell));
-    atomic_store(&s->rung, true);
+    zm_signaler_set(atomic_load(&s->signaler));
+    atomic_store(&s->notified, true);
 }
 
-void zm_socket_poke(zm_socket *s)
+void zm_socket_wake(zm_socket *s)
 {
     atomic_store(&s->attention, 1);
     /* Pairs with the sleeper: it counts itself first and looks at `attention` after that. */
@@ -57,20 +57,20 @@ void zm_socket_poke(zm_socket *s)
         if (driver)
             zm_driver_wake(driver);
     }
-    if (atomic_load(&s->bell_wanted)) {
-        ring_doorbell(s);
+    if (atomic_load(&s->signaler_wanted)) {
+        notify_watchers(s);
     }
 }
 
-bool zm_socket_post(zm_socket *s, zm_mail *mail)
+bool zm_socket_post(zm_socket *s, zm_command *command)
 {
-    if (atomic_exchange(&mail->posted, true))
+    if (atomic_exchange(&command->posted, true))
         return false;
-    zm_mail *head = atomic_load_explicit(&s->mail, memory_order_relaxed);
+    zm_command *head = atomic_load_explicit(&s->mailbox, memory_order_relaxed);
     do
-        mail->next = head;
-    while (!atomic_compare_exchange_weak(&s->mail, &head, mail));
-    zm_socket_poke(s);
+        command->next = head;
+    while (!atomic_compare_exchange_weak(&s->mailbox, &head, command));
+    zm_socket_wake(s);
     return true;
 }
 
@@ -83,110 +83,110 @@ bool zm_socket_gives_way(zm_socket *s, int steps)
 }
 
 /* What has ended since the last time is freed here, where nobody holds it any more. */
-static void bury(zm_socket *s)
+static void reap_ended(zm_socket *s)
 {
     if (ZM_UNLIKELY(!zm_list_empty(&s->ended_conns)))
-        zm_conns_bury_locked(s);
+        zm_conns_reap_locked(s);
     if (ZM_UNLIKELY(!zm_list_empty(&s->ended_peers)))
-        zm_peers_bury_locked(s);
+        zm_peers_reap_locked(s);
 }
 
-/* The oldest mail, taken out. NULL: there is none. */
-static zm_mail *next_mail(zm_socket *s)
+/* The oldest command, taken out. NULL: there is none. */
+static zm_command *next_command(zm_socket *s)
 {
-    if (!s->mail_left && atomic_load(&s->mail)) {
-        zm_mail *newest = atomic_exchange(&s->mail, NULL);
+    if (!s->commands_left && atomic_load(&s->mailbox)) {
+        zm_command *newest = atomic_exchange(&s->mailbox, NULL);
         while (newest) {
-            zm_mail *next = newest->next;
-            newest->next = s->mail_left;
-            s->mail_left = newest;
+            zm_command *next = newest->next;
+            newest->next = s->commands_left;
+            s->commands_left = newest;
             newest = next;
         }
     }
-    zm_mail *mail = s->mail_left;
-    if (mail)
-        s->mail_left = mail->next;
-    return mail;
+    zm_command *command = s->commands_left;
+    if (command)
+        s->commands_left = command->next;
+    return command;
 }
 
-void zm_mail_take_locked(zm_socket *s)
+void zm_commands_take_locked(zm_socket *s)
 {
     atomic_store(&s->attention, 0);
-    zm_mail *mail;
-    for (int steps = 0; (mail = next_mail(s)); steps++) {
+    zm_command *command;
+    for (int steps = 0; (command = next_command(s)); steps++) {
         if (zm_socket_gives_way(s, steps)) {
-            mail->next = s->mail_left;
-            s->mail_left = mail;
+            command->next = s->commands_left;
+            s->commands_left = command;
             atomic_store(&s->attention, 1); /* nobody sleeps before it is taken in */
             break;
         }
-        atomic_store(&mail->posted, false);
-        if (mail->kind == ZM_MAIL_LINK)
-            zm_inproc_mail_locked(s, mail->owner, mail->side);
+        atomic_store(&command->posted, false);
+        if (command->kind == ZM_COMMAND_LINK)
+            zm_inproc_command_locked(s, command->owner, command->side);
         else
-            zm_endpoint_resolved_locked(mail->owner);
+            zm_endpoint_resolved_locked(command->owner);
     }
     /* A socket that only sends over inproc learns in no other way that a peer is gone. */
-    bury(s);
+    reap_ended(s);
 }
 
 /* --- who watches from outside ---------------------------------------------------------------- */
 
-void zm_socket_ring_locked(zm_socket *s)
+void zm_socket_notify_locked(zm_socket *s)
 {
     s->unseen = true;
     s->refused = false;
-    if (ZM_UNLIKELY(atomic_load_explicit(&s->bell_wanted, memory_order_relaxed))
+    if (ZM_UNLIKELY(atomic_load_explicit(&s->signaler_wanted, memory_order_relaxed))
         && s->watcher != zm_thread_id()) {
-        ring_doorbell(s);
+        notify_watchers(s);
     }
 }
 
-int zm_socket_doorbell_locked(zm_socket *s)
+int zm_socket_signaler_locked(zm_socket *s)
 {
-    int fd = atomic_load(&s->doorbell);
+    int fd = atomic_load(&s->signaler);
     if (fd < 0) {
-        fd = zm_bell_open();
+        fd = zm_signaler_open();
         if (fd < 0)
             return fd;
-        atomic_store(&s->doorbell, fd);
+        atomic_store(&s->signaler, fd);
     }
-    atomic_store(&s->bell_wanted, true);
+    atomic_store(&s->signaler_wanted, true);
     return fd;
 }
 
-void zm_socket_doorbell_clear_locked(zm_socket *s)
+void zm_socket_signaler_clear_locked(zm_socket *s)
 {
-    if (atomic_exchange(&s->rung, false))
-        zm_bell_clear(atomic_load(&s->doorbell));
+    if (atomic_exchange(&s->notified, false))
+        zm_signaler_clear(atomic_load(&s->signaler));
 }
 
 int zm_socket_fd_locked(zm_socket *s)
 {
     if (s->public_fd >= 0)
         return s->public_fd;
-    int bell = zm_socket_doorbell_locked(s);
-    if (bell < 0)
-        return bell;
-    int fd = zm_watch_open();
+    int signaler = zm_socket_signaler_locked(s);
+    if (signaler < 0)
+        return signaler;
+    int fd = zm_waitset_open();
     if (fd < 0)
         return fd;
-    int rc = zm_watch_add(fd, bell, NULL);
+    int rc = zm_waitset_add(fd, signaler, NULL);
     if (rc == 0 && s->driver)
-        rc = zm_watch_add(fd, zm_driver_fd(s->driver), NULL);
+        rc = zm_waitset_add(fd, zm_driver_fd(s->driver), NULL);
     if (rc < 0) {
         zm_fd_close(fd);
         return rc;
     }
     s->public_fd = fd;
     if (s->unseen || atomic_load(&s->attention))
-        ring_doorbell(s); /* for what came before there was anybody to ring for */
+        notify_watchers(s); /* for what came before there was anybody to notify */
     return fd;
 }
 
 int zm_socket_fd_extend_locked(zm_socket *s)
 {
-    return zm_watch_add(s->public_fd, zm_driver_fd(s->driver), NULL);
+    return zm_waitset_add(s->public_fd, zm_driver_fd(s->driver), NULL);
 }
 
 /* --- completions ----------------------------------------------------------------------------- */
@@ -227,65 +227,65 @@ static void release_held(zm_socket *s)
     ZM_LIST_EACH (node, &s->conns) {
         zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
         if (conn->active && conn->peer && zm_outq_waiting(&conn->peer->out))
-            zm_conn_dirty_locked(conn);
+            zm_conn_wants_send_locked(conn);
     }
 }
 
-static ZM_APART void flush_some_dirty(zm_socket *s, zm_patience patience)
+static ZM_APART void flush_some_senders(zm_socket *s, zm_patience patience)
 {
     if (ZM_UNLIKELY(s->held) && !zm_order_holds_locked(s))
         release_held(s);
-    if (zm_list_empty(&s->dirty))
+    if (zm_list_empty(&s->wants_send))
         return;
     if (ZM_UNLIKELY(!zm_order_reached_locked(s))) {
-        zm_keeper_look(s, zm_now_ns() + ZM_RETRY_NS); /* somebody has what goes first */
+        zm_io_thread_look(s, zm_now_ns() + ZM_RETRY_NS); /* somebody has what goes first */
         return;
     }
     s->flush_due = false;
     zm_list work;
     /* A list of its own: a flush may put its connection back. */
     zm_list_init(&work);
-    zm_list_append_all(&work, &s->dirty);
+    zm_list_append_all(&work, &s->wants_send);
     for (int steps = 0; !zm_list_empty(&work); steps++) {
         if (patience == MAY_GIVE_WAY && zm_socket_gives_way(s, steps))
             break;
-        zm_conn_flush_locked(ZM_CONTAINER(work.next, zm_conn, dirty_link));
+        zm_conn_flush_locked(ZM_CONTAINER(work.next, zm_conn, wants_send_link));
     }
-    zm_list_append_all(&work, &s->dirty);
-    zm_list_append_all(&s->dirty, &work);
+    zm_list_append_all(&work, &s->wants_send);
+    zm_list_append_all(&s->wants_send, &work);
 }
 
-static inline void flush_dirty_for(zm_socket *s, zm_patience patience)
+static inline void flush_senders_for(zm_socket *s, zm_patience patience)
 {
-    if (!zm_list_empty(&s->dirty) || ZM_UNLIKELY(s->held))
-        flush_some_dirty(s, patience);
+    if (!zm_list_empty(&s->wants_send) || ZM_UNLIKELY(s->held))
+        flush_some_senders(s, patience);
 }
 
-static void flush_dirty(zm_socket *s)
+static void flush_senders(zm_socket *s)
 {
-    flush_dirty_for(s, TO_THE_END);
+    flush_senders_for(s, TO_THE_END);
 }
 
 /* All but `except` (NULL: all). */
-static void arm_hungry_except(zm_socket *s, const zm_conn *except, zm_patience patience)
+static void arm_receivers_except(zm_socket *s, const zm_conn *except, zm_patience patience)
 {
-    zm_list *node = s->hungry.next;
-    for (int steps = 0; node != &s->hungry; steps++) {
+    zm_list *node = s->wants_recv.next;
+    for (int steps = 0; node != &s->wants_recv; steps++) {
         if (patience == MAY_GIVE_WAY && zm_socket_gives_way(s, steps))
             break;
-        zm_conn *conn = ZM_CONTAINER(node, zm_conn, hungry_link);
+        zm_conn *conn = ZM_CONTAINER(node, zm_conn, wants_recv_link);
         if (conn == except) {
             node = node->next;
             continue;
         }
         zm_conn_arm_locked(conn);
-        node = s->hungry.next; /* arming may end connections, others too */
+        node = s->wants_recv.next; /* arming may end connections, others too */
     }
 }
 
-static void arm_hungry(zm_socket *s)
+static void arm_receivers(zm_socket *s)
 {
-    arm_hungry_except(s, s->bulk_is_left ? s->bulk : NULL, TO_THE_END);
+    arm_receivers_except(s, s->bulk_is_left ? s->bulk : NULL, TO_THE_END);
 }
 
 /* Those that are left are due still: whoever asks for the next one comes back at once. */
@@ -307,22 +307,22 @@ static void run_timers(zm_socket *s, int most)
 static void submit(zm_socket *s)
 {
     zm_driver_submit(s->driver);
-    if (s->order && zm_list_empty(&s->dirty))
+    if (s->order && zm_list_empty(&s->wants_send))
         zm_order_leave_locked(s);
 }
 
 /* Starts all that can be started. */
 static void start(zm_socket *s)
 {
-    arm_hungry(s);
-    flush_dirty(s);
+    arm_receivers(s);
+    flush_senders(s);
 }
 
-/* The same, of which the keeper does the rest if others want the lock meanwhile. */
+/* The same, of which the I/O thread does the rest if others want the lock meanwhile. */
 static void start_some(zm_socket *s)
 {
-    arm_hungry_except(s, s->bulk_is_left ? s->bulk : NULL, MAY_GIVE_WAY);
-    flush_dirty_for(s, MAY_GIVE_WAY);
+    arm_receivers_except(s, s->bulk_is_left ? s->bulk : NULL, MAY_GIVE_WAY);
+    flush_senders_for(s, MAY_GIVE_WAY);
 }
 
 /* Takes in and starts what there is, and `timers` timers that are due. */
@@ -330,9 +330,9 @@ static void drive(zm_socket *s, int timers)
 {
     s->work_left = false;
     if (atomic_load_explicit(&s->attention, memory_order_acquire))
-        zm_mail_take_locked(s);
+        zm_commands_take_locked(s);
     if (!s->driver) {
-        bury(s);
+        reap_ended(s);
         return;
     }
     run_timers(s, timers);
@@ -342,7 +342,7 @@ static void drive(zm_socket *s, int timers)
         submit(s);
         int64_t timer = zm_timers_next(&s->timers);
         if (zm_sooner(timer, s->waiting_until) != s->waiting_until)
-            zm_socket_poke(s); /* it was set after that thread fell asleep */
+            zm_socket_wake(s); /* it was set after that thread fell asleep */
         return;
     }
     int rounds = 0;
@@ -353,21 +353,21 @@ static void drive(zm_socket *s, int timers)
         news = reap(s);
     } while (news && ++rounds < ROUNDS_MAX && !zm_lock_wanted(&s->lock));
     /* A wake that was reaped is gone: what it was for is looked at now. */
-    bool mail = atomic_load_explicit(&s->attention, memory_order_acquire);
-    if (ZM_UNLIKELY(mail))
-        zm_mail_take_locked(s);
-    if (ZM_UNLIKELY(mail || news)) {
+    bool commands = atomic_load_explicit(&s->attention, memory_order_acquire);
+    if (ZM_UNLIKELY(commands))
+        zm_commands_take_locked(s);
+    if (ZM_UNLIKELY(commands || news)) {
         start_some(s); /* nothing is left unstarted that nobody would come back for */
         submit(s);
     }
-    if (ZM_UNLIKELY(s->beginner) && !s->handshakes && !s->held && zm_list_empty(&s->dirty))
+    if (ZM_UNLIKELY(s->beginner) && !s->handshakes && !s->held && zm_list_empty(&s->wants_send))
         zm_order_begun_locked(s);
     if (ZM_UNLIKELY(s->held))
-        zm_keeper_look(s, zm_now_ns() + HELD_LOOK_NS);
-    bury(s);
+        zm_io_thread_look(s, zm_now_ns() + HELD_LOOK_NS);
+    reap_ended(s);
 }
 
-void zm_drive_for_keeper_locked(zm_socket *s)
+void zm_drive_for_io_thread_locked(zm_socket *s)
 {
     drive(s, TIMERS_MAX);
 }
@@ -441,11 +441,11 @@ void zm_drive_peek_locked(zm_socket *s)
     bring_receives_home(s);
     int rounds = 0;
     do {
-        arm_hungry(s);
+        arm_receivers(s);
         submit(s);
     } while (reap(s) && ++rounds < ROUNDS_MAX);
-    bury(s);
-    zm_keeper_resume_locked(s);
+    reap_ended(s);
+    zm_io_thread_resume_locked(s);
 }
 
 bool zm_drive_may_let_in_locked(const zm_socket *s)
@@ -482,7 +482,7 @@ void zm_drive_let_in_locked(zm_socket *s)
         start(s);
         submit(s);
     }
-    zm_keeper_resume_locked(s);
+    zm_io_thread_resume_locked(s);
 }
 
 void zm_socket_driven_locked(zm_socket *s, int64_t now)
@@ -502,7 +502,7 @@ void zm_drive_once_locked(zm_socket *s)
     if (s->driver && !s->driven)
         bring_receives_home(s);
     drive(s, TIMERS_A_CALL);
-    zm_keeper_resume_locked(s);
+    zm_io_thread_resume_locked(s);
 }
 
 void zm_socket_flush_locked(zm_socket *s)
@@ -514,14 +514,14 @@ void zm_socket_flush_locked(zm_socket *s)
     /* Along with what leaves, in one call: what the answer is received into. Not while there is
      * something to read: nobody who is behind reads ahead. */
     if (s->arm_thread == zm_thread_id() && !s->bulk && !s->pattern->can_recv(s))
-        arm_hungry(s);
-    flush_dirty(s);
+        arm_receivers(s);
+    flush_senders(s);
     submit(s);
     if (!s->driven && zm_driver_reap_pays(s->driver) && reap(s)) {
         /* What was taken only in part goes on; whoever looks next finds it in flight. */
         start(s);
         submit(s);
-        zm_keeper_resume_locked(s);
+        zm_io_thread_resume_locked(s);
     }
     s->flushed_ns = zm_now_ns();
 }
@@ -532,7 +532,7 @@ void zm_drive_for_room_locked(zm_conn *conn)
     if (!conn->active || s->driven
         || (conn->send_op.in_flight && !zm_driver_reap_pays(s->driver)))
         return;
-    flush_dirty(s);
+    flush_senders(s);
     submit(s);
     if (reap(s)) {
         start(s);
@@ -546,7 +546,7 @@ void zm_socket_flush(zm_socket *s, uint32_t generation)
     zm_order_finish(s, false);
     if (!zm_socket_lock_generation(s, generation))
         return;
-    if (!zm_list_empty(&s->dirty))
+    if (!zm_list_empty(&s->wants_send))
         zm_socket_flush_locked(s);
     /* The thread that waits in the driver takes in what the kernel has finished. It gets the time
      * for that, or messages would be dropped for those that are gone already. */
@@ -651,7 +651,7 @@ static int follow(zm_socket *s, int64_t deadline_ns)
 void zm_drive_wake_followers_locked(zm_socket *s)
 {
     if (s->pollers) {
-        ring_doorbell(s);
+        notify_watchers(s);
     }
     if (!s->followers)
         return;
@@ -684,11 +684,11 @@ void zm_drive_leave_locked(zm_socket *s, bool news)
     if (news)
         reap(s);
     if (atomic_load(&s->attention))
-        zm_mail_take_locked(s);
+        zm_commands_take_locked(s);
     run_timers(s, TIMERS_MAX);
-    bury(s);
+    reap_ended(s);
     zm_drive_wake_followers_locked(s);
-    zm_keeper_resume_locked(s);
+    zm_io_thread_resume_locked(s);
 }
 
 /* Fetches a large body call by call as it arrives, instead of sleeping until it has: the sender
@@ -698,17 +698,17 @@ void zm_drive_leave_locked(zm_socket *s, bool news)
 static bool pull_body(zm_socket *s, int64_t patience_ns, int64_t deadline_ns)
 {
     zm_conn *conn = s->bulk;
-    if (!conn || !conn->hungry || !zm_spin_allowed())
+    if (!conn || !conn->wants_recv || !zm_spin_allowed())
         return false;
-    arm_hungry_except(s, conn, TO_THE_END);
-    flush_dirty(s);
+    arm_receivers_except(s, conn, TO_THE_END);
+    flush_senders(s);
     submit(s);
     int64_t now = zm_now_ns(), until = now + patience_ns;
     int64_t end = zm_sooner(deadline_ns, now + PULL_MAX_NS);
     for (;; now = zm_now_ns()) {
         bool news = atomic_load_explicit(&s->attention, memory_order_acquire)
                     || (zm_driver_reap_pays(s->driver) && reap(s)) || s->bulk != conn
-                    || !conn->hungry;
+                    || !conn->wants_recv;
         if (news || now >= end)
             return true;
         if (zm_conn_pull_locked(conn)) {
@@ -739,13 +739,13 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
     s->waits_inside = true;
     if (pull_body(s, PULL_NS, deadline_ns)) {
         zm_socket_driven_locked(s, zm_now_ns());
-        bury(s);
+        reap_ended(s);
         return 0;
     }
     zm_drive_take_locked(s);
     int rc = 0;
-    /* Mail that came before `sleeping` was counted did not wake anybody, nor does what RCVHWM held
-     * back and what a receive, once it is to be armed again, finds in its memory. */
+    /* A command that came before `sleeping` was counted did not wake anybody, nor does what RCVHWM
+     * held back and what a receive, once it is to be armed again, finds in its memory. */
     if (!atomic_load(&s->attention) && s->pattern->can_recv(s) == readable
         && zm_signals_sleep((zm_sleep) {.driver = s->driver})) {
         int64_t spin = spin_time(s);
@@ -818,7 +818,7 @@ int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns)
 static int64_t pause_ns(const zm_socket *s)
 {
     int64_t pause = PAUSE_NS;
-    ZM_LIST_EACH (node, &s->dirty)
+    ZM_LIST_EACH (node, &s->wants_send)
         pause += PAUSE_PEER_NS;
     return pause;
 }
@@ -827,8 +827,8 @@ static inline int full(const zm_socket *s)
 {
     if (ZM_UNLIKELY(s->flush_due))
         return ZM_SEND_FLUSH;
-    zm_conn *newest = ZM_CONTAINER(s->dirty.prev, zm_conn, dirty_link);
-    size_t limit = s->dirty.next == s->dirty.prev ? FLUSH_BYTES : FLUSH_MANY_BYTES;
+    zm_conn *newest = ZM_CONTAINER(s->wants_send.prev, zm_conn, wants_send_link);
+    size_t limit = s->wants_send.next == s->wants_send.prev ? FLUSH_BYTES : FLUSH_MANY_BYTES;
     /* A full buffer leaves at once; what is in flight already takes the rest with it. */
     return newest->peer && !newest->send_op.in_flight
                    && newest->control_size + zm_outq_waiting(&newest->peer->out) >= limit
@@ -838,7 +838,7 @@ static inline int full(const zm_socket *s)
 
 int zm_socket_followed_locked(zm_socket *s)
 {
-    if (zm_list_empty(&s->dirty))
+    if (zm_list_empty(&s->wants_send))
         return 0;
     if (ZM_UNLIKELY(!s->order && zm_order_has_others(s)))
         zm_order_enter_locked(s);
@@ -860,7 +860,7 @@ static ZM_APART int sent_first(zm_socket *s)
             return ZM_SEND_FLUSH;
         }
         s->burst = true;
-        zm_keeper_look(s, now + s->look_gap);
+        zm_io_thread_look(s, now + s->look_gap);
     }
     zm_order_enter_locked(s);
     return ZM_UNLIKELY(zm_order_has_begun(s)) ? ZM_SEND_FLUSH : full(s);
@@ -868,18 +868,18 @@ static ZM_APART int sent_first(zm_socket *s)
 
 int zm_socket_sent_locked(zm_socket *s)
 {
-    if (zm_list_empty(&s->dirty)) /* flush() lets go first what the thread began before */
+    if (zm_list_empty(&s->wants_send)) /* flush() lets go first what the thread began before */
         return s->driver && zm_order_has_begun(s) ? ZM_SEND_FLUSH : 0;
     return ZM_LIKELY(s->burst && zm_order_goes_on(s)) ? full(s) : sent_first(s);
 }
 
-/* The keeper's look at a burst: sends what has waited long enough, and comes back as long as the
+/* The I/O thread's look at a burst: sends what has waited long enough, and comes back as long as
  * burst lasts. Returns when to look again; ZM_FOREVER: it is over. */
 int64_t zm_drive_burst_locked(zm_socket *s, int64_t now)
 {
     if (!s->burst)
         return ZM_FOREVER;
-    if (zm_list_empty(&s->dirty)) {
+    if (zm_list_empty(&s->wants_send)) {
         s->burst = false;
         s->look_gap = ZM_LOOK_GAP_FIRST_NS;
         return ZM_FOREVER;

@@ -171,8 +171,8 @@ static void accepted(zm_endpoint *ep, int32_t res)
         } else {
             /* The oldest goes, not the newest: who holds connections open without a word would
              * else keep everybody out. */
-            while (s->stranger_count >= (uint64_t) ep->options.limits.handshakes)
-                zm_conn_drop_stranger_locked(s);
+            while (s->handshaking_count >= (uint64_t) ep->options.limits.handshakes)
+                zm_conn_drop_handshaking_locked(s);
             zm_monitor_event(s, ZM_ACCEPTED, (uint32_t) res, ep->text);
             int rc = zm_conn_open_locked(s, ep, ep->address.transport, res);
             if (rc < 0)
@@ -180,11 +180,11 @@ static void accepted(zm_endpoint *ep, int32_t res)
         }
     } else if (res != -ECANCELED && res != -ECONNABORTED && res != -EINTR && res != -EAGAIN) {
         zm_monitor_event(s, ZM_ACCEPT_FAILED, (uint32_t) -res, ep->text);
-        /* A stranger who keeps a descriptor gives way to one who needs it. The kernel wants a
-         * descriptor before it looks whether there is anybody. */
+        /* A connection in its handshake gives its descriptor to the one that needs it. The kernel
+         * wants a descriptor before it looks whether there is anybody. */
         struct pollfd line = {.fd = ep->fd, .events = POLLIN};
         bool gave_way = (res == -EMFILE || res == -ENFILE) && zm_poll_until(&line, 1, 0) > 0
-                        && zm_conn_drop_stranger_locked(s);
+                        && zm_conn_drop_handshaking_locked(s);
         int64_t pause = gave_way ? ACCEPT_SOON_MS : ACCEPT_PAUSE_MS;
         zm_timer_set(&s->timers, &ep->retry, zm_now_ns() + pause * ZM_MS);
         return;
@@ -265,7 +265,7 @@ static void give_up(zm_endpoint *ep)
         peer->endpoint = NULL;
         ep->peer = NULL;
         zm_peer_end_locked(peer);
-        zm_socket_ring_locked(ep->socket);
+        zm_socket_notify_locked(ep->socket);
     }
     zm_endpoint_close_locked(ep);
 }
@@ -435,7 +435,7 @@ void zm_endpoint_lost_locked(zm_endpoint *ep, bool reconnect)
 {
     if (ep->closing)
         return;
-    bool queued = ep->peer && (zm_outq_waiting(&ep->peer->out) || ep->peer->parted);
+    bool queued = ep->peer && (zm_outq_waiting(&ep->peer->out) || ep->peer->in_flight_conn);
     if (!reconnect && ep->peer && !ep->lingering)
         zm_timer_set(&ep->socket->timers, &ep->linger, zm_now_ns() + REFUSED_MS * ZM_MS);
     else if (!reconnect || ep->options.reconnect_ivl_ms <= 0 || (ep->lingering && !queued))
@@ -509,7 +509,7 @@ static void linger_connecter(zm_endpoint *ep, int linger_ms)
         zm_peer_rollback(peer);
         zm_peer_detach_locked(peer);
     }
-    bool queued = peer && (zm_outq_waiting(&peer->out) || peer->parted);
+    bool queued = peer && (zm_outq_waiting(&peer->out) || peer->in_flight_conn);
     bool trying = conn || ep->op.in_flight || ep->resolution
                   || (ep->retry.position && ep->options.reconnect_ivl_ms > 0);
     bool active = conn && conn->active;
@@ -527,7 +527,7 @@ static void linger_connecter(zm_endpoint *ep, int linger_ms)
     }
     peer = ep->peer;
     zm_endpoint_close_locked(ep);
-    if (peer && peer->parted)
+    if (peer && peer->in_flight_conn)
         zm_peer_end_locked(peer);
     else if (peer)
         zm_peer_free_locked(peer);

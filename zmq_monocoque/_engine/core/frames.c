@@ -5,7 +5,7 @@
 
 #include "../base/alloc.h"
 #include "../base/check.h"
-#include "../wire/session.h"
+#include "../zmtp/session.h"
 
 /* --- received frames ----------------------------------------------------------------------- */
 

@@ -178,7 +178,7 @@ zm_context *zm_context_lock(int64_t handle)
 }
 
 /* In the child, before fork() returns. Other threads are gone, whatever they held is as they left
- * it: nothing inside a slot is trusted, no memory is freed, no ring is touched. */
+ * it: nothing inside a slot is trusted, no memory is freed, no driver is touched. */
 static void after_fork_in_child(void)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {

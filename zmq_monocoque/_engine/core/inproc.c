@@ -1,6 +1,6 @@
 /* inproc: two sockets of one context, joined by a link with a queue each way. The writer puts
  * frames into its queue; the reader takes all complete messages over at once and reads them
- * without a lock. What the other side is to know comes as mail. */
+ * without a lock. What the other side is to know comes as a command. */
 #include "internal.h"
 
 #include <string.h>
@@ -52,18 +52,18 @@ static zm_link_side *other(zm_peer *peer)
     return &peer->inproc->side[!peer->side];
 }
 
-/* That side is to look at the link. The link is locked, so the socket cannot let go meanwhile; mail
- * that is under way holds a reference. */
+/* That side is to look at the link. The link is locked, so the socket cannot let go meanwhile; a
+ * command that is under way holds a reference. */
 static void tell(zm_link_side *side)
 {
     if (!side->socket || side->closed)
         return;
-    zm_link *link = side->mail.owner;
+    zm_link *link = side->command.owner;
     atomic_fetch_add(&link->refs, 1);
-    if (!zm_socket_post(side->socket, &side->mail))
+    if (!zm_socket_post(side->socket, &side->command))
         atomic_fetch_sub(&link->refs, 1); /* never the last: the caller has the link */
     else if (side->asks)
-        zm_driver_wake(side->socket->driver); /* the keeper looks where nobody else does */
+        zm_driver_wake(side->socket->driver); /* the I/O thread looks where nobody else does */
 }
 
 static void note_facts(side_facts *facts, const zm_socket *s)
@@ -81,7 +81,7 @@ static void fill_side(zm_link *link, int i, zm_socket *s, const side_facts *fact
 {
     zm_link_side *side = &link->side[i];
     side->socket = s;
-    side->mail = (zm_mail){.kind = ZM_MAIL_LINK, .side = (uint8_t) i, .owner = link};
+    side->command = (zm_command){.kind = ZM_COMMAND_LINK, .side = (uint8_t) i, .owner = link};
     side->sndhwm = facts->sndhwm;
     side->rcvhwm = facts->rcvhwm;
     side->conflate = facts->conflate;
@@ -170,7 +170,7 @@ int zm_inproc_bind_locked(zm_socket *s, const zm_address *address)
     }
     entry->socket = s;
     note_facts(&entry->facts, s);
-    /* Those that connected before: they are joined by mail, as any other is. */
+    /* Those that connected before: they are joined by a command, as any other is. */
     zm_list_remove(&entry->waited);
     while (!zm_list_empty(&entry->waiting)) {
         zm_link *link = take_waiting(entry);
@@ -182,7 +182,7 @@ int zm_inproc_bind_locked(zm_socket *s, const zm_address *address)
         zm_lock_give(&link->lock);
     }
     zm_lock_give(&context->lock);
-    zm_mail_take_locked(s);
+    zm_commands_take_locked(s);
     return 0;
 }
 
@@ -523,7 +523,7 @@ void zm_inproc_rollback(zm_peer *peer)
     zm_lock_give(&link->lock);
 }
 
-/* --- mail, options, the end ------------------------------------------------------------------ */
+/* --- commands, options, the end -------------------------------------------------------------- */
 
 /* Makes the peer of a link that another socket connected. NULL: the link ends here. */
 static zm_peer *join(zm_socket *s, zm_link *link, int side)
@@ -550,7 +550,7 @@ static void look_at_link(zm_socket *s, zm_link *link, int side)
     if (me->closed)
         return;
     if (me->asks) {
-        zm_zap_mail_locked(me->peer);
+        zm_zap_command_locked(me->peer);
         return;
     }
     zm_peer *peer = me->peer ? me->peer : join(s, link, side);
@@ -578,10 +578,10 @@ static void look_at_link(zm_socket *s, zm_link *link, int side)
     }
     if (closed)
         zm_peer_end_locked(peer);
-    zm_socket_ring_locked(s);
+    zm_socket_notify_locked(s);
 }
 
-void zm_inproc_mail_locked(zm_socket *s, zm_link *link, int side)
+void zm_inproc_command_locked(zm_socket *s, zm_link *link, int side)
 {
     look_at_link(s, link, side);
     link_unref(link);

@@ -3,9 +3,9 @@
  * Locks, in the order they are taken:
  *   1. socket->lock      everything of one socket: peers, connections, endpoints, options, driver
  *   2. the lock of that socket's own monitor PAIR (which never takes another socket's lock)
- *   3. context->lock     sockets of a context, its inproc names, its keepers
+ *   3. context->lock     sockets of a context, its inproc names, its I/O threads
  *   4. link->lock        the queues of one inproc link
- *   5. keeper->lock      when a keeper looks after which socket
+ *   5. io_thread->lock   when an I/O thread looks after which socket
  *   6. order->lock       the sockets on which a thread has sent what has not left yet
  * Functions that end in _locked need the socket's lock. */
 #ifndef ZM_CORE_INTERNAL_H
@@ -28,18 +28,18 @@
 #include "../base/names.h"
 #include "../base/secret.h"
 #include "../engine.h"
-#include "../ring/backend.h"
-#include "../ring/endpoint.h"
-#include "../ring/watch.h"
+#include "../driver/driver.h"
+#include "../driver/address.h"
+#include "../driver/waitset.h"
 #include "../route/router_table.h"
 #include "../route/subscription_index.h"
 #include "../route/turn.h"
-#include "../wire/session.h"
+#include "../zmtp/session.h"
 #include "frames.h"
 #include "options.h"
 
 typedef struct zm_context zm_context;
-typedef struct zm_keeper zm_keeper;
+typedef struct zm_io_thread zm_io_thread;
 typedef struct zm_peer zm_peer;
 typedef struct zm_conn zm_conn;
 typedef struct zm_endpoint zm_endpoint;
@@ -85,17 +85,17 @@ zm_metadata *zm_metadata_ref(zm_metadata *borrowed);
 void zm_metadata_unref(zm_metadata *taken); /* NULL allowed */
 const char *zm_metadata_get(const zm_metadata *metadata, const char *name);
 
-/* --- mail (drive.c): what other threads leave for a socket ------------------------------------ */
+/* --- commands (drive.c): what other threads leave for a socket -------------------------------- */
 
-typedef struct zm_mail {
-    struct zm_mail *next;
+typedef struct zm_command {
+    struct zm_command *next;
     _Atomic bool posted; /* in a mailbox and not taken yet */
     uint8_t kind;
     uint8_t side; /* of a link */
     void *owner;
-} zm_mail;
+} zm_command;
 
-enum zm_mail_kind { ZM_MAIL_LINK, ZM_MAIL_RESOLVED };
+enum zm_command_kind { ZM_COMMAND_LINK, ZM_COMMAND_RESOLVED };
 
 /* --- peers (peer.c): what libzmq calls a pipe ------------------------------------------------- */
 
@@ -104,7 +104,7 @@ struct zm_peer {
     zm_socket *socket;
     uint32_t index;        /* in socket->peer_table */
     zm_conn *conn;         /* its connection; NULL: none now, or inproc */
-    zm_conn *parted;       /* the one before, as long as it still sends from `out` */
+    zm_conn *in_flight_conn; /* the one before, as long as it still sends from `out` */
     zm_endpoint *endpoint; /* the connect() it belongs to, or NULL */
     zm_link *inproc;
     uint8_t side;
@@ -146,7 +146,7 @@ struct zm_peer {
     bool missed_much; /* too much to keep: it is told what is subscribed to when it comes */
     bool told_ahead;  /* XSUB: its queue has the subscriptions already */
     uint64_t subscriptions, topic_bytes; /* XPUB: what it has asked for */
-    uint64_t notes;                      /* XPUB: its own, among socket->notes */
+    uint64_t pending; /* XPUB: its own, among socket->pending */
     bool inside_arriving, user_message; /* XPUB: of the multipart message that arrives */
     uint8_t envelope; /* REQ: how far the envelope of what arrives is checked (S-69) */
 };
@@ -164,9 +164,9 @@ bool zm_conflates(const zm_socket *s, const zm_options *options);
 void zm_peer_attach_locked(zm_peer *peer);
 /* Takes the peer from the pattern: the application does not see it any more. */
 void zm_peer_detach_locked(zm_peer *peer);
-/* Nothing comes or goes any more: freed once its messages are read (by zm_peers_bury_locked). */
+/* Nothing comes or goes any more: freed once its messages are read (by zm_peers_reap_locked). */
 void zm_peer_end_locked(zm_peer *peer);
-void zm_peers_bury_locked(zm_socket *s);
+void zm_peers_reap_locked(zm_socket *s);
 /* Something that an ended peer may have waited for has happened: it is looked at again. */
 void zm_peer_ripen_locked(zm_peer *peer);
 /* Takes the peer from the pattern and frees it (its connection, if any, is told apart first). */
@@ -216,24 +216,25 @@ struct zm_conn {
     bool active;    /* handshake done */
     bool counted;   /* in socket->handshakes */
     bool newcomer;  /* in socket->newcomers */
-    zm_list stranger_link; /* socket->strangers */
+    zm_list handshaking_link; /* socket->handshaking */
     bool closing;   /* waits for requests in flight, then is freed */
     bool lingering; /* only `out` is left to do */
     bool stopped;   /* RCVHWM: not reading */
     size_t lowat;       /* SO_RCVLOWAT of fd, as it was set last */
     bool unpaced;       /* has sent a large body, see zm_connection_unpace() */
     bool expects_large; /* the last frame was larger than a slab */
-    bool dirty;     /* in socket->dirty */
-    bool hungry;    /* in socket->hungry: a receive is to be armed */
+    bool wants_send; /* in socket->wants_send */
+    bool wants_recv; /* in socket->wants_recv: a receive is to be armed */
     bool moving;    /* its receive is cancelled to be armed by another thread */
-    bool turned_away; /* lingers until the peer has read why */
-    bool shut_out;    /* ZAP status 300: how its handshake ended was told */
-    bool cut_off;     /* a send failed: only what is still to be read is left to do */
-    zm_list dirty_link, hungry_link, armed_link; /* the last: while its receive is in flight */
+    bool rejected; /* lingers until the peer has read why */
+    bool outcome_told; /* ZAP status 300: how its handshake ended was told */
+    bool send_failed; /* a send failed: only what is still to be read is left to do */
+    zm_list wants_send_link, wants_recv_link;
+    zm_list armed_link; /* while its receive is in flight */
     zm_session session;
     zm_limits limits;
     uint64_t parts, part_bytes; /* of the message that is arriving */
-    zm_peer *parted; /* gone, but the send in flight is of its queue */
+    zm_peer *in_flight_peer; /* gone, but the send in flight is of its queue */
     zm_op recv_op, send_op;
     zm_block *slab;            /* what the kernel writes to; one reference ours */
     size_t slab_used, slab_at; /* bytes received; bytes parsed */
@@ -273,11 +274,11 @@ void zm_conn_arm_locked(zm_conn *conn);
 /* As zm_conn_arm_locked(), but receives what is there at once. False: nothing, or it is gone. */
 bool zm_conn_pull_locked(zm_conn *conn);
 /* Puts the connection on the list of those that want to receive. */
-void zm_conn_hungry_locked(zm_conn *conn);
+void zm_conn_wants_recv_locked(zm_conn *conn);
 /* It has subscribed, or is not waited for any longer. */
 void zm_conn_settled_locked(zm_conn *conn);
 /* Puts the connection on the list of those with something to send. */
-void zm_conn_dirty_locked(zm_conn *conn);
+void zm_conn_wants_send_locked(zm_conn *conn);
 void zm_conn_timer_locked(zm_conn *conn, zm_timer *timer);
 /* Bytes of the session's own (PONG, SUBSCRIBE ...), at the next message boundary. */
 int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size);
@@ -287,9 +288,9 @@ void zm_conn_notify_locked(zm_peer *peer);
 /* Ends it now: no events, no reconnect. Freed once nothing is in flight. */
 void zm_conn_close_locked(zm_conn *conn);
 /* The peer goes from its connection; what is in flight of its queue is settled when it lands. */
-void zm_conn_part_locked(zm_conn *conn);
+void zm_conn_detach_locked(zm_conn *conn);
 /* Frees what has ended; not with a connection or peer of the socket in hand. */
-void zm_conns_bury_locked(zm_socket *s);
+void zm_conns_reap_locked(zm_socket *s);
 /* Its connecter is let go: sends what is queued, over further connections if this one breaks, until
  * the endpoint's own time is over. */
 void zm_conn_finish_locked(zm_conn *conn);
@@ -303,7 +304,7 @@ void zm_conn_failed_locked(zm_conn *conn, bool reconnect);
 void zm_conn_broke_locked(zm_conn *conn, int error);
 void zm_conn_refused_locked(zm_conn *conn, uint32_t protocol_error);
 /* Drops the connection that has been longest in its handshake. False: there is none. */
-bool zm_conn_drop_stranger_locked(zm_socket *s);
+bool zm_conn_drop_handshaking_locked(zm_socket *s);
 /* The session's ZM_EVENT_ZAP is answered. 0, or < 0: the connection is gone. */
 int zm_conn_admit_locked(zm_conn *conn, unsigned status);
 
@@ -311,11 +312,11 @@ int zm_conn_admit_locked(zm_conn *conn, unsigned status);
 
 /* Is a ZAP handler (RFC 27) to be asked about peers under these options? */
 bool zm_zap_wanted(const zm_options *options);
-/* ZM_EVENT_ZAP: asks. The answer comes as mail; where there is nobody to ask, it is decided here.
- * 0, -ENOMEM, or -ECONNABORTED: the connection is gone. */
+/* ZM_EVENT_ZAP: asks. The answer comes as a command; where there is nobody to ask, it is decided
+ * here. 0, -ENOMEM, or -ECONNABORTED: the connection is gone. */
 int zm_zap_ask_locked(zm_conn *conn, const zm_event *event);
 /* The handler answered, or went away. */
-void zm_zap_mail_locked(zm_peer *peer);
+void zm_zap_command_locked(zm_peer *peer);
 /* The question is of no interest any more; NULL allowed. */
 void zm_zap_free_locked(zm_zap *taken);
 
@@ -383,11 +384,11 @@ void zm_endpoint_close_locked(zm_endpoint *endpoint);
 
 /* --- names that are looked up (resolver.c) --------------------------------------------------- */
 
-/* Sets endpoint->resolution; what comes of it comes as mail. 0 or -errno. */
+/* Sets endpoint->resolution; what comes of it comes as a command. 0 or -errno. */
 int zm_resolution_start(zm_endpoint *endpoint, const zm_address *address);
 /* The endpoint does not wait for it any more, if it did. */
 void zm_resolution_drop(zm_endpoint *endpoint);
-/* Takes the result from the mail. NULL: nobody waits. */
+/* Takes the result from the command. NULL: nobody waits. */
 zm_endpoint *zm_resolution_end(zm_resolution *taken, zm_address *out_address, int *out_result);
 void zm_resolver_after_fork(void);
 
@@ -407,7 +408,7 @@ int zm_socks_step(zm_endpoint *endpoint, int32_t res);
 typedef struct zm_link_side {
     zm_socket *socket; /* NULL: not bound yet, or closed */
     zm_peer *peer;     /* of that socket; only it looks here */
-    zm_mail mail;
+    zm_command command;
     zm_frames out;      /* written by this side, read by the other */
     uint32_t out_staged;   /* newest frames, of a message that is not complete */
     uint32_t out_fresh;    /* complete messages that the reader has not taken over */
@@ -418,9 +419,9 @@ typedef struct zm_link_side {
     int sndhwm, rcvhwm;
     bool conflate;
     bool closed;
-    bool idle;  /* has read everything: wants mail when something comes */
-    bool blocked; /* was full: wants mail when there is room */
-    bool asks;    /* of zap.c: its mail is to be looked at soon, whoever drives */
+    bool idle;  /* has read everything: wants a command when something comes */
+    bool blocked; /* was full: wants a command when there is room */
+    bool asks;    /* of zap.c: its command is to be looked at soon, whoever drives */
     size_t routing_id_size;
     uint8_t routing_id[255];
 } zm_link_side;
@@ -436,14 +437,14 @@ struct zm_link {
 int zm_inproc_bind_locked(zm_socket *s, const zm_address *address);
 int zm_inproc_connect_locked(zm_socket *s, const zm_address *address);
 void zm_inproc_unbind_locked(zm_socket *s, const char *text);
-void zm_inproc_mail_locked(zm_socket *s, zm_link *link, int side);
+void zm_inproc_command_locked(zm_socket *s, zm_link *link, int side);
 bool zm_inproc_can_read(zm_peer *peer);
 bool zm_inproc_can_write(zm_peer *peer);
 zm_frame zm_inproc_read(zm_peer *peer);
 int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags);
 void zm_inproc_rollback(zm_peer *peer);
 /* Joins `asker`, which is in none of its socket's lists, to the REP or ROUTER that bound `name`.
- * What comes back is told by zm_zap_mail_locked(). -ECONNREFUSED: nobody did; -ENOMEM. */
+ * What comes back is told by zm_zap_command_locked(). -ECONNREFUSED: nobody did; -ENOMEM. */
 int zm_inproc_ask_locked(zm_peer *asker, const char *name);
 /* HWM options changed. */
 void zm_inproc_hwm_locked(zm_peer *peer);
@@ -535,16 +536,17 @@ struct zm_socket {
     zm_lock lock;
     _Atomic uint32_t generation; /* of the handle; moves when the application closes it */
     uint32_t index;
-    /* What a keeper may still look at when the slot is another socket's: changed under its lock. */
-    _Atomic(zm_keeper *) keeper;
-    zm_timer look;           /* keeper->looks */
-    _Atomic int64_t look_at; /* when the keeper looks next; ZM_FOREVER: when the ring calls */
-    _Atomic uint32_t attention; /* mail, or the context ends: look before anything else */
+    /* What an I/O thread may still look at when the slot is another socket's: changed under the
+     * lock of that thread. */
+    _Atomic(zm_io_thread *) io_thread;
+    zm_timer look;           /* io_thread->looks */
+    _Atomic int64_t look_at; /* when the I/O thread looks next; ZM_FOREVER: when the driver calls */
+    _Atomic uint32_t attention; /* commands, or the context ends: look before anything else */
     _Atomic uint32_t sleeping;  /* threads that wait in the driver or on seq */
     _Atomic uint32_t seq;       /* wait word of threads that do not drive */
-    _Atomic(zm_mail *) mail;
+    _Atomic(zm_command *) mailbox;
 
-    zm_mail *mail_left; /* taken from `mail`, oldest first, and not looked at yet */
+    zm_command *commands_left; /* taken from `mailbox`, oldest first, and not looked at yet */
     zm_context *context;
     int type;
     const zm_pattern *pattern;
@@ -559,14 +561,14 @@ struct zm_socket {
     zm_driver *driver;
     bool driven; /* a thread is in zm_driver_wait, or polls the driver's descriptor */
     uint32_t followers; /* threads that sleep on seq */
-    uint32_t pollers;   /* threads in zm_poll that sleep on the doorbell */
+    uint32_t pollers;   /* threads in zm_poll that sleep on the signaler */
     uint32_t moving;     /* receives that are being taken over */
     uint32_t arm_thread; /* who drove last, and has the receives; ZM_NO_THREAD: nobody yet */
     zm_list armed, armed_elsewhere; /* by arm_thread, and by others: the newest at the end */
     int64_t moves_paid_ns; /* until then the time has been spent on moving receives */
     _Atomic(zm_driver *) wakeable; /* driver, while a thread sleeps in it */
     bool unseen;      /* something changed since EVENTS was read */
-    uint32_t watcher; /* the thread that read EVENTS last: it need not be rung by itself */
+    uint32_t watcher; /* the thread that read EVENTS last: it need not be notified by itself */
     int spin_credit;
     int64_t loop_wait_ns; /* when the wait in an event loop began; 0: there is none */
     bool loop_spun;       /* it began with a spin */
@@ -574,8 +576,8 @@ struct zm_socket {
     bool bulk_is_left; /* not armed now: the wait that follows fetches it */
     zm_conn *bulk; /* a large body arrives there, or is expected; NULL: nowhere */
     zm_timers timers;
-    zm_list dirty;  /* connections with something to send */
-    zm_list hungry; /* connections whose receive is to be armed */
+    zm_list wants_send; /* connections with something to send */
+    zm_list wants_recv; /* connections whose receive is to be armed */
     bool sent_since_wait, burst;
     zm_order *order;  /* of the thread whose messages wait here; NULL: none do, or they need not */
     zm_list in_order; /* order->bursts; guarded by its lock */
@@ -585,19 +587,19 @@ struct zm_socket {
     bool held;          /* messages wait for connections that were begun earlier */
     bool flush_due; /* a peer has half of SNDHWM, and the kernel none of it */
     int64_t flushed_ns;
-    _Atomic int doorbell;     /* eventfd, -1: not made */
-    _Atomic bool bell_wanted; /* somebody watches it */
-    _Atomic bool rung;        /* and has heard it since it was cleared */
+    _Atomic int signaler;     /* eventfd, -1: not made */
+    _Atomic bool signaler_wanted; /* somebody watches it */
+    _Atomic bool notified;        /* and has heard it since it was cleared */
     int public_fd;            /* ZMQ_FD, -1: not made */
 
-    /* keeper's */
+    /* the I/O thread's */
     int64_t driven_ns; /* when an application thread drove last */
-    int64_t quiet_ns;  /* for how long after that the keeper leaves the socket alone */
-    uint32_t reads, reads_seen; /* parts received; as the keeper saw it last */
-    bool parked;      /* a thread waits in it: the keeper waits to be told */
-    bool watched;     /* the driver is in the keeper's epoll */
+    int64_t quiet_ns;  /* for how long after that the I/O thread leaves the socket alone */
+    uint32_t reads, reads_seen; /* parts received; as the I/O thread saw it last */
+    bool parked;      /* a thread waits in it: the I/O thread waits to be told */
+    bool watched;     /* the driver is in the I/O thread's epoll */
     bool work_left;   /* a loop gave way to those who want the lock */
-    int64_t look_gap; /* how long after the start of a burst the keeper looks */
+    int64_t look_gap; /* how long after the start of a burst the I/O thread looks */
     int64_t waiting_since; /* of the thread that drives */
     int64_t waiting_until; /* the timer it will wake for; ZM_FOREVER: none was set */
 
@@ -610,8 +612,8 @@ struct zm_socket {
     uint32_t connection_count;
     uint32_t links; /* peers over inproc */
     zm_cookie_keys *cookies; /* CURVE server: NULL until the first peer comes */
-    zm_list strangers; /* accepted connections that are not through their handshake, oldest first */
-    uint32_t stranger_count;
+    zm_list handshaking; /* accepted connections, as long as their handshake lasts; oldest first */
+    uint32_t handshaking_count;
     _Atomic uint32_t questions; /* ZAP handler: asked, and not let go of */
     uint32_t handshakes; /* connects and connections that are not through yet */
     uint32_t newcomers;  /* PUB, XPUB: connections that have just come, and have not subscribed */
@@ -640,12 +642,12 @@ struct zm_socket {
     /* PUB, XPUB: topics to peers. SUB, XSUB: topics, counted. */
     zm_subscription_index *subscriptions;
     zm_subscription_index *manual_subscriptions; /* XPUB_MANUAL: what peers asked for */
-    zm_frames notes;      /* subscription messages for an XPUB's application */
-    zm_peer **note_peers; /* beside `notes`: whose they are; NULL: of a peer that is gone */
-    uint32_t note_peer_capacity, note_first;
-    bool notes_blocked; /* user messages wait until notes are read, or something is sent */
-    uint32_t notes_let_in; /* notes beyond RCVHWM, since something was sent */
-    zm_peer *last_subscriber; /* XPUB_MANUAL: whose note was read last */
+    zm_frames pending;        /* subscription messages for an XPUB's application */
+    zm_peer **pending_peers; /* beside `pending`: whose they are; NULL: the peer is gone */
+    uint32_t pending_peer_capacity, pending_first;
+    bool pending_blocked; /* user messages wait until these are read, or something is sent */
+    uint32_t pending_let_in; /* pending beyond RCVHWM, since something was sent */
+    zm_peer *last_subscriber; /* XPUB_MANUAL: whose subscription was read last */
     zm_peer **matches;        /* who gets the message that is being sent */
     uint32_t match_count, match_capacity;
     bool publishing; /* parts of a message are out, more follow */
@@ -723,14 +725,14 @@ void zm_socket_leave(zm_socket *s);
 
 /* A driver for s (made when it is first needed). 0 or -errno. */
 int zm_socket_need_driver_locked(zm_socket *s);
-/* Takes completions, mail and due timers in; arms receives; starts sends; submits. Does not
+/* Takes completions, commands and due timers in; arms receives; starts sends; submits. Does not
  * wait. */
 void zm_drive_once_locked(zm_socket *s);
-/* An application thread has looked after the socket itself; the keeper need not. */
+/* An application thread has looked after the socket itself; the I/O thread need not. */
 void zm_socket_driven_locked(zm_socket *s, int64_t now);
 /* The same for one who will wait inside a call if nothing is there. */
 void zm_drive_before_wait_locked(zm_socket *s);
-void zm_drive_for_keeper_locked(zm_socket *s); /* which knows by itself when to come back */
+void zm_drive_for_io_thread_locked(zm_socket *s); /* which knows by itself when to come back */
 /* Takes in what peers have sent, if anything; flushes nothing. */
 void zm_drive_peek_locked(zm_socket *s);
 /* Of a publisher: gives peers that are about to subscribe a moment to do so. Gives up the lock
@@ -764,21 +766,21 @@ void zm_drive_take_locked(zm_socket *s);
 void zm_drive_leave_locked(zm_socket *s, bool news);
 void zm_drive_wake_followers_locked(zm_socket *s);
 int64_t zm_drive_burst_locked(zm_socket *s, int64_t now);
-void zm_mail_take_locked(zm_socket *s);
-/* Leaves mail, and wakes whoever waits. The target is kept alive by the caller (link->lock ...). */
-bool zm_socket_post(zm_socket *s, zm_mail *mail); /* false: it is in the mailbox already */
+void zm_commands_take_locked(zm_socket *s);
+/* Leaves a command, and wakes whoever waits. The caller keeps the target alive (link->lock ...). */
+bool zm_socket_post(zm_socket *s, zm_command *command); /* false: it is in the mailbox already */
 /* Something may have changed: whoever waits looks again. Any thread; no lock needed. */
-void zm_socket_poke(zm_socket *s);
-/* The application can see something new: rings the doorbell, unless this is the watcher itself. */
-void zm_socket_ring_locked(zm_socket *s);
+void zm_socket_wake(zm_socket *s);
+/* The application can see something new: sets the signaler, unless this is the watcher itself. */
+void zm_socket_notify_locked(zm_socket *s);
 int zm_socket_fd_locked(zm_socket *s);
 /* A loop under the lock has made so many steps: is it time for others, who wait for the lock? Then
- * the keeper comes back for the rest, unless it is done before. */
+ * the I/O thread comes back for the rest, unless it is done before. */
 bool zm_socket_gives_way(zm_socket *s, int steps);
 /* The driver came after the descriptor was made. */
 int zm_socket_fd_extend_locked(zm_socket *s);
-int zm_socket_doorbell_locked(zm_socket *s);
-void zm_socket_doorbell_clear_locked(zm_socket *s);
+int zm_socket_signaler_locked(zm_socket *s);
+void zm_socket_signaler_clear_locked(zm_socket *s);
 
 /* --- calls by handle (socket.c): see api.h ---------------------------------------------------- */
 
@@ -797,11 +799,11 @@ int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns);
 
 /* --- signals (signals.c) ---------------------------------------------------------------------- */
 
-/* Where a thread is about to sleep: in a driver, on a word, or in poll() with the bell. */
+/* Where a thread is about to sleep: in a driver, on a word, or in poll() with the signaler. */
 typedef struct zm_sleep {
     zm_driver *driver;
     _Atomic uint32_t *word; /* counted up for a signal */
-    bool bell;
+    bool signaler;
 } zm_sleep;
 
 /* A wait of a thread that heeds signals (see api.h) goes back to its caller (-EINTR) when one came,
@@ -811,8 +813,8 @@ int64_t zm_signals_look(void);
 /* True: sleep, and call zm_signals_awake() after it. False: a signal came. */
 bool zm_signals_sleep(zm_sleep where);
 void zm_signals_awake(void);
-/* To be polled for input by who says that it sleeps with the bell; -1: it hears of no signals. */
-int zm_signals_bell(void);
+/* To be polled for input by a thread that sleeps with the signaler; -1: it hears of no signals. */
+int zm_signals_signaler(void);
 /* For those who never sleep: is it time to go back to the caller? */
 bool zm_signals_due(void);
 int zm_signals_pipe(void);
@@ -892,13 +894,13 @@ enum zm_monitor_events {
     ZM_HANDSHAKE_FAILED_PROTOCOL = 0x2000, ZM_HANDSHAKE_FAILED_AUTH = 0x4000
 };
 
-/* --- context, keeper ------------------------------------------------------------------------- */
+/* --- context, I/O thread --------------------------------------------------------------------- */
 
 enum {
-    ZM_KEEPERS_MAX = 64,
+    ZM_IO_THREADS_MAX = 64,
     ZM_CPUS_MAX = 1024,
     ZM_SPARE_DRIVERS = 4,
-    /* The least and the most time that the keeper gives an application which is about. */
+    /* The least and the most time that the I/O thread gives an application which is about. */
     ZM_QUIET_NS = 1000 * 1000,
     ZM_QUIET_MAX_NS = 100 * 1000 * 1000,
     ZM_LOOK_GAP_FIRST_NS = 50 * 1000,
@@ -921,9 +923,9 @@ struct zm_context {
     bool blocky, ipv6;
     bool cpus[ZM_CPUS_MAX]; /* THREAD_AFFINITY_CPU_ADD */
     char thread_prefix[17];
-    zm_keeper *keepers[ZM_KEEPERS_MAX];
-    uint32_t next_keeper;
-    /* Drivers of closed sockets, for the next ones: a ring takes 60 us to make and to end. */
+    zm_io_thread *threads[ZM_IO_THREADS_MAX];
+    uint32_t next_thread;
+    /* Drivers of closed sockets, for the next ones: io_uring takes 60 us to make and to end. */
     zm_driver *spares[ZM_SPARE_DRIVERS];
     uint32_t spare_count;
     int64_t spares_until;
@@ -931,11 +933,11 @@ struct zm_context {
 
 /* Of a socket that is closed, or whose context ends: -ENOTSOCK or -ETERM. */
 int zm_socket_shut_locked(zm_socket *s);
-/* Each call begins so: takes mail in. 0, or as zm_socket_shut_locked(). */
+/* Each call begins so: takes commands in. 0, or as zm_socket_shut_locked(). */
 static inline int zm_socket_enter_locked(zm_socket *s)
 {
     if (ZM_UNLIKELY(atomic_load_explicit(&s->attention, memory_order_acquire)))
-        zm_mail_take_locked(s);
+        zm_commands_take_locked(s);
     if (ZM_UNLIKELY(!s->open)
         || ZM_UNLIKELY(atomic_load_explicit(&s->context->ended, memory_order_relaxed)))
         return zm_socket_shut_locked(s);
@@ -961,21 +963,21 @@ void zm_context_driver_back(zm_context *context, zm_driver *taken);
 /* Closes spare drivers that were not needed. Returns when to come back; ZM_FOREVER: no spares. */
 int64_t zm_context_trim(zm_context *context, int64_t now);
 void zm_context_socket_gone(zm_context *context);
-/* The keeper for the next socket; the context is locked. 0, -EMTHREAD, -errno. */
-int zm_context_keeper_locked(zm_context *context, zm_keeper **out_keeper);
+/* The I/O thread for the next socket; the context is locked. 0, -EMTHREAD, -errno. */
+int zm_context_io_thread_locked(zm_context *context, zm_io_thread **out_io_thread);
 
 /* Starts the thread. 0 or -errno. */
-int zm_keeper_new(zm_context *context, zm_keeper **out_keeper);
+int zm_io_thread_new(zm_context *context, zm_io_thread **out_io_thread);
 /* Ends the thread and frees it; no socket is with it any more. */
-void zm_keeper_free(zm_keeper *taken);
-int zm_keeper_add_locked(zm_keeper *keeper, zm_socket *s);
-void zm_keeper_remove_locked(zm_socket *s);
-/* The keeper is to wake at `at` (or earlier). */
-void zm_keeper_plan(zm_keeper *keeper, int64_t at);
-/* The keeper is to look after `s` at `at` (or earlier). */
-void zm_keeper_look(zm_socket *s, int64_t at);
-/* An application thread stops driving `s`: what is left to do by time is the keeper's. */
-void zm_keeper_resume_locked(zm_socket *s);
+void zm_io_thread_free(zm_io_thread *taken);
+int zm_io_thread_add_locked(zm_io_thread *io_thread, zm_socket *s);
+void zm_io_thread_remove_locked(zm_socket *s);
+/* The I/O thread is to wake at `at` (or earlier). */
+void zm_io_thread_plan(zm_io_thread *io_thread, int64_t at);
+/* The I/O thread is to look after `s` at `at` (or earlier). */
+void zm_io_thread_look(zm_socket *s, int64_t at);
+/* An application thread stops driving `s`: what is left to do by time is the I/O thread's. */
+void zm_io_thread_resume_locked(zm_socket *s);
 
 /* --- process --------------------------------------------------------------------------------- */
 

@@ -15,7 +15,7 @@ static void send_event(zm_socket *monitor, int event, uint32_t value, const char
     zm_outgoing first = {.data = head, .size = sizeof head, .more = true};
     zm_outgoing second = {.data = endpoint, .size = strlen(endpoint), .more = false};
     if (atomic_load(&monitor->attention))
-        zm_mail_take_locked(monitor);
+        zm_commands_take_locked(monitor);
     if (monitor->pattern->send(monitor, &first) == 0)
         monitor->pattern->send(monitor, &second);
 }

@@ -12,7 +12,7 @@
 #include "../base/check.h"
 #include "../base/secret.h"
 #include "../base/z85.h"
-#include "../wire/session.h"
+#include "../zmtp/session.h"
 
 enum option_number {
     AFFINITY = 4,
@@ -103,7 +103,7 @@ enum option_number {
     MAX_HANDSHAKES,
     MAX_SUBSCRIPTIONS,
     MAX_TOPIC_BYTES,
-    MAX_NOTES,
+    MAX_PENDING_SUBSCRIPTIONS,
 };
 
 enum { MAX_HANDSHAKES_DEFAULT = 4096 };
@@ -231,7 +231,7 @@ static const option_row rows[] = {
     {MAX_HANDSHAKES, LIMIT, READ, EVERY, AT(limits.handshakes), 0, 0},
     {MAX_SUBSCRIPTIONS, LIMIT, READ, EVERY, AT(limits.subscriptions), 0, 0},
     {MAX_TOPIC_BYTES, LIMIT, READ, EVERY, AT(limits.topics), 0, 0},
-    {MAX_NOTES, LIMIT, READ, EVERY, AT(limits.notes), 0, 0},
+    {MAX_PENDING_SUBSCRIPTIONS, LIMIT, READ, EVERY, AT(limits.pending), 0, 0},
 };
 
 static const option_row *row_of(int option)
@@ -783,7 +783,7 @@ void zm_options_init(zm_options *options, int socket_type, bool blocky, bool ipv
                 .handshakes = MAX_HANDSHAKES_DEFAULT,
                 .subscriptions = -1,
                 .topics = -1,
-                .notes = -1,
+                .pending = -1,
             },
         .rcvtimeo_ms = -1,
         .sndtimeo_ms = -1,

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../ring/endpoint.h"
+#include "../driver/address.h"
 
 enum { ZM_OPTION_OF_SOCKET = 1 };
 
@@ -36,7 +36,7 @@ typedef struct zm_limits {
     int64_t handshakes;    /* accepted connections of a socket that are not through theirs */
     int64_t subscriptions; /* of one peer */
     int64_t topics;        /* bytes of those subscriptions' topics together */
-    int64_t notes;         /* of one peer, that an XPUB's application has not read */
+    int64_t pending;       /* of one peer, that an XPUB's application has not read */
 } zm_limits;
 
 typedef struct zm_options {

@@ -1,7 +1,7 @@
 /* The order of what a thread sends. Messages wait for company (drive.c), but what one thread sent
  * on one socket, and then on another, leaves in that order, whoever makes it leave: the thread
- * itself, the keeper, or another thread. Each thread has a list of its sockets with something that
- * waits, in the order in which that began; a socket is flushed after those before it.
+ * itself, the I/O thread, or another thread. Each thread has a list of its sockets with something
+ * that waits, in the order in which that began; a socket is flushed after those before it.
  *
  * No two sockets are locked together, except by a try. Where that fails, somebody else has the
  * socket that must go first, and what was to follow it waits for the next look. */
@@ -147,8 +147,8 @@ void zm_order_begun_locked(zm_socket *s)
     order_unref(order);
     if (next) {
         /* It may hold messages back. Its memory stays, and to look once too often does no harm. */
-        zm_socket_poke(next);
-        zm_keeper_look(next, zm_now_ns());
+        zm_socket_wake(next);
+        zm_io_thread_look(next, zm_now_ns());
     }
 }
 
@@ -214,7 +214,7 @@ static void flush_one(zm_socket *s, zm_order *order, bool over)
 static bool flush_trying(zm_order *order, zm_socket *held, const zm_socket *end, bool over)
 {
     zm_socket *first;
-    int yields = order == mine ? YIELDS_MAX : 0; /* the keeper has others to look after */
+    int yields = order == mine ? YIELDS_MAX : 0; /* the I/O thread has others to look after */
     while ((first = first_of(order)) && first != end) {
         if (first != held && !try_for_a_while(&first->lock, yields))
             return false;
@@ -328,8 +328,8 @@ void zm_order_earlier_locked(zm_socket *s)
         if (!zm_lock_try(&earlier->lock))
             continue;
         if (earlier->beginner == order && !earlier->driven) {
-            zm_drive_for_keeper_locked(earlier);
-            zm_keeper_resume_locked(earlier);
+            zm_drive_for_io_thread_locked(earlier);
+            zm_io_thread_resume_locked(earlier);
         }
         zm_lock_give(&earlier->lock);
     }
@@ -351,11 +351,11 @@ static bool take_step(zm_socket *s, const zm_order *order, struct pollfd *fd)
     bool waits = false;
     zm_lock_take(&s->lock);
     if (s->beginner == order) {
-        zm_drive_for_keeper_locked(s);
+        zm_drive_for_io_thread_locked(s);
         if (!s->driven && zm_now_ns() - s->begun_ns > HOLD_NS)
             zm_order_begun_locked(s);
         if (!s->beginner || s->driven) {
-            zm_keeper_resume_locked(s);
+            zm_io_thread_resume_locked(s);
         } else {
             take(s, fd);
             waits = true;
@@ -371,7 +371,7 @@ static bool step_aside(zm_socket *s, const zm_order *order, struct pollfd *fd)
     zm_lock_take(&s->lock);
     bool waits = s->driver && !s->driven && s->beginner != order;
     if (waits) {
-        zm_drive_for_keeper_locked(s);
+        zm_drive_for_io_thread_locked(s);
         take(s, fd);
     }
     zm_socket_leave(s);
@@ -402,7 +402,7 @@ static ZM_APART void finish_begun(zm_order *order, const zm_socket *except, zm_s
     while (now < until) {
         int count = begun(order, sockets), waits = 0;
         bool others = false;
-        /* `except` has its turns, too, behind them: the keeper would not ask who was first. */
+        /* `except` has its turns, too, behind them: the I/O thread would not ask who was first. */
         for (int i = 0; i < count; i++)
             if (take_step(sockets[i], order, &fds[waits])) {
                 others |= sockets[i] != except;

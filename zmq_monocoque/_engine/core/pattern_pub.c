@@ -1,4 +1,4 @@
-/* PUB and XPUB: who wants a message, found by its first frame, and the notes on subscriptions that
+/* PUB and XPUB: who wants a message, found by its first frame, and the subscription messages that
  * an XPUB's application reads. */
 #include "internal.h"
 
@@ -19,46 +19,47 @@ static int opened(zm_socket *s)
 
 static void closed(zm_socket *s)
 {
-    zm_frames_fini(&s->notes);
-    zm_free(s->note_peers);
+    zm_frames_fini(&s->pending);
+    zm_free(s->pending_peers);
     zm_free(s->matches);
     zm_subscriptions_free(s->subscriptions);
     zm_subscriptions_free(s->manual_subscriptions);
 }
 
-/* --- notes for the application --------------------------------------------------------------- */
+/* --- subscription messages for the application ----------------------------------------------- */
 
-/* note_peers[note_first + i] belongs to the i-th note. */
+/* pending_peers[pending_first + i] belongs to the i-th pending message. */
 static int remember_peer(zm_socket *s, zm_peer *peer)
 {
-    uint32_t i = s->note_first + s->notes.count - 1;
-    if (i >= s->note_peer_capacity) {
+    uint32_t i = s->pending_first + s->pending.count - 1;
+    if (i >= s->pending_peer_capacity) {
         /* Mostly read: the rest moves to the front. Else more room. */
-        uint32_t capacity = s->note_peer_capacity ? s->note_peer_capacity : 16;
-        if (s->note_first < capacity / 2)
+        uint32_t capacity = s->pending_peer_capacity ? s->pending_peer_capacity : 16;
+        if (s->pending_first < capacity / 2)
             capacity *= 2;
         zm_peer **peers = zm_alloc(capacity * sizeof *peers);
         if (!peers)
             return -ENOMEM;
-        if (s->notes.count > 1)
-            memcpy(peers, s->note_peers + s->note_first, (s->notes.count - 1) * sizeof *peers);
-        zm_free(s->note_peers);
-        s->note_peers = peers;
-        s->note_peer_capacity = capacity;
-        s->note_first = 0;
-        i = s->notes.count - 1;
+        if (s->pending.count > 1)
+            memcpy(peers, s->pending_peers + s->pending_first,
+                   (s->pending.count - 1) * sizeof *peers);
+        zm_free(s->pending_peers);
+        s->pending_peers = peers;
+        s->pending_peer_capacity = capacity;
+        s->pending_first = 0;
+        i = s->pending.count - 1;
     }
-    s->note_peers[i] = peer;
+    s->pending_peers[i] = peer;
     return 0;
 }
 
 /* Queues one frame for the application; `mark` (-1: none) goes in front of the data. 0, or
  * -EMSGSIZE: the peer has as many there as it may. */
-static int queue_note(zm_socket *s, zm_peer *peer, int mark, const uint8_t *data, size_t size,
+static int queue_pending(zm_socket *s, zm_peer *peer, int mark, const uint8_t *data, size_t size,
                        bool more)
 {
     size_t marks = mark >= 0;
-    if (peer && peer->conn && peer->notes >= (uint64_t) peer->conn->limits.notes)
+    if (peer && peer->conn && peer->pending >= (uint64_t) peer->conn->limits.pending)
         return -EMSGSIZE;
     zm_block *text = zm_block_new(size + marks);
     if (!text)
@@ -67,25 +68,25 @@ static int queue_note(zm_socket *s, zm_peer *peer, int mark, const uint8_t *data
         text->data[0] = (uint8_t) mark;
     memcpy(text->data + marks, data, size);
     zm_frame frame = {text->data, text->size, text, more ? ZM_MORE : 0};
-    if (zm_frames_push(&s->notes, frame) < 0) {
+    if (zm_frames_push(&s->pending, frame) < 0) {
         zm_block_unref(text);
         return 0;
     }
     if (remember_peer(s, peer) < 0) {
-        zm_frames_drop_newest(&s->notes, 1);
+        zm_frames_drop_newest(&s->pending, 1);
         return 0;
     }
     if (peer)
-        peer->notes++;
-    zm_socket_ring_locked(s);
+        peer->pending++;
+    zm_socket_notify_locked(s);
     return 0;
 }
 
-static int note(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+static int tell(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
 {
     if (s->type != ZM_XPUB || s->closing)
         return 0;
-    return queue_note(s, peer, subscribe, topic, size, false);
+    return queue_pending(s, peer, subscribe, topic, size, false);
 }
 
 /* --- subscriptions --------------------------------------------------------------------------- */
@@ -137,7 +138,7 @@ int zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *to
         return rc;
     bool told = manual(s) || rc == 1
                 || (subscribe ? o->xpub_verbose || o->xpub_verboser : rc == 0 && o->xpub_verboser);
-    return told ? note(s, peer, subscribe, topic, size) : 0;
+    return told ? tell(s, peer, subscribe, topic, size) : 0;
 }
 
 static int set_option(zm_socket *s, int option, const void *value, size_t size)
@@ -164,7 +165,7 @@ static void topic_left(void *context, const uint8_t *topic, size_t size, bool la
 {
     departure *d = context;
     if (d->tell && (last || d->verboser))
-        note(d->s, NULL, false, topic, size);
+        tell(d->s, NULL, false, topic, size);
 }
 
 static void detached(zm_peer *peer)
@@ -176,10 +177,10 @@ static void detached(zm_peer *peer)
     zm_subscriptions_remove_peer(s->manual_subscriptions, peer->index, topic_left, &d);
     if (s->last_subscriber == peer)
         s->last_subscriber = NULL;
-    for (uint32_t i = 0; i < s->notes.count && peer->notes; i++)
-        if (s->note_peers[s->note_first + i] == peer) {
-            s->note_peers[s->note_first + i] = NULL;
-            peer->notes--;
+    for (uint32_t i = 0; i < s->pending.count && peer->pending; i++)
+        if (s->pending_peers[s->pending_first + i] == peer) {
+            s->pending_peers[s->pending_first + i] = NULL;
+            peer->pending--;
         }
     for (uint32_t i = 0; i < s->match_count; i++)
         if (s->matches[i] == peer)
@@ -193,11 +194,11 @@ static void attached(zm_peer *peer)
         zm_peer_write(peer, o->xpub_welcome.data, o->xpub_welcome.size, NULL, false);
 }
 
-/* Is the reader of the notes so far behind that user messages have to wait where they are? */
-static bool notes_full(const zm_socket *s)
+/* Is the reader of these so far behind that user messages have to wait where they are? */
+static bool pending_full(const zm_socket *s)
 {
     return s->options.rcvhwm > 0
-           && s->notes.count >= (uint64_t) s->options.rcvhwm + s->notes_let_in;
+           && s->pending.count >= (uint64_t) s->options.rcvhwm + s->pending_let_in;
 }
 
 /* A frame from a subscriber: bytes 1 and 0 in front mean a subscription, as peers before ZMTP 3.1
@@ -212,7 +213,7 @@ static int take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more
         peer->user_message = !subscription && s->options.only_first_subscribe;
     if (subscription && !peer->user_message)
         return zm_xpub_subscription_locked(peer, data[0], data + 1, size - 1);
-    return s->type == ZM_XPUB ? queue_note(s, peer, -1, data, size, more) : 0;
+    return s->type == ZM_XPUB ? queue_pending(s, peer, -1, data, size, more) : 0;
 }
 
 /* The parts of an XPUB's message wait in the peer's queue until all are there: parts of others may
@@ -221,23 +222,24 @@ static int arrived(zm_peer *peer, zm_event *event)
 {
     zm_socket *s = peer->socket;
     if (s->type == ZM_XPUB && (event->more || peer->in_staged))
-        return peer->notes + peer->in_staged < (uint64_t) peer->conn->limits.notes ? 1 : -EMSGSIZE;
+        return peer->pending + peer->in_staged < (uint64_t) peer->conn->limits.pending ? 1
+                                                                                       : -EMSGSIZE;
     int rc = take_frame(peer, event->data, event->size, event->more);
-    if (rc == 0 && !event->more && notes_full(s))
-        peer->conn->stopped = s->notes_blocked = true;
+    if (rc == 0 && !event->more && pending_full(s))
+        peer->conn->stopped = s->pending_blocked = true;
     return rc;
 }
 
 /* A whole message of many parts is there. inproc: what is in the link takes effect at once,
- * subscriptions always, the rest while the notes have room. */
+ * subscriptions always, the rest while the pending messages have room. */
 static void readable(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
     while (zm_peer_can_read(peer)) {
         unsigned flags = zm_frames_at(&peer->in, 0)->flags;
         bool marked = flags & (ZM_SUBSCRIBE_FRAME | ZM_CANCEL_FRAME);
-        if (peer->inproc && !marked && !peer->reading && notes_full(s)) {
-            s->notes_blocked = true;
+        if (peer->inproc && !marked && !peer->reading && pending_full(s)) {
+            s->pending_blocked = true;
             return;
         }
         zm_frame frame = zm_peer_read(peer);
@@ -254,13 +256,13 @@ static void readable(zm_peer *peer)
 /* The application has caught up: whoever waited goes on. */
 static void unblock(zm_socket *s)
 {
-    s->notes_blocked = false;
+    s->pending_blocked = false;
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
         if (peer->inproc && peer->attached)
             readable(peer);
         else if (peer->conn && peer->conn->stopped)
-            zm_conn_hungry_locked(peer->conn);
+            zm_conn_wants_recv_locked(peer->conn);
     }
 }
 
@@ -270,7 +272,7 @@ static void unblock(zm_socket *s)
  * many in with each message as RCVHWM holds (libzmq: the same). */
 static void let_in(zm_socket *s)
 {
-    s->notes_let_in = s->notes.count;
+    s->pending_let_in = s->pending.count;
     unblock(s);
 }
 
@@ -343,7 +345,7 @@ static int find_room(zm_socket *s)
 static int pub_send(zm_socket *s, const zm_outgoing *m)
 {
     if (!s->publishing) {
-        if (ZM_UNLIKELY(s->notes_blocked))
+        if (ZM_UNLIKELY(s->pending_blocked))
             let_in(s);
         bool burst = s->burst;
         if (!burst)
@@ -380,17 +382,17 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
 
 static int xpub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
-    if (!s->notes.count)
+    if (!s->pending.count)
         return zm_recv_nothing(-EAGAIN, out_frame, out_peer);
-    *out_frame = zm_frames_take(&s->notes);
-    *out_peer = s->last_subscriber = s->note_peers[s->note_first++];
+    *out_frame = zm_frames_take(&s->pending);
+    *out_peer = s->last_subscriber = s->pending_peers[s->pending_first++];
     if (*out_peer)
-        (*out_peer)->notes--;
-    if (!s->notes.count)
-        s->note_first = 0;
-    if (s->notes.count <= (uint32_t) s->options.rcvhwm / 2) {
-        s->notes_let_in = 0;
-        if (s->notes_blocked)
+        (*out_peer)->pending--;
+    if (!s->pending.count)
+        s->pending_first = 0;
+    if (s->pending.count <= (uint32_t) s->options.rcvhwm / 2) {
+        s->pending_let_in = 0;
+        if (s->pending_blocked)
             unblock(s);
     }
     return 0;
@@ -398,7 +400,7 @@ static int xpub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 
 static bool xpub_can_recv(zm_socket *s)
 {
-    return s->notes.count > 0;
+    return s->pending.count > 0;
 }
 
 const zm_pattern zm_pattern_pub = {

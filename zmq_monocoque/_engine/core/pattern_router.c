@@ -260,7 +260,7 @@ static int stream_send(zm_socket *s, const zm_outgoing *m)
         zm_endpoint *ep = peer->endpoint;
         zm_peer_end_locked(peer);
         if (conn) {
-            zm_conn_part_locked(conn);
+            zm_conn_detach_locked(conn);
             zm_conn_close_locked(conn);
         }
         if (ep)

@@ -165,7 +165,7 @@ static int find_message(zm_socket *s)
         if (!zm_fair_can_recv(s))
             return -EAGAIN;
         if (zm_socket_gives_way(s, steps)) {
-            zm_socket_poke(s); /* whoever waits looks again */
+            zm_socket_wake(s); /* whoever waits looks again */
             return -EAGAIN;
         }
         peer = ZM_CONTAINER(zm_turn_first(&s->readers), zm_peer, turn_in);

@@ -59,7 +59,7 @@ void zm_peer_attach_locked(zm_peer *peer)
     ZM_ASSERT(!peer->attached);
     peer->attached = true;
     peer->socket->pattern->attached(peer);
-    zm_socket_ring_locked(peer->socket);
+    zm_socket_notify_locked(peer->socket);
 }
 
 void zm_peer_detach_locked(zm_peer *peer)
@@ -78,13 +78,13 @@ void zm_peer_detach_locked(zm_peer *peer)
         s->sending_to = NULL;
         s->dropping = true;
     }
-    zm_socket_ring_locked(s);
+    zm_socket_notify_locked(s);
 }
 
 void zm_peer_free_locked(zm_peer *taken)
 {
     zm_socket *s = taken->socket;
-    ZM_ASSERT(!taken->parted);
+    ZM_ASSERT(!taken->in_flight_conn);
     zm_peer_detach_locked(taken);
     if (taken->conn)
         taken->conn->peer = NULL;
@@ -132,13 +132,13 @@ void zm_peer_ripen_locked(zm_peer *peer)
         zm_list_append(&peer->socket->ended_peers, &peer->ended_link);
 }
 
-void zm_peers_bury_locked(zm_socket *s)
+void zm_peers_reap_locked(zm_socket *s)
 {
     for (int steps = 0; !zm_list_empty(&s->ended_peers) && !zm_socket_gives_way(s, steps);
          steps++) {
         zm_peer *peer = ZM_CONTAINER(s->ended_peers.next, zm_peer, ended_link);
         zm_list_remove(&peer->ended_link);
-        if (peer->parted)
+        if (peer->in_flight_conn)
             continue;
         bool done = peer->ignored || !peer->attached || s->pattern->recv == zm_no_recv
                     || !zm_peer_can_read(peer);
@@ -172,7 +172,7 @@ zm_frame zm_peer_read(zm_peer *peer)
         if (conn && conn->stopped) {
             int hwm = peer->socket->options.rcvhwm;
             if (hwm <= 0 || peer->in_messages + zm_peer_low_water(hwm) <= (uint32_t) hwm)
-                zm_conn_hungry_locked(conn);
+                zm_conn_wants_recv_locked(conn);
         }
     }
     return frame;
@@ -205,7 +205,7 @@ void zm_peer_drained_locked(zm_peer *peer)
     peer->out_full = false;
     if (peer->attached) {
         peer->socket->pattern->writable(peer);
-        zm_socket_ring_locked(peer->socket);
+        zm_socket_notify_locked(peer->socket);
     }
 }
 
@@ -253,8 +253,8 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
         s->stats.messages_sent++;
         zm_conn *conn = peer->conn;
         if (conn && conn->active) {
-            if (ZM_UNLIKELY(!conn->dirty)) /* in a burst it is */
-                zm_conn_dirty_locked(conn);
+            if (ZM_UNLIKELY(!conn->wants_send)) /* in a burst it is */
+                zm_conn_wants_send_locked(conn);
             /* Who hands over each message at once never has this many while the kernel takes
              * them. */
             if (ZM_UNLIKELY(many) && peer->out.count > (uint32_t) s->options.sndhwm / 2

@@ -1,6 +1,6 @@
 /* zmq_poll: many sockets and descriptors at once. The sockets are driven from here while the thread
  * sleeps on the descriptors of their drivers; a socket that another thread drives, or that has no
- * driver, is watched by its doorbell. */
+ * driver, is watched by its signaler. */
 #include "internal.h"
 
 enum { LOCAL_ITEMS = 32 };
@@ -23,8 +23,8 @@ static short check_socket(zm_socket *s, short wanted)
 static bool may_have_news(const zm_socket *s)
 {
     return s->driver && !s->driven
-           && (zm_driver_reap_pays(s->driver) || !zm_list_empty(&s->hungry)
-               || !zm_list_empty(&s->dirty));
+           && (zm_driver_reap_pays(s->driver) || !zm_list_empty(&s->wants_recv)
+               || !zm_list_empty(&s->wants_send));
 }
 
 static bool lacks(const zm_pollitem *item)
@@ -86,16 +86,16 @@ static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t
         *until = zm_sooner(*until, s->waiting_until);
         rc = zm_driver_ready(s->driver);
     } else {
-        int bell = zm_socket_doorbell_locked(s);
-        if (bell < 0) {
-            rc = bell;
+        int signaler = zm_socket_signaler_locked(s);
+        if (signaler < 0) {
+            rc = signaler;
         } else {
             s->pollers++;
             w->counted = true;
-            fd->fd = bell;
+            fd->fd = signaler;
         }
     }
-    /* What came since the last look, taken in by whomever, is seen here or rings from here on. */
+    /* What came since the last look, is seen here, or notified of from here on. */
     if (rc == 0 && (atomic_load(&s->attention) || check_socket(s, item->events)))
         rc = 1;
     zm_lock_give(&s->lock);
@@ -113,9 +113,9 @@ static void finish(watch *w, const struct pollfd *fd)
         zm_drive_leave_locked(s, fd->revents || zm_driver_ready(s->driver));
     if (w->counted) {
         s->pollers--;
-        zm_socket_doorbell_clear_locked(s);
+        zm_socket_signaler_clear_locked(s);
         if (!s->pollers && s->public_fd < 0)
-            atomic_store(&s->bell_wanted, false);
+            atomic_store(&s->signaler_wanted, false);
     }
     zm_socket_driven_locked(s, zm_now_ns());
     w->driving = w->counted = false;
@@ -192,8 +192,8 @@ static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
         now |= rc == 1;
     }
     if (rc >= 0) {
-        fds[count] = (struct pollfd) {.fd = zm_signals_bell(), .events = POLLIN};
-        bool sleeps = !now && zm_signals_sleep((zm_sleep) {.bell = true});
+        fds[count] = (struct pollfd) {.fd = zm_signals_signaler(), .events = POLLIN};
+        bool sleeps = !now && zm_signals_sleep((zm_sleep) {.signaler = true});
         rc = zm_poll_until(fds, count + 1, sleeps ? until : 0);
         if (sleeps)
             zm_signals_awake();

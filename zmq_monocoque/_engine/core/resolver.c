@@ -2,18 +2,18 @@
  * and nobody waits for it. A thread is started when there is something to look up, and ends when
  * there is nothing left.
  *
- * One lock for all of it; it is taken last, but for a keeper's. */
+ * One lock for all of it; it is taken last, but for an I/O thread's. */
 #include "internal.h"
 
 #include <signal.h>
 
 enum { THREADS_MAX = 4 };
 
-/* Freed by whoever comes last: the mail that tells the result, or, when the endpoint went first,
+/* Freed by whoever comes last: the command that tells the result, or, when the endpoint went first,
  * the one who let go, or the thread that has it in hand. */
 struct zm_resolution {
     zm_list link; /* queue, until a thread takes it */
-    zm_mail mail;
+    zm_command command;
     zm_socket *socket;
     zm_endpoint *endpoint; /* NULL: nobody waits any more */
     zm_address address;
@@ -50,8 +50,8 @@ static void *resolve_all(void *unused)
         r->result = rc;
         bool wanted = r->endpoint != NULL;
         if (wanted) {
-            zm_socket_post(r->socket, &r->mail);
-            zm_keeper_look(r->socket, zm_now_ns()); /* the application may be away */
+            zm_socket_post(r->socket, &r->command);
+            zm_io_thread_look(r->socket, zm_now_ns()); /* the application may be away */
         }
         zm_lock_give(&lock);
         if (!wanted)
@@ -88,7 +88,7 @@ int zm_resolution_start(zm_endpoint *ep, const zm_address *address)
     r->endpoint = ep;
     r->address = *address;
     r->ipv6 = ep->options.tuning.ipv6;
-    r->mail = (zm_mail){.kind = ZM_MAIL_RESOLVED, .owner = r};
+    r->command = (zm_command){.kind = ZM_COMMAND_RESOLVED, .owner = r};
     zm_lock_take(&lock);
     int rc = 0;
     if (threads < THREADS_MAX && (rc = start_thread()) == 0)

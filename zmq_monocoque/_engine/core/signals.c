@@ -18,8 +18,8 @@ static _Thread_local int64_t heed; /* as zm_api has it */
 static struct {
     zm_lock lock;
     int writes; /* the pipe's end; 0: not made */
-    int bell;          /* for who sleeps in poll() */
-    bool rung;
+    int signaler;          /* for who sleeps in poll() */
+    bool notified;
     zm_sleep where; /* of the sleeper; all 0: it does not sleep */
 } signals;
 
@@ -43,9 +43,9 @@ static void wake_sleeper(void)
         atomic_fetch_add(signals.where.word, 1);
         zm_futex_wake(signals.where.word, 1 << 20);
     }
-    if (signals.where.bell) {
-        zm_bell_ring(signals.bell);
-        signals.rung = true;
+    if (signals.where.signaler) {
+        zm_signaler_set(signals.signaler);
+        signals.notified = true;
     }
     zm_lock_give(&signals.lock);
 }
@@ -57,12 +57,12 @@ static void *listen_for_signals(void *reads)
     return NULL; /* both ends stay open, so never */
 }
 
-/* The pipe, the bell and the thread, which stay until the process ends. 0 or -errno. */
+/* The pipe, the signaler and the thread, which stay until the process ends. 0 or -errno. */
 static int start_listening(void)
 {
-    int reads = -1, writes = -1, bell = zm_bell_open();
-    if (bell < 0)
-        return bell;
+    int reads = -1, writes = -1, signaler = zm_signaler_open();
+    if (signaler < 0)
+        return signaler;
     int rc = zm_pipe_open(&reads, &writes);
     if (rc == 0) {
         sigset_t all, before;
@@ -79,12 +79,12 @@ static int start_listening(void)
         pthread_attr_destroy(&detached);
     }
     if (rc < 0) {
-        zm_fd_close(bell);
+        zm_fd_close(signaler);
         zm_fd_close(reads);
         zm_fd_close(writes);
         return rc;
     }
-    signals.bell = bell;
+    signals.signaler = signaler;
     signals.writes = writes;
     return 0;
 }
@@ -112,9 +112,9 @@ bool zm_signals_due(void)
     return heed < 0 && atomic_load_explicit(&raised, memory_order_relaxed);
 }
 
-int zm_signals_bell(void)
+int zm_signals_signaler(void)
 {
-    return heed < 0 ? signals.bell : -1;
+    return heed < 0 ? signals.signaler : -1;
 }
 
 bool zm_signals_sleep(zm_sleep where)
@@ -136,9 +136,9 @@ void zm_signals_awake(void)
         return;
     zm_lock_take(&signals.lock);
     signals.where = (zm_sleep) {0};
-    if (signals.rung)
-        zm_bell_clear(signals.bell);
-    signals.rung = false;
+    if (signals.notified)
+        zm_signaler_clear(signals.signaler);
+    signals.notified = false;
     zm_lock_give(&signals.lock);
 }
 
@@ -146,9 +146,9 @@ void zm_signals_after_fork(void)
 {
     atomic_store(&signals.lock.word, 0);
     signals.where = (zm_sleep) {0};
-    signals.rung = false;
+    signals.notified = false;
     /* Closed by the table of descriptors; the thread is not here. */
-    signals.writes = signals.bell = 0;
+    signals.writes = signals.signaler = 0;
     atomic_store(&raised, false);
     heed = 0;
     atomic_store(&handlers_thread, zm_thread_id());

@@ -46,13 +46,13 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_options_init(&s->options, type, context->blocky, context->ipv6);
     zm_list_init(&s->peers);
     zm_list_init(&s->conns);
-    zm_list_init(&s->strangers);
+    zm_list_init(&s->handshaking);
     zm_list_init(&s->endpoints);
     zm_list_init(&s->ended_peers);
     zm_list_init(&s->crowded);
     zm_list_init(&s->ended_conns);
-    zm_list_init(&s->dirty);
-    zm_list_init(&s->hungry);
+    zm_list_init(&s->wants_send);
+    zm_list_init(&s->wants_recv);
     zm_list_init(&s->armed);
     zm_list_init(&s->armed_elsewhere);
     s->quiet_ns = ZM_QUIET_NS;
@@ -60,7 +60,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_turn_init(&s->writers);
     s->arm_thread = ZM_NO_THREAD;
     s->public_fd = -1;
-    atomic_init(&s->doorbell, -1);
+    atomic_init(&s->signaler, -1);
     int rc = s->pattern->opened ? s->pattern->opened(s) : 0;
     if (rc < 0) {
         zm_options_fini(&s->options);
@@ -81,9 +81,9 @@ int zm_socket_need_driver_locked(zm_socket *s)
 {
     if (s->driver)
         return 0;
-    zm_keeper *keeper;
+    zm_io_thread *io_thread;
     zm_lock_take(&s->context->lock);
-    int rc = zm_context_keeper_locked(s->context, &keeper);
+    int rc = zm_context_io_thread_locked(s->context, &io_thread);
     zm_lock_give(&s->context->lock);
     if (rc < 0)
         return rc;
@@ -92,11 +92,11 @@ int zm_socket_need_driver_locked(zm_socket *s)
     if (rc < 0)
         return rc;
     s->driver = driver;
-    rc = zm_keeper_add_locked(keeper, s);
+    rc = zm_io_thread_add_locked(io_thread, s);
     if (rc == 0 && s->public_fd >= 0)
         rc = zm_socket_fd_extend_locked(s);
     if (rc < 0) {
-        zm_keeper_remove_locked(s);
+        zm_io_thread_remove_locked(s);
         zm_context_driver_back(s->context, s->driver);
         s->driver = NULL;
         return rc;
@@ -119,18 +119,18 @@ static void destroy_locked(zm_socket *s)
     zm_list_remove(&s->in_context);
     zm_lock_give(&context->lock);
     do
-        zm_mail_take_locked(s); /* a link that is turned away may have left mail meanwhile */
-    while (atomic_load(&s->mail) || s->mail_left);
+        zm_commands_take_locked(s); /* a link that is turned away may have left one */
+    while (atomic_load(&s->mailbox) || s->commands_left);
     if (s->pattern->closed)
         s->pattern->closed(s);
     if (s->current.block)
         zm_block_unref(s->current.block);
-    zm_keeper_remove_locked(s);
+    zm_io_thread_remove_locked(s);
     if (s->public_fd >= 0)
         zm_fd_close(s->public_fd);
-    int bell = atomic_load(&s->doorbell);
-    if (bell >= 0)
-        zm_fd_close(bell);
+    int signaler = atomic_load(&s->signaler);
+    if (signaler >= 0)
+        zm_fd_close(signaler);
     if (s->driver)
         zm_context_driver_back(context, s->driver);
     s->driver = NULL;
@@ -149,7 +149,7 @@ static void destroy_locked(zm_socket *s)
 
 bool zm_socket_reap_locked(zm_socket *s)
 {
-    zm_conns_bury_locked(s);
+    zm_conns_reap_locked(s);
     if (!s->closing || s->driven || s->followers || s->pollers || !zm_list_empty(&s->conns)
         || !zm_list_empty(&s->endpoints))
         return false;
@@ -170,24 +170,24 @@ void zm_socket_close_locked(zm_socket *s)
     s->open = false;
     s->closing = true;
     atomic_store(&s->generation, 0);
-    atomic_store(&s->bell_wanted, false);
+    atomic_store(&s->signaler_wanted, false);
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
         zm_peer_rollback(peer);
         zm_peer_detach_locked(peer);
-        if ((peer->inproc || peer->ended) && !peer->parted && !peer->conn)
+        if ((peer->inproc || peer->ended) && !peer->in_flight_conn && !peer->conn)
             zm_peer_free_locked(peer);
     }
     zm_endpoints_close_locked(s);
     if (s->driver) {
-        zm_drive_for_keeper_locked(s);
-        zm_drive_for_keeper_locked(s);
+        zm_drive_for_io_thread_locked(s);
+        zm_drive_for_io_thread_locked(s);
     }
     if (zm_socket_reap_locked(s))
         return;
-    /* Threads that are still in a call find the socket gone; the keeper does the rest. */
-    zm_socket_poke(s);
-    zm_keeper_look(s, zm_now_ns());
+    /* Threads that are still in a call find the socket gone; the I/O thread does the rest. */
+    zm_socket_wake(s);
+    zm_io_thread_look(s, zm_now_ns());
     zm_lock_give(&s->lock);
 }
 
@@ -206,7 +206,7 @@ int zm_socket_enter_aside_locked(zm_socket *s)
     if (ZM_UNLIKELY(s->told))
         return -ETERM;
     if (atomic_load_explicit(&s->attention, memory_order_acquire))
-        zm_mail_take_locked(s);
+        zm_commands_take_locked(s);
     return 0;
 }
 
@@ -310,7 +310,7 @@ static int set_locked(zm_socket *s, int option, const void *value, size_t size)
             else
                 zm_peer_drained_locked(peer);
             if (peer->conn && peer->conn->stopped)
-                zm_conn_hungry_locked(peer->conn);
+                zm_conn_wants_recv_locked(peer->conn);
         }
     return rc;
 }
@@ -324,7 +324,7 @@ int zm_socket_set_for(int64_t handle, int option, const void *value, size_t size
     rc = zm_socket_enter_aside_locked(s);
     if (rc == 0)
         rc = set_locked(s, option, value, size);
-    if (rc == 0 && s->driver && !zm_list_empty(&s->hungry))
+    if (rc == 0 && s->driver && !zm_list_empty(&s->wants_recv))
         zm_drive_once_locked(s);
     else if (rc == 0 && zm_socket_sent_locked(s))
         zm_socket_flush_locked(s);
@@ -347,7 +347,7 @@ static int read_events(zm_socket *s)
     s->watcher = zm_thread_id();
     s->waits_inside = false;
     if (s->public_fd >= 0)
-        zm_socket_doorbell_clear_locked(s);
+        zm_socket_signaler_clear_locked(s);
     zm_socket_driven_locked(s, zm_now_ns());
     zm_drive_once_locked(s);
     s->unseen = false;

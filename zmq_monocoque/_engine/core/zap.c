@@ -1,6 +1,6 @@
 /* Asks the context's ZAP handler (RFC 27), a REP or ROUTER bound to inproc://zeromq.zap.01, who
  * may come in. Each question has an inproc link of its own, and is put without waiting: the answer
- * comes to the socket as mail, like anything else that another socket has for it. */
+ * comes to the socket as a command, like anything else that another socket has for it. */
 #include "internal.h"
 
 #include <string.h>
@@ -231,7 +231,7 @@ static size_t take_parts(zm_peer *asker, zm_frame parts[REPLY_PARTS])
     return count;
 }
 
-void zm_zap_mail_locked(zm_peer *asker)
+void zm_zap_command_locked(zm_peer *asker)
 {
     zm_zap *zap = ZM_CONTAINER(asker, zm_zap, asker);
     zm_conn *conn = zap->conn;

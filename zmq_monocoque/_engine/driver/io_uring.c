@@ -1,0 +1,861 @@
+/* The io_uring driver: one ring a driver, used by whatever thread holds the socket's lock. Set-up
+ * and system calls are liburing's, found at run time; the rings are read and written here. Knows
+ * requests and completions, nothing of what they are for.
+ *
+ * Some facts about io_uring (tests/unit/test_uring_facts.py asks the kernel for each)
+ *  1. Requests enter the submission queue (SQ) by writing an entry and moving the tail; the kernel
+ *     takes them, in order, in whatever thread calls enter(), under a lock of its own. Asking it to
+ *     take more than there are is harmless: it takes what is there, and then *does not wait*.
+ *  2. enter() that took something answers with the number taken, and hides that the wait which
+ *     followed ended by a signal or by its time limit.
+ *  3. A request that cannot finish at once is polled; when its descriptor becomes ready, it goes
+ *     on as "task work" of the thread that submitted it. With COOP_TASKRUN (Linux 5.19) that thread
+ *     is not interrupted: the work runs when it next enters or leaves the kernel, and
+ *     SQ_TASKRUN shows that some thread of this ring has such work. A thread asleep is woken.
+ *  4. When that thread is gone, its request completes with -ECANCELED once it would go on.
+ *  5. The ring's descriptor polls readable while the completion queue (CQ) is not empty.
+ *  6. Completions that do not fit into the CQ are kept by the kernel (SQ_CQ_OVERFLOW) and moved in
+ *     by the next enter(GETEVENTS).
+ *  7. A message posted with register(SEND_MSG_RING) (Linux 6.13) becomes a completion at once,
+ *     whoever sends it. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../base/alloc.h"
+#include "../base/clock.h"
+#include "../base/fds.h"
+#include "../base/lock.h"
+#include "driver_private.h"
+#include "probe.h"
+#include "uring_abi.h"
+#include "uring_calls.h"
+
+enum {
+    SQ_ENTRIES = 128,  /* requests gathered for one submission; more are submitted on the way */
+    CQ_ENTRIES = 1024, /* completions between two reaps before the kernel has to keep some */
+    DRY = 4,           /* receives after which the next one is not expected to find anything */
+};
+
+/* user_data below this is ours; from here on it is the address of a zm_op. */
+enum { DATA_CANCEL = 1, DATA_WAKE = 2, DATA_OP_MIN = 64 };
+
+/* How long a spinning thread leaves the kernel alone after it entered for nothing: SQ_TASKRUN may
+ * stand for another thread's work. */
+enum { QUIET_NS = 5000 };
+/* Looks at the CQ between two looks at the clock. */
+enum { LOOKS_PER_CLOCK = 16 };
+/* How long a wait lasts that nobody may be able to wake. */
+enum { SHUT_LOOK_NS = 20 * 1000 * 1000 };
+
+/* --- liburing ------------------------------------------------------------------------------ */
+
+static struct {
+    int (*queue_init_params)(unsigned entries, zm_liburing_ring *ring, zm_uring_params *params);
+    void (*queue_exit)(zm_liburing_ring *ring);
+    int (*ring_dontfork)(zm_liburing_ring *ring);
+    int (*enter2)(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags,
+                  void *argument, size_t size);
+    int (*register_sync_msg)(zm_uring_sqe *sqe); /* NULL: not here, eventfds wake instead */
+} liburing;
+
+static uint32_t setup_flags; /* the best that this kernel accepts */
+static bool usable;
+static char reason[256] = "liburing was not loaded";
+
+typedef struct zm_uring {
+    zm_driver base;
+
+    /* Mapped, shared with the kernel. */
+    _Atomic unsigned *sq_head; /* kernel's */
+    _Atomic unsigned *sq_tail; /* ours: entries before it may be taken */
+    _Atomic unsigned *sq_flags;
+    _Atomic unsigned *cq_head; /* ours */
+    _Atomic unsigned *cq_tail; /* kernel's */
+    zm_uring_sqe *sqes;
+    zm_uring_cqe *cqes;
+    unsigned sq_entries, sq_mask, cq_mask;
+
+    unsigned sq_next; /* guarded by lock: where the next entry goes; *sq_tail once flushed */
+
+    /* What wait_prepare() left for wait() to submit: the entries before claim_tail that are still
+     * there. Written by the waiter, under the lock; read by it without. The next reap() ends the
+     * claim: after 2^31 more requests the old claim_tail would seem to lie ahead of the queue. */
+    unsigned claim_tail;
+    uint32_t claim_thread;
+
+    /* Completions taken out of a full CQ to make the kernel accept requests; op->size is the
+     * result. Guarded by lock. `stashed` is what a waiter may look at. */
+    zm_op *stash_first, *stash_last;
+    _Atomic bool stashed;
+
+    _Atomic bool waking; /* a wake is posted and not yet reaped */
+    int event_fd;        /* -1 with register_sync_msg */
+    bool must_arm;       /* event_fd's poll has ended, as when the thread that armed it exits */
+
+    /* The process locked itself in: the kernel takes nothing any more from this ring. What it has
+     * already goes on to complete; all else is answered by -EPERM. */
+    _Atomic bool shut;
+
+    zm_liburing_ring ring; /* liburing's own, for exit */
+} zm_uring;
+
+static const zm_driver_ops uring_ops;
+
+static zm_uring *uring_of(zm_driver *driver)
+{
+    return ZM_CONTAINER(driver, zm_uring, base);
+}
+
+/* Not for the moment: this process may not call it, and never will. */
+static inline bool is_forbidden(int rc)
+{
+    return ZM_UNLIKELY(rc == -EPERM || rc == -EACCES || rc == -ENOSYS);
+}
+
+static inline int enter(zm_uring *u, unsigned to_submit, unsigned min_complete, unsigned flags,
+                        zm_uring_wait_arg *arg)
+{
+    int rc = liburing.enter2((unsigned) u->base.fd, to_submit, min_complete, flags, arg,
+                             arg ? sizeof *arg : 0);
+    if (is_forbidden(rc))
+        atomic_store(&u->shut, true);
+    return rc;
+}
+
+/* --- the completion queue ------------------------------------------------------------------ */
+
+/* Acquire pairs with the kernel's release of the tail: entries before it can be read. */
+static inline bool has_completion(const zm_uring *u)
+{
+    return atomic_load_explicit(u->cq_tail, memory_order_acquire) !=
+               atomic_load_explicit(u->cq_head, memory_order_relaxed) ||
+           atomic_load_explicit(&u->stashed, memory_order_relaxed);
+}
+
+/* Has the kernel something to do, in some thread, that may bring completions? */
+static inline bool kernel_has_work(const zm_uring *u)
+{
+    return atomic_load_explicit(u->sq_flags, memory_order_relaxed) &
+           (ZM_URING_SQ_TASKRUN | ZM_URING_SQ_CQ_OVERFLOW);
+}
+
+/* The wake's completion was taken. The exchange reads what zm_driver_wake() wrote, so whatever its
+ * caller did before it is seen after the reap. */
+static void wake_arrived(zm_uring *u, uint32_t flags)
+{
+    if (u->event_fd >= 0) {
+        uint64_t count;
+        /* Before `waking` is cleared: a wake that comes now is part of this one. */
+        ssize_t got = read(u->event_fd, &count, sizeof count);
+        (void) got; /* nothing there: the poll told of a write that was read already */
+        u->must_arm = !(flags & ZM_URING_CQE_MORE);
+    }
+    atomic_exchange(&u->waking, false);
+}
+
+/* The op that a completion is for; NULL when it was ours. */
+static inline zm_op *op_of(zm_uring *u, const zm_uring_cqe *cqe)
+{
+    if (ZM_LIKELY(cqe->user_data >= DATA_OP_MIN))
+        return (zm_op *) (uintptr_t) cqe->user_data;
+    if (cqe->user_data == DATA_WAKE)
+        wake_arrived(u, cqe->flags);
+    return NULL;
+}
+
+static inline void complete(zm_uring *u, zm_op *op, int32_t res, uint32_t flags,
+                            zm_completion *out)
+{
+    ZM_OP_FROM_KERNEL(op);
+    zm_driver_finish(&u->base, op);
+    if (op->request == ZM_REQUEST_ACCEPT)
+        zm_fd_own(res);
+    if (res > 0 && !(flags & ZM_URING_CQE_SOCK_NONEMPTY))
+        op->dry += op->dry < DRY;
+    else
+        op->dry = 0;
+    out->op = op;
+    out->res = res;
+}
+
+static void stash(zm_uring *u, zm_op *op, int32_t res)
+{
+    op->size = (size_t) res;
+    op->next = NULL;
+    if (u->stash_first)
+        u->stash_last->next = op;
+    else
+        u->stash_first = op;
+    u->stash_last = op;
+    atomic_store_explicit(&u->stashed, true, memory_order_relaxed);
+}
+
+static int reap_stash(zm_uring *u, zm_completion *out, int count)
+{
+    int n = 0;
+    while (n < count && u->stash_first) {
+        zm_op *op = u->stash_first;
+        u->stash_first = op->next;
+        complete(u, op, (int32_t) op->size, ZM_URING_CQE_SOCK_NONEMPTY, &out[n++]);
+    }
+    if (!u->stash_first)
+        atomic_store_explicit(&u->stashed, false, memory_order_relaxed);
+    return n;
+}
+
+/* Release: the kernel must not write over entries that are still being read. */
+static inline void set_cq_head(zm_uring *u, unsigned head)
+{
+    atomic_store_explicit(u->cq_head, head, memory_order_release);
+}
+
+/* Empties the CQ into the stash. Another thread may wait meanwhile, on its way into the kernel
+ * because of a completion that was there: it is woken, or it would sleep. */
+static void stash_completions(zm_uring *u)
+{
+    unsigned head = atomic_load_explicit(u->cq_head, memory_order_relaxed);
+    unsigned tail = atomic_load_explicit(u->cq_tail, memory_order_acquire);
+    for (; head != tail; head++) {
+        const zm_uring_cqe *cqe = &u->cqes[head & u->cq_mask];
+        zm_op *op = op_of(u, cqe);
+        if (!op)
+            continue;
+        /* The size of the request goes with the result: this one is for the caller to start. */
+        stash(u, op, op->polled && cqe->res >= 0 ? -EAGAIN : cqe->res);
+        op->polled = false;
+    }
+    set_cq_head(u, head);
+    zm_driver_wake(&u->base);
+}
+
+/* --- the submission queue ------------------------------------------------------------------ */
+
+/* Entries before `tail` that the kernel has not taken; it may be taking them right now. */
+static inline unsigned left_before(const zm_uring *u, unsigned tail)
+{
+    int left = (int) (tail - atomic_load_explicit(u->sq_head, memory_order_acquire));
+    return left > 0 ? (unsigned) left : 0;
+}
+
+/* Shows the kernel the entries that were written. */
+static inline void flush(zm_uring *u)
+{
+    unsigned tail = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
+    if (tail == u->sq_next)
+        return;
+    uint32_t thread = zm_thread_id();
+    for (; tail != u->sq_next; tail++) {
+        uint64_t data = u->sqes[tail & u->sq_mask].user_data;
+        if (data < DATA_OP_MIN)
+            continue;
+        zm_op *op = (zm_op *) (uintptr_t) data;
+        op->thread = thread; /* the one that submits is the one it completes in */
+        zm_driver_check_memory(op);
+        ZM_OP_TO_KERNEL(op);
+    }
+    /* Release pairs with the kernel's acquire: it sees the entries before the tail. */
+    atomic_store_explicit(u->sq_tail, u->sq_next, memory_order_release);
+}
+
+/* This thread is about to submit what another, on its way into wait(), meant to submit itself. Both
+ * may happen, so nobody can tell in which thread those requests complete. */
+static void disown_claimed(zm_uring *u)
+{
+    unsigned left = left_before(u, u->claim_tail);
+    if (ZM_LIKELY(!left) || u->claim_thread == zm_thread_id())
+        return;
+    for (unsigned i = u->claim_tail - left; i != u->claim_tail; i++) {
+        uint64_t data = u->sqes[i & u->sq_mask].user_data;
+        if (data >= DATA_OP_MIN)
+            ((zm_op *) (uintptr_t) data)->thread = 0;
+    }
+}
+
+/* Has the kernel take every entry before `tail`. 0, or -errno: the rest stays in the queue, and a
+ * completion is there, so that somebody comes to reap, which pushes again. */
+static int push(zm_uring *u, unsigned tail)
+{
+    enum { TRIES = 64 };
+    unsigned left;
+    for (int tries = 0; (left = left_before(u, tail)) != 0;) {
+        int rc = enter(u, left, 0, 0, NULL);
+        if (rc >= 0 || rc == -EINTR)
+            continue;
+        if (rc == -EBUSY && has_completion(u))
+            return rc; /* older kernels: reap first */
+        bool may_pass = rc == -EAGAIN || rc == -EBUSY; /* out of memory for the moment */
+        if (may_pass && ++tries < TRIES) {
+            sched_yield();
+            continue;
+        }
+        if (may_pass)
+            zm_driver_wake(&u->base);
+        return rc;
+    }
+    return 0;
+}
+
+/* The queue of a ring that is shut: its requests have failed. A request that the kernel has cannot
+ * be cancelled any more; it ends when its connection does. */
+static void fail_queue(zm_uring *u)
+{
+    unsigned head = atomic_load_explicit(u->sq_head, memory_order_acquire);
+    for (unsigned i = head; i != u->sq_next; i++) {
+        const zm_uring_sqe *sqe = &u->sqes[i & u->sq_mask];
+        if (sqe->user_data >= DATA_OP_MIN)
+            stash(u, (zm_op *) (uintptr_t) sqe->user_data, -EPERM);
+        else if (sqe->user_data == DATA_CANCEL)
+            shutdown(((const zm_op *) (uintptr_t) sqe->addr)->fd, SHUT_RDWR);
+    }
+    u->sq_next = u->claim_tail = head;
+    atomic_store_explicit(u->sq_tail, head, memory_order_release);
+    zm_driver_wake(&u->base);
+}
+
+static void uring_submit(zm_driver *driver)
+{
+    zm_uring *u = uring_of(driver);
+    flush(u);
+    if (left_before(u, u->sq_next) == 0)
+        return;
+    disown_claimed(u);
+    if (push(u, u->sq_next) == -EBUSY) {
+        stash_completions(u);
+        push(u, u->sq_next);
+    }
+    if (ZM_UNLIKELY(atomic_load_explicit(&u->shut, memory_order_relaxed)))
+        fail_queue(u);
+}
+
+/* A free entry, zeroed. Submits on the way when the queue is full. NULL when the kernel takes
+ * nothing any more (its descriptor was closed behind our back). */
+static zm_uring_sqe *next_entry(zm_uring *u)
+{
+    while (ZM_UNLIKELY(left_before(u, u->sq_next) >= u->sq_entries)) {
+        flush(u);
+        disown_claimed(u);
+        int rc = push(u, u->sq_next);
+        if (rc == -EBUSY || rc == -EAGAIN)
+            stash_completions(u); /* a full CQ makes older kernels refuse */
+        else if (is_forbidden(rc))
+            fail_queue(u);
+        else if (rc < 0)
+            return NULL;
+    }
+    zm_uring_sqe *sqe = &u->sqes[u->sq_next++ & u->sq_mask];
+    memset(sqe, 0, sizeof *sqe);
+    return sqe;
+}
+
+/* Halves are swapped on big-endian machines. */
+static uint32_t poll32(uint32_t events)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return events << 16 | events >> 16;
+#else
+    return events;
+#endif
+}
+
+static void fill_entry(zm_uring_sqe *sqe, const zm_op *op)
+{
+    sqe->fd = op->fd;
+    sqe->user_data = (uintptr_t) op;
+    if (ZM_UNLIKELY(op->polled)) {
+        sqe->opcode = ZM_URING_OP_POLL_ADD;
+        sqe->op_flags = poll32(op->request == ZM_REQUEST_SEND ? POLLOUT : POLLIN);
+        return;
+    }
+    sqe->addr = (uintptr_t) op->buffer;
+    switch (op->request) {
+    case ZM_REQUEST_RECV:
+        sqe->opcode = ZM_URING_OP_RECV;
+        /* An attempt that finds nothing costs as much as the poll that follows it. */
+        if (op->dry == DRY && setup_flags & ZM_URING_SETUP_COOP_TASKRUN)
+            sqe->ioprio = ZM_URING_RECV_POLL_FIRST;
+        sqe->len = (uint32_t) op->size;
+        break;
+    case ZM_REQUEST_SEND:
+        sqe->opcode = ZM_URING_OP_SENDMSG;
+        sqe->len = 1;
+        sqe->op_flags = MSG_NOSIGNAL | (op->whole ? MSG_WAITALL : 0);
+        break;
+    case ZM_REQUEST_ACCEPT:
+        sqe->opcode = ZM_URING_OP_ACCEPT;
+        sqe->op_flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
+        break;
+    default:
+        ZM_ASSERT(op->request == ZM_REQUEST_CONNECT);
+        sqe->opcode = ZM_URING_OP_CONNECT;
+        sqe->off = op->size;
+        break;
+    }
+}
+
+static void uring_start(zm_driver *driver, zm_op *op)
+{
+    zm_uring *u = uring_of(driver);
+    zm_uring_sqe *sqe = next_entry(u);
+    if (ZM_LIKELY(sqe != NULL))
+        fill_entry(sqe, op);
+    else
+        stash(u, op, -EBADF);
+}
+
+/* Does the request go on? One that the kernel would not wait with (-EAGAIN; of a connect that is an
+ * answer: the peer's backlog is full) is not made again at once, which would be so for ever, but
+ * when a poll says that it can be done. */
+static bool goes_on(zm_op *op, int32_t res)
+{
+    if (op->polled) {
+        op->polled = false;
+        return res >= 0;
+    }
+    op->polled = res == -EAGAIN && op->request != ZM_REQUEST_CONNECT;
+    return op->polled;
+}
+
+/* The queue keeps its order, so this never hits a later use of the same op. */
+static void uring_cancel(zm_driver *driver, zm_op *op)
+{
+    zm_uring_sqe *sqe = next_entry(uring_of(driver));
+    if (!sqe)
+        return;
+    sqe->opcode = ZM_URING_OP_ASYNC_CANCEL;
+    sqe->fd = -1;
+    sqe->addr = (uintptr_t) op;
+    sqe->user_data = DATA_CANCEL;
+}
+
+static void arm_event_fd(zm_uring *u)
+{
+    zm_uring_sqe *sqe = next_entry(u);
+    if (!sqe)
+        return;
+    u->must_arm = false;
+    sqe->opcode = ZM_URING_OP_POLL_ADD;
+    sqe->fd = u->event_fd;
+    sqe->op_flags = poll32(POLLIN);
+    sqe->len = ZM_URING_POLL_MULTI;
+    sqe->user_data = DATA_WAKE;
+    flush(u);
+    push(u, u->sq_next);
+}
+
+/* --- reaping and waiting ------------------------------------------------------------------- */
+
+static int uring_reap(zm_driver *driver, zm_completion *out, int count)
+{
+    zm_uring *u = uring_of(driver);
+    if (ZM_UNLIKELY(atomic_load_explicit(&u->shut, memory_order_relaxed)))
+        fail_queue(u);
+    else if (!has_completion(u) && kernel_has_work(u))
+        enter(u, 0, 0, ZM_URING_ENTER_GETEVENTS, NULL);
+    int n = ZM_UNLIKELY(u->stash_first != NULL) ? reap_stash(u, out, count) : 0;
+    zm_op *going_on = NULL;
+    unsigned head = atomic_load_explicit(u->cq_head, memory_order_relaxed);
+    unsigned tail = atomic_load_explicit(u->cq_tail, memory_order_acquire);
+    while (head != tail && n < count) {
+        const zm_uring_cqe *cqe = &u->cqes[head++ & u->cq_mask];
+        zm_op *op = op_of(u, cqe);
+        if (!op)
+            continue;
+        if (ZM_UNLIKELY(op->polled || cqe->res == -EAGAIN) && goes_on(op, cqe->res)) {
+            op->next = going_on;
+            going_on = op;
+            continue;
+        }
+        complete(u, op, cqe->res, cqe->flags, &out[n++]);
+    }
+    set_cq_head(u, head);
+    if (ZM_UNLIKELY(u->must_arm))
+        arm_event_fd(u);
+    while (ZM_UNLIKELY(going_on != NULL)) {
+        zm_op *op = going_on;
+        going_on = op->next;
+        uring_start(driver, op);
+        flush(u);
+    }
+    /* Left over from a submission that failed: nobody waits now, so it is nobody else's. */
+    u->claim_tail = atomic_load_explicit(u->sq_head, memory_order_relaxed);
+    unsigned published = atomic_load_explicit(u->sq_tail, memory_order_relaxed);
+    if (ZM_UNLIKELY(left_before(u, published) != 0))
+        push(u, published);
+    return n;
+}
+
+/* Those that the kernel had to keep are completions, too. SQ_TASKRUN is none: it may be the work of
+ * another thread, and stands until more is done when that thread is gone. */
+static bool uring_ready(const zm_driver *driver)
+{
+    const zm_uring *u = ZM_CONTAINER(driver, const zm_uring, base);
+    return has_completion(u) ||
+           atomic_load_explicit(u->sq_flags, memory_order_relaxed) & ZM_URING_SQ_CQ_OVERFLOW;
+}
+
+static bool uring_reap_pays(const zm_driver *driver)
+{
+    const zm_uring *u = ZM_CONTAINER(driver, const zm_uring, base);
+    return has_completion(u) || kernel_has_work(u);
+}
+
+static void uring_wait_prepare(zm_driver *driver)
+{
+    zm_uring *u = uring_of(driver);
+    flush(u);
+    u->claim_tail = u->sq_next;
+    u->claim_thread = zm_thread_id();
+}
+
+/* Looks at the CQ without sleeping until `until_ns`; true when a completion came. */
+static bool spin(zm_uring *u, int64_t until_ns)
+{
+    int64_t quiet_until_ns = 0;
+    for (;;) {
+        int64_t now = zm_now_ns();
+        unsigned left = left_before(u, u->claim_tail);
+        if (left || (kernel_has_work(u) && now >= quiet_until_ns)) {
+            enter(u, left, 0, ZM_URING_ENTER_GETEVENTS, NULL);
+            now = zm_now_ns();
+            quiet_until_ns = now + QUIET_NS;
+        }
+        for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
+            if (has_completion(u))
+                return true;
+            zm_cpu_relax();
+        }
+        if (now >= until_ns)
+            return false;
+        /* The peer we spin for may stand behind us on the same core: a round trip there took 119 us
+         * without this, 17 us with it; on two cores it makes no difference. */
+        if (!zm_spin_yield())
+            return has_completion(u);
+    }
+}
+
+/* Of a ring that is shut. Completions show on its descriptor; a wake may be forbidden, too. */
+static int wait_shut(zm_uring *u, int64_t deadline_ns)
+{
+    struct pollfd readable = {.fd = u->base.fd, .events = POLLIN};
+    int64_t left = deadline_ns < 0 ? SHUT_LOOK_NS : deadline_ns - zm_now_ns();
+    if (left > SHUT_LOOK_NS)
+        left = SHUT_LOOK_NS;
+    struct timespec limit = {.tv_nsec = left > 0 ? left : 0};
+    if (left_before(u, u->claim_tail) || has_completion(u))
+        return 0;
+    if (ppoll(&readable, 1, &limit, NULL) < 0)
+        return -errno;
+    return deadline_ns >= 0 && zm_now_ns() >= deadline_ns && !readable.revents ? -ETIMEDOUT : 0;
+}
+
+static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
+{
+    zm_uring *u = uring_of(driver);
+    if (ZM_UNLIKELY(atomic_load_explicit(&u->shut, memory_order_relaxed)))
+        return wait_shut(u, deadline_ns);
+    if (spin_ns > 0 && !has_completion(u)) {
+        int64_t until_ns = zm_now_ns() + spin_ns;
+        spin(u, deadline_ns >= 0 && deadline_ns < until_ns ? deadline_ns : until_ns);
+    }
+    for (;;) {
+        unsigned left = left_before(u, u->claim_tail);
+        if (left && zm_signals_exact && push(u, u->claim_tail) == 0)
+            left = 0; /* a call that submits would hide a signal: fact 2 */
+        if (left == 0 && has_completion(u))
+            return 0;
+        zm_uring_timespec limit;
+        zm_uring_wait_arg arg = {0};
+        unsigned flags = ZM_URING_ENTER_GETEVENTS;
+        unsigned min_complete = has_completion(u) ? 0 : 1;
+        if (deadline_ns >= 0) {
+            int64_t ns = deadline_ns - zm_now_ns();
+            if (ns > 0) {
+                limit.tv_sec = ns / 1000000000;
+                limit.tv_nsec = ns % 1000000000;
+                arg.timespec = (uintptr_t) &limit;
+                flags |= ZM_URING_ENTER_EXT_ARG;
+            } else {
+                min_complete = 0;
+            }
+        }
+        int rc = enter(u, left, min_complete, flags, arg.timespec ? &arg : NULL);
+        if (rc >= 0 && (unsigned) rc < left)
+            continue; /* another thread was faster, or only some were taken: it has not waited */
+        if (rc == -EAGAIN) {
+            sched_yield();
+            continue;
+        }
+        if (rc == -EINTR) {
+            zm_signalled = true;
+            push(u, u->claim_tail);
+        }
+        if (has_completion(u) || rc == -EBUSY || is_forbidden(rc))
+            return 0;
+        if (rc < 0)
+            return rc == -ETIME ? -ETIMEDOUT : rc;
+        if (deadline_ns >= 0 && zm_now_ns() >= deadline_ns)
+            return -ETIMEDOUT;
+        return left ? -EINTR : 0; /* fact 2 */
+    }
+}
+
+/* --- waking -------------------------------------------------------------------------------- */
+
+static int post_message(int ring_fd)
+{
+    zm_uring_sqe sqe = {
+        .opcode = ZM_URING_OP_MSG_RING,
+        .fd = ring_fd,
+        .off = DATA_WAKE,
+    };
+    return liburing.register_sync_msg(&sqe);
+}
+
+static void uring_wake(zm_driver *driver)
+{
+    zm_uring *u = uring_of(driver);
+    if (atomic_exchange(&u->waking, true))
+        return; /* its completion is there, or about to be */
+    if (u->event_fd >= 0) {
+        uint64_t one = 1;
+        ssize_t put = write(u->event_fd, &one, sizeof one);
+        (void) put; /* fails only when the count is at its end: readable anyway */
+    } else if (post_message(u->base.fd) < 0) {
+        /* Out of memory for a completion: others are there then, so nobody sleeps. */
+        atomic_store(&u->waking, false);
+    }
+}
+
+/* --- opening and closing ------------------------------------------------------------------- */
+
+static int init_ring(uint32_t flags, zm_liburing_ring *ring, zm_uring_params *params)
+{
+    memset(params, 0, sizeof *params);
+    params->flags = flags;
+    params->cq_entries = CQ_ENTRIES;
+    return liburing.queue_init_params(SQ_ENTRIES, ring, params);
+}
+
+static void uring_close(zm_driver *taken)
+{
+    zm_uring *u = uring_of(taken);
+    /* In a forked child the mappings are not there (dontfork) and the descriptors are closed; both
+     * addresses and numbers may be somebody else's by now. */
+    if (!zm_driver_is_inherited(taken)) {
+        zm_fd_release(u->ring.ring_fd);
+        liburing.queue_exit(&u->ring); /* closes it */
+        zm_fd_close(u->event_fd);
+    }
+    zm_free(u);
+}
+
+static bool uring_usable(const zm_driver *driver)
+{
+    zm_uring *u = ZM_CONTAINER(driver, zm_uring, base);
+    enter(u, 0, 0, ZM_URING_ENTER_GETEVENTS, NULL);
+    return !atomic_load(&u->shut);
+}
+
+int zm_uring_open(zm_driver **out_driver)
+{
+    if (!usable)
+        return -ENOSYS;
+    zm_uring *u = zm_calloc(sizeof *u);
+    if (!u)
+        return -ENOMEM;
+    int event_fd = -1;
+    if (!liburing.register_sync_msg) {
+        event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (event_fd < 0) {
+            int rc = -errno;
+            zm_free(u);
+            return rc;
+        }
+        zm_fd_own(event_fd);
+    }
+    zm_uring_params params;
+    int rc = init_ring(setup_flags, &u->ring, &params);
+    if (rc < 0) {
+        zm_fd_close(event_fd);
+        zm_free(u);
+        return rc;
+    }
+    zm_fd_own(u->ring.ring_fd); /* the kernel made it close-on-exec */
+    /* A child that uses memory shared with the kernel would disturb its parent. Should this fail,
+     * the child still never touches it: see uring_close(). */
+    liburing.ring_dontfork(&u->ring);
+
+    u->base.ops = &uring_ops;
+    u->base.fd = u->ring.ring_fd;
+    u->sq_head = (_Atomic unsigned *) u->ring.sq.khead;
+    u->sq_tail = (_Atomic unsigned *) u->ring.sq.ktail;
+    u->sq_flags = (_Atomic unsigned *) u->ring.sq.kflags;
+    u->cq_head = (_Atomic unsigned *) u->ring.cq.khead;
+    u->cq_tail = (_Atomic unsigned *) u->ring.cq.ktail;
+    u->sqes = u->ring.sq.sqes;
+    u->cqes = u->ring.cq.cqes;
+    u->sq_entries = params.sq_entries;
+    u->sq_mask = params.sq_entries - 1;
+    u->cq_mask = params.cq_entries - 1;
+    u->event_fd = event_fd;
+    /* Rings may be had where their use is forbidden. */
+    if (!uring_usable(&u->base)) {
+        uring_close(&u->base);
+        return -EPERM;
+    }
+    if (event_fd >= 0)
+        arm_event_fd(u);
+    *out_driver = &u->base;
+    return 0;
+}
+
+static const zm_driver_ops uring_ops = {
+    .thread_bound = true,
+    .close = uring_close,
+    .usable = uring_usable,
+    .start = uring_start,
+    .cancel = uring_cancel,
+    .submit = uring_submit,
+    .reap = uring_reap,
+    .ready = uring_ready,
+    .reap_pays = uring_reap_pays,
+    .wait_prepare = uring_wait_prepare,
+    .wait = uring_wait,
+    .wake = uring_wake,
+};
+
+/* --- is it usable here? -------------------------------------------------------------------- */
+
+static int refuse(int rc, const char *why)
+{
+    usable = false;
+    snprintf(reason, sizeof reason, "%s", why);
+    return rc;
+}
+
+static const char *why_no_ring(int rc)
+{
+    switch (-rc) {
+    case ENOSYS:
+        return "this kernel has no io_uring";
+    case EPERM:
+    case EACCES:
+        return "io_uring is forbidden here: by the sysctl kernel.io_uring_disabled, or by the "
+               "seccomp profile of a container";
+    case ENOMEM:
+        return "no memory for a ring (before Linux 5.12: raise RLIMIT_MEMLOCK)";
+    case EMFILE:
+    case ENFILE:
+        return "too many open files";
+    default:
+        return strerror(-rc);
+    }
+}
+
+/* Does the structure that liburing filled look like the one that we declared? */
+static bool layout_fits(const zm_liburing_ring *ring, const zm_uring_params *params)
+{
+    return ring->ring_fd >= 0 && ring->features == params->features && ring->sq.sqes &&
+           ring->cq.cqes && ring->sq.ring_entries == params->sq_entries &&
+           ring->sq.ring_mask == params->sq_entries - 1 &&
+           ring->cq.ring_entries == params->cq_entries &&
+           ring->cq.ring_mask == params->cq_entries - 1 &&
+           *ring->sq.kring_entries == params->sq_entries &&
+           *ring->cq.kring_entries == params->cq_entries;
+}
+
+static int try_driver(void)
+{
+    zm_driver *driver;
+    usable = true;
+    int rc = zm_driver_open(ZM_DRIVER_IO_URING, &driver);
+    if (rc < 0)
+        return refuse(rc, why_no_ring(rc));
+    const char *why = zm_driver_probe(driver);
+    if (why) {
+        refuse(-ENOSYS, "");
+        snprintf(reason, sizeof reason, "this kernel's io_uring is not enough: %s", why);
+        return -ENOSYS;
+    }
+    reason[0] = '\0';
+    return 0;
+}
+
+static int try_ring(void)
+{
+    static const uint32_t candidates[] = {
+        ZM_URING_SETUP_CQSIZE | ZM_URING_SETUP_CLAMP | ZM_URING_SETUP_SUBMIT_ALL |
+            ZM_URING_SETUP_COOP_TASKRUN | ZM_URING_SETUP_TASKRUN_FLAG,
+        ZM_URING_SETUP_CQSIZE | ZM_URING_SETUP_CLAMP | ZM_URING_SETUP_SUBMIT_ALL,
+        ZM_URING_SETUP_CQSIZE | ZM_URING_SETUP_CLAMP,
+    };
+    zm_liburing_ring ring = {0};
+    zm_uring_params params;
+    int rc = -EINVAL;
+    for (size_t i = 0; i < ZM_COUNT(candidates) && rc == -EINVAL; i++) {
+        setup_flags = candidates[i];
+        rc = init_ring(setup_flags, &ring, &params);
+    }
+    if (rc < 0)
+        return refuse(rc, why_no_ring(rc));
+    const uint32_t needed = ZM_URING_FEATURE_NODROP | ZM_URING_FEATURE_SUBMIT_STABLE |
+                            ZM_URING_FEATURE_FAST_POLL | ZM_URING_FEATURE_EXT_ARG;
+    if (!layout_fits(&ring, &params))
+        rc = refuse(-EPROTO, "the liburing package has another structure than version 2.15");
+    else if ((params.features & needed) != needed)
+        rc = refuse(-ENOSYS, "this kernel's io_uring is too old: Linux 5.11 is needed");
+    else if (liburing.register_sync_msg && post_message(ring.ring_fd) < 0)
+        liburing.register_sync_msg = NULL;
+    liburing.queue_exit(&ring);
+    return rc == 0 ? try_driver() : rc;
+}
+
+static bool resolve(void *library, const char *name, void *out_function)
+{
+    void *address = dlsym(library, name);
+    memcpy(out_function, &address, sizeof address); /* ISO C has no cast for this */
+    return address != NULL;
+}
+
+int zm_uring_load(const char *path)
+{
+    if (!path)
+        return refuse(-ENOENT, "the package liburing is not installed");
+    /* Never unloaded: drivers hold functions of it. */
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        const char *error = dlerror();
+        return refuse(-ELIBACC, error ? error : "liburing cannot be loaded");
+    }
+    if (!resolve(library, "io_uring_queue_init_params", &liburing.queue_init_params) ||
+        !resolve(library, "io_uring_queue_exit", &liburing.queue_exit) ||
+        !resolve(library, "io_uring_ring_dontfork", &liburing.ring_dontfork) ||
+        !resolve(library, "io_uring_enter2", &liburing.enter2))
+        return refuse(-ELIBACC, "the liburing package does not export liburing's functions");
+    resolve(library, "io_uring_register_sync_msg", &liburing.register_sync_msg);
+    return try_ring();
+}
+
+int zm_uring_do_without(void)
+{
+    liburing.queue_init_params = zm_uring_calls_init;
+    liburing.queue_exit = zm_uring_calls_exit;
+    liburing.ring_dontfork = zm_uring_calls_dontfork;
+    liburing.enter2 = zm_uring_calls_enter2;
+    liburing.register_sync_msg = zm_uring_calls_sync_msg;
+    return try_ring();
+}
+
+const char *zm_uring_reason(void)
+{
+    return reason;
+}

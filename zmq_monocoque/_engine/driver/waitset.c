@@ -1,0 +1,170 @@
+#define _GNU_SOURCE
+#include "waitset.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/fds.h"
+#include "../base/lock.h"
+
+enum { EVENTS_MAX = 64 };
+
+static int owned(int fd)
+{
+    if (fd < 0)
+        return -errno;
+    zm_fd_own(fd);
+    return fd;
+}
+
+/* --- signalers ------------------------------------------------------------------------------ */
+
+int zm_signaler_open(void)
+{
+    return owned(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+void zm_signaler_set(int signaler)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(signaler, &one, sizeof one);
+    (void) ignored; /* a full counter is as loud */
+}
+
+void zm_signaler_clear(int signaler)
+{
+    uint64_t count;
+    ssize_t ignored = read(signaler, &count, sizeof count);
+    (void) ignored; /* it was quiet already */
+}
+
+/* --- pipes ---------------------------------------------------------------------------------- */
+
+int zm_pipe_open(int *out_reads, int *out_writes)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    *out_reads = owned(ends[0]);
+    *out_writes = owned(ends[1]);
+    return 0;
+}
+
+bool zm_pipe_wait(int reads)
+{
+    uint8_t bytes[64];
+    ssize_t n;
+    do
+        n = read(reads, bytes, sizeof bytes);
+    while (n < 0 && errno == EINTR);
+    return n > 0;
+}
+
+/* --- sets ----------------------------------------------------------------------------------- */
+
+int zm_waitset_open(void)
+{
+    return owned(epoll_create1(EPOLL_CLOEXEC));
+}
+
+/* What a thread wrote to `owner` before it armed the watch is seen by the one that is told of
+ * it; the kernel sees to that, and ThreadSanitizer cannot know. */
+#ifdef ZM_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define PUBLISH(owner) __tsan_release(owner)
+#define RECEIVE(owner) __tsan_acquire(owner)
+#else
+#define PUBLISH(owner) ((void) (owner))
+#define RECEIVE(owner) ((void) (owner))
+#endif
+
+static int control(int waitset, int what, int fd, uint32_t events, void *owner)
+{
+    PUBLISH(owner);
+    struct epoll_event event = {.events = events, .data.ptr = owner};
+    return epoll_ctl(waitset, what, fd, &event) < 0 ? -errno : 0;
+}
+
+int zm_waitset_add(int waitset, int fd, void *owner)
+{
+    return control(waitset, EPOLL_CTL_ADD, fd, EPOLLIN, owner);
+}
+
+int zm_waitset_add_armed(int waitset, int fd, void *owner)
+{
+    return control(waitset, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLONESHOT, owner);
+}
+
+int zm_waitset_arm(int waitset, int fd, void *owner)
+{
+    return control(waitset, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT, owner);
+}
+
+void zm_waitset_remove(int waitset, int fd)
+{
+    control(waitset, EPOLL_CTL_DEL, fd, 0, NULL);
+}
+
+/* What is left until a deadline; never negative. */
+static struct timespec left_until(int64_t until_ns)
+{
+    int64_t ns = until_ns > 0 ? until_ns - zm_now_ns() : 0;
+    if (ns < 0)
+        ns = 0;
+    return (struct timespec){ns / 1000000000, ns % 1000000000};
+}
+
+static int wait_for(int waitset, struct epoll_event *events, int count, int64_t until_ns)
+{
+    struct timespec left = left_until(until_ns < 0 ? 0 : until_ns);
+#ifdef SYS_epoll_pwait2
+    long n = syscall(SYS_epoll_pwait2, waitset, events, count, until_ns < 0 ? NULL : &left, NULL,
+                     (size_t) 0);
+    /* Where it is not there, or a container forbids it (EPERM), the older call does it. */
+    if (n >= 0 || errno == EINTR)
+        return n < 0 ? 0 : (int) n;
+#endif
+    int ms = until_ns < 0 ? -1 : (int) (left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000);
+    int ready = epoll_wait(waitset, events, count, ms);
+    return ready < 0 ? 0 : ready;
+}
+
+int zm_waitset_wait(int waitset, void **out_owners, int count, int64_t until_ns)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int n = wait_for(waitset, events, count < EVENTS_MAX ? count : EVENTS_MAX, until_ns);
+    for (int i = 0; i < n; i++) {
+        out_owners[i] = events[i].data.ptr;
+        RECEIVE(out_owners[i]);
+    }
+    return n;
+}
+
+static _Thread_local const sigset_t *poll_sigmask;
+
+const void *zm_poll_sigmask_set(const void *borrowed)
+{
+    const void *before = poll_sigmask;
+    poll_sigmask = borrowed;
+    return before;
+}
+
+int zm_poll_until(struct pollfd *fds, int count, int64_t until_ns)
+{
+    struct timespec left = left_until(until_ns < 0 ? 0 : until_ns);
+    int n = ppoll(fds, (nfds_t) count, until_ns < 0 ? NULL : &left, poll_sigmask);
+    if (n >= 0)
+        return n;
+    zm_signalled |= errno == EINTR;
+    return -errno;
+}

@@ -1,0 +1,38 @@
+/* Sleeping on descriptors: signalers that wake, sets of descriptors that are watched, and plain
+ * poll. */
+#ifndef ZM_DRIVER_WAITSET_H
+#define ZM_DRIVER_WAITSET_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A signaler: a descriptor that is readable from set() to clear(). Any thread. -errno when it
+ * cannot be. */
+int zm_signaler_open(void);
+void zm_signaler_set(int signaler);
+void zm_signaler_clear(int signaler);
+
+/* A pipe for a signal handler to write to: `out_writes` never blocks. 0 or -errno. */
+int zm_pipe_open(int *out_reads, int *out_writes);
+/* Sleeps until something was written, and takes it. False: never again. */
+bool zm_pipe_wait(int reads);
+
+/* A set of descriptors, itself a descriptor that polls readable while one of them is. */
+int zm_waitset_open(void);
+/* Watches `fd` for input as long as it is in the set. 0 or -errno. */
+int zm_waitset_add(int waitset, int fd, void *owner);
+/* Watches it for one time; zm_waitset_arm() is for the next. 0 or -errno. */
+int zm_waitset_add_armed(int waitset, int fd, void *owner);
+int zm_waitset_arm(int waitset, int fd, void *owner);
+void zm_waitset_remove(int waitset, int fd);
+/* Waits until `until_ns` (CLOCK_MONOTONIC; < 0: no limit). How many owners were written to
+ * out_owners; 0 after the time, or a signal. */
+int zm_waitset_wait(int waitset, void **out_owners, int count, int64_t until_ns);
+
+/* See engine.h. */
+const void *zm_poll_sigmask_set(const void *borrowed);
+/* poll() with an absolute deadline. Ready descriptors, 0, or -errno (-EINTR). */
+int zm_poll_until(struct pollfd *fds, int count, int64_t until_ns);
+
+#endif
