@@ -76,7 +76,7 @@ int zm_waitset_open(void)
     return owned(epoll_create1(EPOLL_CLOEXEC));
 }
 
-/* What a thread wrote to `owner` before it armed the watch is seen by the one that is told of
+/* What a thread wrote to `owner` before it armed the descriptor is seen by the one that is told of
  * it; the kernel sees to that, and ThreadSanitizer cannot know. */
 #ifdef ZM_TSAN
 void __tsan_acquire(void *address);
