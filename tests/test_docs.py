@@ -1,4 +1,4 @@
-"""What README, CHANGELOG and docs/ name is there: commands and their options, files, names, links.
+"""What the pages (support_docs.py) name is there: commands and their options, files, names, links.
 
 `tests/test_howto.py` does what the pages say; this is for what is too long to be done, and for what
 stands in the middle of a sentence.
@@ -28,7 +28,10 @@ TIMEOUT = 50
 #: What a span or a line begins with that is a command.
 PROGRAMS = ("python", "pip", "pytest", "tox")
 #: Programs of the system, in blocks.
-SYSTEMS = ("umask", "ls", "kill", "wait", "export", ".", "apt-get", "sysctl", "cc", "./hello")
+SYSTEMS = (
+    *("umask", "ls", "kill", "wait", "export", ".", "apt-get", "sysctl", "cc", "./hello"),
+    *("git", ".ci/run", "try/bin/pip", "try/bin/python"),
+)
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -94,6 +97,8 @@ def check_python(words: list[str], page: Path) -> None:
                 raise AssertionError(f"not a command: {words}") from None
     elif words[0] == "-m":
         module = re.sub(r"^zmq\b", "zmq_monocoque", words[1])
+        if module == "build":  # installed by the line before
+            return
         if module in ("pyzmq_suite", "libzmq_suite"):  # the clone's, and not installed
             assert (ROOT / module / "__main__.py").is_file()
             check_options(words[2:], *(ROOT / module).glob("*.py"))
@@ -252,7 +257,7 @@ def test_every_variable_of_environment_md_is_read_somewhere_and_every_one_read_i
 #: Where a page may mean that a path begins, besides the root and itself.
 PLACES = ("", "tests", "tests/hostile", "zmq_monocoque", "zmq_monocoque/_engine")
 #: Made by tools, or not ours: pyzmq's suite has a test of its own (tests/tidy/test_parity.py).
-ELSEWHERE = ("build/", "suite/", "/", "zmq/", "kernel/", "$")
+ELSEWHERE = ("build/", "dist/", "suite/", "/", "zmq/", "kernel/", "$")
 
 
 def is_path(span: str) -> bool:
