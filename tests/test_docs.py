@@ -183,9 +183,9 @@ def test_every_command_of_a_page_can_be_given(page):
 
 
 def test_what_cannot_be_given_is_found(tmp_path):
-    page = tmp_path / "page.md"
+    page = tmp_path / "page"
     for wrong in (
-        "python ../shared/bench/pair.py",
+        "python ../elsewhere/pair.py",
         "python tests/bench/pair.py --nonsense",
         "pytest tests/behaviour -k pushpull",
         "pytest tests/nonsense",

@@ -48,6 +48,82 @@ def test_every_test_that_a_page_names_exists(page):
     assert [name for name in named if missing(name)] == []
 
 
+#: Documents that are not in the repository, and the numbers of their sections.
+STRANGE = re.compile(
+    r"\b(SEMANTICS|PYZMQ|DESIGN|STYLE|REACH|CORE)(\.md| [A-Z]?\d|, section| section)"
+    r"|\bZMTP\.md\b|\bsection \d|\b8\([a-m]\)|\bdifference \([a-m]\)|\.\./shared"
+)
+SUFFIXES = {".py", ".pyi", ".c", ".h", ".md", ".toml", ".ini"}
+#: Made by tools; and this file, which has bad examples.
+SKIPPED = {".git", ".tox", "build", "dist", ".venv", "venv", "corpus", "test_references.py"}
+
+
+def texts() -> list[Path]:
+    return sorted(
+        p
+        for p in ROOT.rglob("*")
+        if p.suffix in SUFFIXES and p.is_file() and not SKIPPED & set(p.relative_to(ROOT).parts)
+    )
+
+
+def anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def pages(name: str, place: Path) -> list[Path]:
+    """The pages that a mention may mean: by its path, or anywhere by its name alone."""
+    by_path = [base / name for base in (place, ROOT, ROOT / "docs") if (base / name).is_file()]
+    return by_path or [p for p in texts() if p.name == name]
+
+
+def unresolved(text: str, place: Path, numbers: set[str]) -> list[str]:
+    """What a text in that folder refers to that is not there."""
+    wrong = [match[0] for match in STRANGE.finditer(text)]
+    wrong += [number for number in re.findall(r"\bS-\d+\b", text) if number not in numbers]
+    for name, anchor in re.findall(r"(?<![\w$*])((?:[\w.-]+/)*[\w.-]+\.md)(?:#([\w-]+))?", text):
+        found = pages(name, place)
+        if not found or anchor and not any(anchor in anchors(page) for page in found):
+            wrong.append(f"{name}#{anchor}" if anchor else name)
+    for number in re.findall(r"\b[Dd]ecision (\d+)\b", text):
+        if not list((ROOT / "docs" / "adr").glob(f"{int(number):04}-*.md")):
+            wrong.append(f"decision {number}")
+    return wrong
+
+
+def test_every_reference_leads_to_something_in_the_repository():
+    numbers = set(sections(SEMANTICS.read_text(encoding="utf-8")))
+    wrong = {
+        str(path.relative_to(ROOT)): found
+        for path in texts()
+        if (found := unresolved(path.read_text(encoding="utf-8"), path.parent, numbers))
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "as in S-999",
+        "SEMANTICS 1.4",
+        "PYZMQ Appendix A, section 2",
+        "see ZMTP.md",
+        "see semantics.md#nonsense",
+        "see docs/reference/nonsense.md",
+        "../shared/bench/pair.py",
+        "difference (a)",
+        "decision 99",
+    ],
+)
+def test_a_reference_to_nothing_is_noticed(text):
+    assert unresolved(text, TESTS, {"S-01"})
+
+
+def test_a_reference_to_something_is_left_alone():
+    text = "S-01, semantics.md#s-01, docs/reference/limits.md, #queues, decision 5, ZMTP 3.1"
+    assert unresolved(text, TESTS, {"S-01"}) == []
+
+
 def test_the_rules_of_this_file_can_fail():
     found = sections("### S-01\n\nA.\n\nShown by `a/b.py::test_c`.\n\n## Next\n\n### S-02\n\nB.\n")
     assert list(found) == ["S-01", "S-02"]

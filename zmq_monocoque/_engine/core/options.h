@@ -1,5 +1,5 @@
 /* Socket options: the struct, its defaults, and the checked setting and reading of it by number,
- * exactly as libzmq 4.3.5 does per socket type (SEMANTICS 1.4, PYZMQ Appendix A). Options that are
+ * exactly as libzmq 4.3.5 does per socket type (semantics.md#socket-options). Options that are
  * actions or states of the socket (SUBSCRIBE, UNSUBSCRIBE, FD, EVENTS, RCVMORE, TYPE,
  * LAST_ENDPOINT, TOPICS_COUNT) are the socket's business and are answered with
  * ZM_OPTION_OF_SOCKET here, after the check that this socket type has them. */

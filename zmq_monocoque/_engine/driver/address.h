@@ -41,7 +41,7 @@ typedef struct zm_tuning {
     char device[17];            /* SO_BINDTODEVICE; "" none */
 } zm_tuning;
 
-/* Splits and checks an endpoint (SEMANTICS 1.2, 1.9). 0 or
+/* Splits and checks an endpoint (semantics.md#transports-and-endpoints, #errors). 0 or
  *   -EINVAL no "://", empty parts, bad port (also over 65535: differences (b));
  *   -EPROTONOSUPPORT unknown scheme; -ENOCOMPATPROTO known but not for these socket types (udp);
  *   -ENAMETOOLONG ipc path; -ENODEV bind to an unknown interface or host.
@@ -95,7 +95,7 @@ int zm_connection_recv(int fd, void *out, size_t size);
 /* Bytes that the kernel has for the peer and has not got rid of yet; those it has for us. */
 size_t zm_connection_unsent(int fd);
 size_t zm_connection_unread(int fd);
-/* "127.0.0.1", or "localhost:UID:GID:PID" for ipc (SEMANTICS 1.6). */
+/* "127.0.0.1", or "localhost:UID:GID:PID" for ipc (semantics.md#messages-and-properties). */
 void zm_peer_address(int fd, zm_transport transport, char *out, size_t size);
 /* The local address of a descriptor in endpoint form; `fallback` where there is none, as
  * for the unnamed end of an ipc connection. */

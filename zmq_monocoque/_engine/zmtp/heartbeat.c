@@ -34,7 +34,7 @@ int zm__heartbeat_take_ping(zm_session *session, const uint8_t *body, size_t siz
     memcpy(pong + NAME_SIZE, body + CONTEXT_AT, context_size);
     session->out_size += zm_session_frame_end(session, out, ZM_FRAME_COMMAND, pong_size);
 
-    /* In 32 bits: libzmq's 16 wrap from 65.6 s on (SEMANTICS S-97). */
+    /* In 32 bits: libzmq's 16 wrap from 65.6 s on (S-97). */
     uint32_t ttl_ds = (uint32_t) body[TTL_AT] << 8 | body[TTL_AT + 1];
     event->kind = ZM_EVENT_PING;
     event->value = ttl_ds * TTL_UNIT_MS;

@@ -77,7 +77,7 @@ enum {
 
 _Static_assert(HELLO_SIZE == 200 && WELCOME_SIZE == 168 && INITIATE_SIZE_MIN == 257
                    && READY_TEXT_AT == 30 && ZM__CURVE_HEAD == MESSAGE_FLAGS_AT + 1,
-               "the sizes of ZMTP.md 4.6 and 4.7");
+               "the sizes of protocol.md#curve-handshake, #curve-messages");
 _Static_assert((int) MESSAGE_FLAGS_AT == (int) ZM_BOX_ROOM, "sealing writes none before the body");
 
 typedef enum curve_step {

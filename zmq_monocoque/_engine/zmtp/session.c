@@ -24,7 +24,7 @@ ssize_t zm_session_next(zm_session *session, uint8_t *data, size_t size, zm_even
     return next_unit(session, data, size, event);
 }
 
-/* A command after the handshake. Unknown ones are ignored, as libzmq does (SEMANTICS S-99). */
+/* A command after the handshake. Unknown ones are ignored, as libzmq does (S-99). */
 static int take_command(zm_session *session, const uint8_t *body, size_t size, zm_event *event)
 {
     size_t name_size = 0;

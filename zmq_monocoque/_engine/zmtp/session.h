@@ -1,7 +1,8 @@
 /* One ZMTP session, sans-IO: bytes in, events out; messages and commands in, bytes out. It knows
  * no descriptor, no clock, no thread and no socket; every change of its state is a function of its
  * state and its input. Speaks ZMTP 3.1 and 3.0, 2.0 and 1.0 (RFC 37, 23, 15, 13), as libzmq
- * does where that differs (ZMTP.md 4.13). PLAIN and CURVE are mechanisms in files of their own.
+ * does where that differs (protocol.md#where-libzmq-differs-from-the-rfcs). PLAIN and CURVE are
+ * mechanisms in files of their own.
  * CURVE's nonces and keys are random, all else depends on state and input alone.
  *
  * Who is at fault: errors are always the peer's; the caller's mistakes are asserted. */
@@ -43,7 +44,7 @@ typedef struct zm_event {
     size_t size;
 } zm_event;
 
-/* Why a session broke, as the monitor tells it (SEMANTICS 1.7). */
+/* Why a session broke, as the monitor tells it (semantics.md#monitoring). */
 typedef enum zm_fault_kind {
     ZM_FAULT_NONE,
     ZM_FAULT_PROTOCOL,     /* HANDSHAKE_FAILED_PROTOCOL, value ZMQ_PROTOCOL_ERROR_* */
@@ -169,7 +170,7 @@ static inline ssize_t zm_session_short_message(const uint8_t *data, zm_event *ev
  * 0, or as zm_session_next(). Only while the session waits for it. */
 int zm_session_zap_reply(zm_session *session, unsigned status, zm_event *event);
 
-/* Is this socket type allowed to talk to the peer's (SEMANTICS 1.1)? */
+/* Is this socket type allowed to talk to the peer's (semantics.md#socket-types)? */
 bool zm_session_types_match(int socket_type, const char *peer_socket_type);
 /* "DEALER" for 5; NULL unknown. */
 const char *zm_socket_type_name(int socket_type);

@@ -20,7 +20,7 @@ typedef enum zm__stage {
     ZM__TRAFFIC,       /* ZM_ACTIVE */
 } zm__stage;
 
-/* ZMQ_PROTOCOL_ERROR_* (SEMANTICS 1.7). */
+/* ZMQ_PROTOCOL_ERROR_* (semantics.md#monitoring). */
 enum {
     ZM__UNSPECIFIED = 0x10000000,
     ZM__UNEXPECTED_COMMAND = 0x10000001,

@@ -1,4 +1,4 @@
-/* Socket types as READY names them, and who may talk to whom (SEMANTICS 1.1). */
+/* Socket types as READY names them, and who may talk to whom (semantics.md#socket-types). */
 #include <string.h>
 
 #include "base/check.h"
