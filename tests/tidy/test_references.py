@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -58,6 +59,7 @@ SUFFIXES = {".py", ".pyi", ".c", ".h", ".md", ".toml", ".ini"}
 SKIPPED = {".git", ".tox", "build", "dist", ".venv", "venv", "corpus", "test_references.py"}
 
 
+@functools.cache
 def texts() -> list[Path]:
     return sorted(
         p
@@ -66,6 +68,7 @@ def texts() -> list[Path]:
     )
 
 
+@functools.cache
 def anchors(page: Path) -> set[str]:
     titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
