@@ -121,10 +121,7 @@ void zm_commands_take_locked(zm_socket *s)
             break;
         }
         atomic_store(&command->posted, false);
-        if (command->kind == ZM_COMMAND_LINK)
-            zm_inproc_command_locked(s, command->owner, command->side);
-        else
-            zm_endpoint_resolved_locked(command->owner);
+        command->run(s, command);
     }
     /* A socket that only sends over inproc learns in no other way that a peer is gone. */
     reap_ended(s);

@@ -19,6 +19,7 @@ enum { ACCEPT_PAUSE_MS = 100, ACCEPT_SOON_MS = 1 };
 
 static void start_connect(zm_endpoint *ep);
 static void connected(zm_endpoint *ep, int32_t res);
+static void resolved(void *owner, const zm_address *address, int result);
 static void start_accept(zm_endpoint *ep);
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -86,7 +87,8 @@ void zm_endpoint_close_locked(zm_endpoint *ep)
     if (ep->closing)
         return;
     ep->closing = true;
-    zm_resolution_drop(ep);
+    zm_resolution_drop(ep->resolution);
+    ep->resolution = NULL;
     zm_timer_stop(&s->timers, &ep->retry);
     zm_timer_stop(&s->timers, &ep->timeout);
     zm_timer_stop(&s->timers, &ep->linger);
@@ -309,7 +311,12 @@ static int start_resolving(zm_endpoint *ep)
     zm_address address = ep->address;
     if (zm_socks_wanted(ep) && zm_socks_address(ep, &address) < 0)
         return -EINVAL;
-    return zm_resolution_start(ep, &address);
+    zm_resolution *resolution;
+    int rc = zm_resolution_start(ep->socket, &address, ep->options.tuning.ipv6, ep, resolved,
+                                 &resolution);
+    if (rc == 0)
+        ep->resolution = resolution;
+    return rc;
 }
 
 /* To the peer, or to the proxy on the way to it. */
@@ -356,14 +363,13 @@ static void start_connect(zm_endpoint *ep)
     }
 }
 
-void zm_endpoint_resolved_locked(zm_resolution *taken)
+static void resolved(void *owner, const zm_address *address, int result)
 {
-    zm_address address;
-    int result;
-    zm_endpoint *ep = zm_resolution_end(taken, &address, &result);
-    if (ep && result == 0) {
-        open_connection(ep, &address); /* names are looked up anew at each attempt */
-    } else if (ep) {
+    zm_endpoint *ep = owner;
+    ep->resolution = NULL;
+    if (result == 0) {
+        open_connection(ep, address); /* names are looked up anew at each attempt */
+    } else {
         attempt_failed(ep, -result);
         retry_later(ep);
     }

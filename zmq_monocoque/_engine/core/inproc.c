@@ -30,6 +30,8 @@ typedef struct zm_inproc_name {
     char name[ZM_ENDPOINT_MAX];
 } zm_inproc_name;
 
+static void link_told(zm_socket *s, zm_command *command);
+
 static void link_unref(zm_link *taken)
 {
     if (atomic_fetch_sub(&taken->refs, 1) != 1)
@@ -58,11 +60,11 @@ static void tell(zm_link_side *side)
 {
     if (!side->socket || side->closed)
         return;
-    zm_link *link = side->command.owner;
+    zm_link *link = side->link;
     atomic_fetch_add(&link->refs, 1);
     if (!zm_socket_post(side->socket, &side->command))
         atomic_fetch_sub(&link->refs, 1); /* never the last: the caller has the link */
-    else if (side->asks)
+    else if (side->answered)
         zm_driver_wake(side->socket->driver); /* the I/O thread looks where nobody else does */
 }
 
@@ -81,7 +83,8 @@ static void fill_side(zm_link *link, int i, zm_socket *s, const side_facts *fact
 {
     zm_link_side *side = &link->side[i];
     side->socket = s;
-    side->command = (zm_command){.kind = ZM_COMMAND_LINK, .side = (uint8_t) i, .owner = link};
+    side->link = link;
+    side->command = (zm_command){.run = link_told};
     side->sndhwm = facts->sndhwm;
     side->rcvhwm = facts->rcvhwm;
     side->conflate = facts->conflate;
@@ -241,7 +244,7 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
     return 0;
 }
 
-int zm_inproc_ask_locked(zm_peer *asker, const char *name)
+int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_peer *asker))
 {
     static const side_facts nobody; /* without a routing id: one socket asks many questions */
     zm_socket *s = asker->socket;
@@ -251,7 +254,7 @@ int zm_inproc_ask_locked(zm_peer *asker, const char *name)
         return -ENOMEM;
     atomic_init(&link->refs, 1);
     fill_side(link, 0, s, &nobody);
-    link->side[0].asks = true;
+    link->side[0].answered = answered;
     link->side[0].peer = asker;
     zm_lock_take(&context->lock);
     zm_inproc_name *entry = find_bound(context, name);
@@ -536,7 +539,7 @@ static zm_peer *join(zm_socket *s, zm_link *link, int side)
     }
     zm_lock_take(&link->lock);
     link->side[side].closed = true;
-    if (link->side[!side].asks)
+    if (link->side[!side].answered)
         atomic_fetch_sub(&s->questions, 1);
     tell(&link->side[!side]);
     zm_lock_give(&link->lock);
@@ -544,13 +547,15 @@ static zm_peer *join(zm_socket *s, zm_link *link, int side)
     return NULL;
 }
 
-static void look_at_link(zm_socket *s, zm_link *link, int side)
+static void look_at_link(zm_socket *s, zm_link_side *me)
 {
-    zm_link_side *me = &link->side[side], *theirs = &link->side[!side];
+    zm_link *link = me->link;
+    int side = me == &link->side[1];
+    zm_link_side *theirs = &link->side[!side];
     if (me->closed)
         return;
-    if (me->asks) {
-        zm_zap_command_locked(me->peer);
+    if (me->answered) {
+        me->answered(me->peer);
         return;
     }
     zm_peer *peer = me->peer ? me->peer : join(s, link, side);
@@ -581,9 +586,11 @@ static void look_at_link(zm_socket *s, zm_link *link, int side)
     zm_socket_notify_locked(s);
 }
 
-void zm_inproc_command_locked(zm_socket *s, zm_link *link, int side)
+static void link_told(zm_socket *s, zm_command *command)
 {
-    look_at_link(s, link, side);
+    zm_link_side *me = ZM_CONTAINER(command, zm_link_side, command);
+    zm_link *link = me->link;
+    look_at_link(s, me);
     link_unref(link);
 }
 
@@ -623,7 +630,7 @@ void zm_inproc_close_locked(zm_peer *peer)
     zm_lock_take(&link->lock);
     me->closed = true;
     me->peer = NULL;
-    if (other(peer)->asks)
+    if (other(peer)->answered)
         atomic_fetch_sub(&me->socket->questions, 1);
     tell(other(peer));
     zm_lock_give(&link->lock);

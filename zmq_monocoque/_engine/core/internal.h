@@ -90,12 +90,8 @@ const char *zm_metadata_get(const zm_metadata *metadata, const char *name);
 typedef struct zm_command {
     struct zm_command *next;
     _Atomic bool posted; /* in a mailbox and not taken yet */
-    uint8_t kind;
-    uint8_t side; /* of a link */
-    void *owner;
+    void (*run)(zm_socket *s, struct zm_command *command); /* once it is taken; `s` is locked */
 } zm_command;
-
-enum zm_command_kind { ZM_COMMAND_LINK, ZM_COMMAND_RESOLVED };
 
 /* --- peers (peer.c): what libzmq calls a pipe ------------------------------------------------- */
 
@@ -315,8 +311,6 @@ bool zm_zap_wanted(const zm_options *options);
 /* ZM_EVENT_ZAP: asks. The answer comes as a command; where there is nobody to ask, it is decided
  * here. 0, -ENOMEM, or -ECONNABORTED: the connection is gone. */
 int zm_zap_ask_locked(zm_conn *conn, const zm_event *event);
-/* The handler answered, or went away. */
-void zm_zap_command_locked(zm_peer *peer);
 /* The question is of no interest any more; NULL allowed. */
 void zm_zap_free_locked(zm_zap *taken);
 
@@ -373,7 +367,6 @@ void zm_endpoints_close_locked(zm_socket *s);
 int zm_endpoint_term(int64_t socket, const char *text, bool brief); /* unbind(), disconnect() */
 void zm_endpoint_completed_locked(zm_endpoint *endpoint, int32_t res);
 void zm_endpoint_timer_locked(zm_endpoint *endpoint, zm_timer *timer);
-void zm_endpoint_resolved_locked(zm_resolution *taken);
 bool zm_endpoint_is_raw(const zm_endpoint *endpoint); /* STREAM, ROUTER_RAW */
 /* CONNECT_ROUTING_ID goes to the peer that the connect() makes. */
 void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer);
@@ -384,12 +377,14 @@ void zm_endpoint_close_locked(zm_endpoint *endpoint);
 
 /* --- names that are looked up (resolver.c) --------------------------------------------------- */
 
-/* Sets endpoint->resolution; what comes of it comes as a command. 0 or -errno. */
-int zm_resolution_start(zm_endpoint *endpoint, const zm_address *address);
-/* The endpoint does not wait for it any more, if it did. */
-void zm_resolution_drop(zm_endpoint *endpoint);
-/* Takes the result from the command. NULL: nobody waits. */
-zm_endpoint *zm_resolution_end(zm_resolution *taken, zm_address *out_address, int *out_result);
+/* What came of it: 0 and `address` with what it resolved to, or -errno. `s` is locked. */
+typedef void zm_resolved(void *owner, const zm_address *address, int result);
+/* Looks the name in `address` up. `done` is called from a command of `s`, unless the resolution is
+ * dropped before; *out_resolution is dead once it is called. 0 or -errno. */
+int zm_resolution_start(zm_socket *s, const zm_address *address, bool ipv6, void *owner,
+                        zm_resolved *done, zm_resolution **out_resolution);
+/* Nobody waits for it any more. NULL allowed. */
+void zm_resolution_drop(zm_resolution *taken);
 void zm_resolver_after_fork(void);
 
 /* --- SOCKS_PROXY (socks.c) -------------------------------------------------------------------- */
@@ -408,6 +403,7 @@ int zm_socks_step(zm_endpoint *endpoint, int32_t res);
 typedef struct zm_link_side {
     zm_socket *socket; /* NULL: not bound yet, or closed */
     zm_peer *peer;     /* of that socket; only it looks here */
+    zm_link *link;
     zm_command command;
     zm_frames out;      /* written by this side, read by the other */
     uint32_t out_staged;   /* newest frames, of a message that is not complete */
@@ -421,7 +417,8 @@ typedef struct zm_link_side {
     bool closed;
     bool idle;  /* has read everything: wants a command when something comes */
     bool blocked; /* was full: wants a command when there is room */
-    bool asks;    /* of zap.c: its command is to be looked at soon, whoever drives */
+    /* Of a question: it is told at once, whoever drives. NULL: the pattern is. */
+    void (*answered)(zm_peer *asker);
     size_t routing_id_size;
     uint8_t routing_id[255];
 } zm_link_side;
@@ -437,15 +434,15 @@ struct zm_link {
 int zm_inproc_bind_locked(zm_socket *s, const zm_address *address);
 int zm_inproc_connect_locked(zm_socket *s, const zm_address *address);
 void zm_inproc_unbind_locked(zm_socket *s, const char *text);
-void zm_inproc_command_locked(zm_socket *s, zm_link *link, int side);
 bool zm_inproc_can_read(zm_peer *peer);
 bool zm_inproc_can_write(zm_peer *peer);
 zm_frame zm_inproc_read(zm_peer *peer);
 int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags);
 void zm_inproc_rollback(zm_peer *peer);
 /* Joins `asker`, which is in none of its socket's lists, to the REP or ROUTER that bound `name`.
- * What comes back is told by zm_zap_command_locked(). -ECONNREFUSED: nobody did; -ENOMEM. */
-int zm_inproc_ask_locked(zm_peer *asker, const char *name);
+ * `answered` is called when something came back, or the other side went away. -ECONNREFUSED: nobody
+ * did; -ENOMEM. */
+int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_peer *asker));
 /* HWM options changed. */
 void zm_inproc_hwm_locked(zm_peer *peer);
 void zm_inproc_queued(zm_peer *peer, uint64_t *in, uint64_t *out);

@@ -251,7 +251,7 @@ static void schedule(int policy, int priority)
         setpriority(PRIO_PROCESS, (id_t) gettid(), BEST_NICE);
 }
 
-static void *keep(void *argument)
+static void *run(void *argument)
 {
     zm_io_thread *t = argument;
     void *owners[EVENTS_MAX];
@@ -311,14 +311,14 @@ int zm_io_thread_new(zm_context *context, zm_io_thread **out_io_thread)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = -pthread_create(&t->thread, NULL, keep, t);
+    rc = -pthread_create(&t->thread, NULL, run, t);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc < 0)
         goto fail;
     bind_to_cpus(t->thread, context->cpus);
     const char *prefix = context->thread_prefix;
     char name[16];
-    snprintf(name, sizeof name, "%.7s%szm-keep", prefix, *prefix ? "/" : "");
+    snprintf(name, sizeof name, "%.7s%szm-io", prefix, *prefix ? "/" : "");
     pthread_setname_np(t->thread, name);
     atomic_fetch_add(&zm_live_threads, 1);
     *out_io_thread = t;

@@ -9,13 +9,14 @@
 
 enum { THREADS_MAX = 4 };
 
-/* Freed by whoever comes last: the command that tells the result, or, when the endpoint went first,
- * the one who let go, or the thread that has it in hand. */
+/* Freed by whoever comes last: the command that tells the result, or, when its owner went first, the
+ * one who let go, or the thread that has it in hand. */
 struct zm_resolution {
     zm_list link; /* queue, until a thread takes it */
     zm_command command;
     zm_socket *socket;
-    zm_endpoint *endpoint; /* NULL: nobody waits any more */
+    void *owner;
+    zm_resolved *done; /* NULL: nobody waits any more */
     zm_address address;
     bool ipv6;
     int result;
@@ -48,7 +49,7 @@ static void *resolve_all(void *unused)
         int rc = zm_address_resolve(&r->address, r->ipv6);
         zm_lock_take(&lock);
         r->result = rc;
-        bool wanted = r->endpoint != NULL;
+        bool wanted = r->done != NULL;
         if (wanted) {
             zm_socket_post(r->socket, &r->command);
             zm_io_thread_look(r->socket, zm_now_ns()); /* the application may be away */
@@ -79,16 +80,31 @@ static int start_thread(void)
     return rc;
 }
 
-int zm_resolution_start(zm_endpoint *ep, const zm_address *address)
+static void tell(zm_socket *s, zm_command *command)
 {
+    zm_resolution *r = ZM_CONTAINER(command, zm_resolution, command);
+    (void) s;
+    zm_lock_take(&lock); /* waits for the thread to be out of it */
+    zm_resolved *done = r->done;
+    zm_lock_give(&lock);
+    if (done)
+        done(r->owner, &r->address, r->result);
+    zm_free(r);
+}
+
+int zm_resolution_start(zm_socket *s, const zm_address *address, bool ipv6, void *owner,
+                        zm_resolved *done, zm_resolution **out_resolution)
+{
+    ZM_POISON(out_resolution);
     zm_resolution *r = zm_calloc(sizeof *r);
     if (!r)
         return -ENOMEM;
-    r->socket = ep->socket;
-    r->endpoint = ep;
+    r->socket = s;
+    r->owner = owner;
+    r->done = done;
     r->address = *address;
-    r->ipv6 = ep->options.tuning.ipv6;
-    r->command = (zm_command){.kind = ZM_COMMAND_RESOLVED, .owner = r};
+    r->ipv6 = ipv6;
+    r->command = (zm_command){.run = tell};
     zm_lock_take(&lock);
     int rc = 0;
     if (threads < THREADS_MAX && (rc = start_thread()) == 0)
@@ -101,36 +117,21 @@ int zm_resolution_start(zm_endpoint *ep, const zm_address *address)
         zm_free(r);
         return rc;
     }
-    ep->resolution = r;
+    *out_resolution = r;
     return 0;
 }
 
-void zm_resolution_drop(zm_endpoint *ep)
+void zm_resolution_drop(zm_resolution *taken)
 {
-    zm_resolution *r = ep->resolution;
-    if (!r)
+    if (!taken)
         return;
-    ep->resolution = NULL;
     zm_lock_take(&lock);
-    r->endpoint = NULL;
-    bool in_queue = zm_list_linked(&r->link);
-    zm_list_remove(&r->link);
+    taken->done = NULL;
+    bool in_queue = zm_list_linked(&taken->link);
+    zm_list_remove(&taken->link);
     zm_lock_give(&lock);
     if (in_queue)
-        zm_free(r);
-}
-
-zm_endpoint *zm_resolution_end(zm_resolution *taken, zm_address *out_address, int *out_result)
-{
-    zm_lock_take(&lock); /* waits for the thread to be out of it */
-    zm_endpoint *ep = taken->endpoint;
-    zm_lock_give(&lock);
-    *out_address = taken->address;
-    *out_result = taken->result;
-    zm_free(taken);
-    if (ep)
-        ep->resolution = NULL;
-    return ep;
+        zm_free(taken);
 }
 
 void zm_resolver_after_fork(void)

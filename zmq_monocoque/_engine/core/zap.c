@@ -48,6 +48,8 @@ void zm_zap_free_locked(zm_zap *taken)
     zm_free(taken);
 }
 
+static void answered(zm_peer *asker);
+
 /* --- the question ---------------------------------------------------------------------------- */
 
 static int put(zm_zap *zap, const void *data, size_t size, bool more)
@@ -134,7 +136,7 @@ int zm_zap_ask_locked(zm_conn *conn, const zm_event *event)
         return -ENOMEM;
     zap->asker.socket = conn->socket;
     zap->conn = conn;
-    int rc = zm_inproc_ask_locked(&zap->asker, HANDLER);
+    int rc = zm_inproc_ask_locked(&zap->asker, HANDLER, answered);
     if (rc < 0) {
         zm_free(zap);
         if (rc == -ECONNREFUSED)
@@ -231,7 +233,8 @@ static size_t take_parts(zm_peer *asker, zm_frame parts[REPLY_PARTS])
     return count;
 }
 
-void zm_zap_command_locked(zm_peer *asker)
+/* The handler answered, or went away. */
+static void answered(zm_peer *asker)
 {
     zm_zap *zap = ZM_CONTAINER(asker, zm_zap, asker);
     zm_conn *conn = zap->conn;
