@@ -34,7 +34,7 @@ int main(int argc, char **argv)
     zm_completion done;
     CHECK(zm_driver_reap(driver, &done, 1) == 0);
 
-    zm_op op = {.kind = 0};
+    zm_op op = {0};
     char byte = 0;
     zm_driver_recv(driver, &op, fds[0], &byte, 1);
     zm_driver_submit(driver);

@@ -29,6 +29,9 @@ static void broke(zm_conn *conn, int error);
 static int queue_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more, zm_block *own);
 static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own);
 static void ping_has_left(zm_conn *conn);
+static void receive_done(zm_op *op, int32_t res);
+static void send_done(zm_op *op, int32_t res);
+static void timer_due(zm_timer *timer);
 
 /* --- start ------------------------------------------------------------------------------------ */
 
@@ -167,9 +170,9 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     conn->limits = endpoint->options.limits;
     if (conn->raw)
         conn->limits.message = -1; /* what one message is, is chance there */
-    conn->recv_op = (zm_op){.kind = ZM_OP_RECV, .owner = conn};
-    conn->send_op = (zm_op){.kind = ZM_OP_SEND, .owner = conn};
-    conn->handshake = (zm_timer){.kind = ZM_TIMER_CONN, .owner = conn};
+    conn->recv_op = (zm_op){.done = receive_done, .owner = conn};
+    conn->send_op = (zm_op){.done = send_done, .owner = conn};
+    conn->handshake = (zm_timer){.due = timer_due, .owner = conn};
     conn->heartbeat = conn->silence = conn->ttl = conn->handshake;
     zm_connection_tune(fd, transport, &endpoint->options.tuning);
     conn->text = copy_text(endpoint->text);
@@ -841,8 +844,9 @@ static int raw_arrived(zm_conn *conn)
     return event_arrived(conn, &event, zm_block_ref(slab));
 }
 
-void zm_conn_received_locked(zm_conn *conn, int32_t res)
+static void receive_done(zm_op *op, int32_t res)
 {
+    zm_conn *conn = op->owner;
     zm_socket *s = conn->socket;
     s->moving -= conn->moving;
     conn->moving = false;
@@ -1006,7 +1010,7 @@ bool zm_conn_pull_locked(zm_conn *conn)
         zm_conn_wants_recv_locked(conn);
         return false;
     }
-    zm_conn_received_locked(conn, n);
+    receive_done(&conn->recv_op, n);
     return true;
 }
 
@@ -1204,8 +1208,9 @@ static void stop_sending(zm_conn *conn)
     stop_timers(conn);
 }
 
-void zm_conn_sent_locked(zm_conn *conn, int32_t res)
+static void send_done(zm_op *op, int32_t res)
 {
+    zm_conn *conn = op->owner;
     zm_socket *s = conn->socket;
     zm_peer *peer = conn->peer;
     if (peer)
@@ -1299,8 +1304,9 @@ static bool not_to_blame(zm_conn *conn)
     return conn->stopped || takes || zm_connection_unread(conn->fd) > 0;
 }
 
-void zm_conn_timer_locked(zm_conn *conn, zm_timer *timer)
+static void timer_due(zm_timer *timer)
 {
+    zm_conn *conn = timer->owner;
     if (conn->closing)
         return;
     if (conn->lingering)

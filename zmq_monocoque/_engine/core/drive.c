@@ -188,21 +188,6 @@ int zm_socket_fd_extend_locked(zm_socket *s)
 
 /* --- completions ----------------------------------------------------------------------------- */
 
-static void dispatch(const zm_completion *done)
-{
-    switch (done->op->kind) {
-    case ZM_OP_RECV:
-        zm_conn_received_locked(done->op->owner, done->res);
-        break;
-    case ZM_OP_SEND:
-        zm_conn_sent_locked(done->op->owner, done->res);
-        break;
-    default:
-        zm_endpoint_completed_locked(done->op->owner, done->res);
-        break;
-    }
-}
-
 /* Takes in what is complete. Returns how many. Not while another thread waits in the driver. One at
  * a time: what one completion ends must still count the other as in flight. */
 static int reap(zm_socket *s)
@@ -211,7 +196,7 @@ static int reap(zm_socket *s)
     int total = 0;
     while (total < COMPLETIONS_MAX && !zm_socket_gives_way(s, total)
            && zm_driver_reap(s->driver, &done, 1)) {
-        dispatch(&done);
+        done.op->done(done.op, done.res);
         total++;
     }
     return total;
@@ -292,12 +277,8 @@ static void run_timers(zm_socket *s, int most)
         return;
     int64_t now = zm_now_ns();
     zm_timer *timer;
-    while (most-- && (timer = zm_timers_due(&s->timers, now))) {
-        if (timer->kind == ZM_TIMER_CONN)
-            zm_conn_timer_locked(timer->owner, timer);
-        else
-            zm_endpoint_timer_locked(timer->owner, timer);
-    }
+    while (most-- && (timer = zm_timers_due(&s->timers, now)))
+        timer->due(timer);
 }
 
 /* The kernel has what was started. */

@@ -21,6 +21,11 @@ static void start_connect(zm_endpoint *ep);
 static void connected(zm_endpoint *ep, int32_t res);
 static void resolved(void *owner, const zm_address *address, int result);
 static void start_accept(zm_endpoint *ep);
+static void accept_done(zm_op *op, int32_t res);
+static void connect_done(zm_op *op, int32_t res);
+static void retry_due(zm_timer *timer);
+static void timeout_due(zm_timer *timer);
+static void linger_due(zm_timer *timer);
 
 /* --- life ------------------------------------------------------------------------------------ */
 
@@ -34,9 +39,10 @@ zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
     ep->kind = kind;
     ep->address = *address;
     ep->fd = -1;
-    ep->op = (zm_op){.kind = kind == ZM_LISTENER ? ZM_OP_ACCEPT : ZM_OP_CONNECT, .owner = ep};
-    ep->retry = (zm_timer){.kind = ZM_TIMER_ENDPOINT, .owner = ep};
-    ep->timeout = ep->linger = ep->retry;
+    ep->op = (zm_op){.done = kind == ZM_LISTENER ? accept_done : connect_done, .owner = ep};
+    ep->retry = (zm_timer){.due = retry_due, .owner = ep};
+    ep->timeout = (zm_timer){.due = timeout_due, .owner = ep};
+    ep->linger = (zm_timer){.due = linger_due, .owner = ep};
     memcpy(ep->text, address->text, sizeof ep->text);
     if (zm_options_copy(&ep->options, &s->options) < 0) {
         zm_free(ep);
@@ -192,6 +198,18 @@ static void accepted(zm_endpoint *ep, int32_t res)
         return;
     }
     start_accept(ep);
+}
+
+static void accept_done(zm_op *op, int32_t res)
+{
+    zm_endpoint *ep = op->owner;
+    if (!ep->closing) {
+        accepted(ep, res);
+        return;
+    }
+    if (res >= 0)
+        zm_fd_close(res);
+    free_if_done(ep);
 }
 
 /* --- connect --------------------------------------------------------------------------------- */
@@ -422,19 +440,14 @@ static void connected(zm_endpoint *ep, int32_t res)
         retry_later(ep);
 }
 
-void zm_endpoint_completed_locked(zm_endpoint *ep, int32_t res)
+static void connect_done(zm_op *op, int32_t res)
 {
-    if (ep->kind == ZM_CONNECTER)
-        ep->socket->handshakes--;
-    if (ep->closing) {
-        if (ep->kind == ZM_LISTENER && res >= 0)
-            zm_fd_close(res);
+    zm_endpoint *ep = op->owner;
+    ep->socket->handshakes--;
+    if (ep->closing)
         free_if_done(ep);
-    } else if (ep->kind == ZM_LISTENER) {
-        accepted(ep, res);
-    } else {
+    else
         connected(ep, res);
-    }
 }
 
 void zm_endpoint_lost_locked(zm_endpoint *ep, bool reconnect)
@@ -450,22 +463,30 @@ void zm_endpoint_lost_locked(zm_endpoint *ep, bool reconnect)
         retry_later(ep);
 }
 
-void zm_endpoint_timer_locked(zm_endpoint *ep, zm_timer *timer)
+static void linger_due(zm_timer *timer)
 {
-    if (timer == &ep->linger) {
-        if (ep->conn)
-            zm_conn_end_locked(ep->conn);
-        else
-            give_up(ep);
-    } else if (timer == &ep->timeout) {
-        ep->timed_out = true;
-        if (ep->op.in_flight)
-            zm_driver_cancel(ep->socket->driver, &ep->op);
-    } else if (ep->kind == ZM_LISTENER) {
+    zm_endpoint *ep = timer->owner;
+    if (ep->conn)
+        zm_conn_end_locked(ep->conn);
+    else
+        give_up(ep);
+}
+
+static void timeout_due(zm_timer *timer)
+{
+    zm_endpoint *ep = timer->owner;
+    ep->timed_out = true;
+    if (ep->op.in_flight)
+        zm_driver_cancel(ep->socket->driver, &ep->op);
+}
+
+static void retry_due(zm_timer *timer)
+{
+    zm_endpoint *ep = timer->owner;
+    if (ep->kind == ZM_LISTENER)
         start_accept(ep);
-    } else {
+    else
         start_connect(ep);
-    }
 }
 
 /* --- both ------------------------------------------------------------------------------------ */

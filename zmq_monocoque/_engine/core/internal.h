@@ -54,12 +54,11 @@ typedef struct zm_zap zm_zap; /* a question that is being answered */
 typedef struct zm_timer {
     int64_t deadline;
     uint32_t position; /* in the heap, from 1; 0: not set */
-    uint8_t kind;
     void *owner;
+    /* Whoever takes the timer out calls it; the timer is not set then. */
+    void (*due)(struct zm_timer *timer);
 } zm_timer;
 
-enum zm_timer_kind { ZM_TIMER_CONN, ZM_TIMER_ENDPOINT };
-enum zm_op_kind { ZM_OP_RECV, ZM_OP_SEND, ZM_OP_ACCEPT, ZM_OP_CONNECT };
 enum { ZM_RECONNECT_STOP_REFUSED = 1, ZM_RECONNECT_STOP_HANDSHAKE_FAILED = 2,
        ZM_RECONNECT_STOP_AFTER_DISCONNECT = 4 };
 
@@ -261,8 +260,6 @@ struct zm_conn {
 
 /* A connection on `fd` (taken, also on failure). 0 or -errno. */
 int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd);
-void zm_conn_received_locked(zm_conn *conn, int32_t res);
-void zm_conn_sent_locked(zm_conn *conn, int32_t res);
 /* Starts sending what waits, if nothing is in flight. */
 void zm_conn_flush_locked(zm_conn *conn);
 /* Parses what RCVHWM held back, and arms its receive. */
@@ -275,7 +272,6 @@ void zm_conn_wants_recv_locked(zm_conn *conn);
 void zm_conn_settled_locked(zm_conn *conn);
 /* Puts the connection on the list of those with something to send. */
 void zm_conn_wants_send_locked(zm_conn *conn);
-void zm_conn_timer_locked(zm_conn *conn, zm_timer *timer);
 /* Bytes of the session's own (PONG, SUBSCRIBE ...), at the next message boundary. */
 int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size);
 void zm_conn_subscribe_locked(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size);
@@ -365,8 +361,6 @@ void zm_endpoint_free_locked(zm_endpoint *taken);
 int zm_endpoint_open(int64_t socket, const char *text, bool bind, bool brief);
 void zm_endpoints_close_locked(zm_socket *s);
 int zm_endpoint_term(int64_t socket, const char *text, bool brief); /* unbind(), disconnect() */
-void zm_endpoint_completed_locked(zm_endpoint *endpoint, int32_t res);
-void zm_endpoint_timer_locked(zm_endpoint *endpoint, zm_timer *timer);
 bool zm_endpoint_is_raw(const zm_endpoint *endpoint); /* STREAM, ROUTER_RAW */
 /* CONNECT_ROUTING_ID goes to the peer that the connect() makes. */
 void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer);

@@ -24,8 +24,11 @@
 
 typedef struct zm_driver zm_driver;
 
-typedef struct zm_op {
-    uint8_t kind;      /* of the caller: what completes here */
+typedef struct zm_op zm_op;
+struct zm_op {
+    /* Of the caller, who runs it with the result of each completion: the driver never does. */
+    void (*done)(zm_op *op, int32_t res);
+    void *owner;       /* caller's */
     bool whole;        /* of the caller, a hint for send: complete when all bytes are moved, so
                           that one wake-up does for many steps. Fewer bytes may still come. */
     bool in_flight;    /* driver's */
@@ -36,9 +39,8 @@ typedef struct zm_op {
     int fd;            /* driver's */
     void *buffer;      /* driver's */
     size_t size;       /* driver's */
-    struct zm_op *next, *prev; /* driver's */
-    void *owner;       /* caller's */
-} zm_op;
+    zm_op *next, *prev; /* driver's */
+};
 
 /* res: bytes (recv, send), descriptor (accept), 0 (connect), or -errno.
  * recv: 0 is the end of the stream. */
