@@ -9,8 +9,8 @@
 
 enum { THREADS_MAX = 4 };
 
-/* Freed by whoever comes last: the command that tells the result, or, when its owner went first, the
- * one who let go, or the thread that has it in hand. */
+/* Freed by whoever comes last: the command that tells the result, or, when its owner went first,
+ * the one who let go, or the thread that has it in hand. */
 struct zm_resolution {
     zm_list link; /* queue, until a thread takes it */
     zm_command command;
