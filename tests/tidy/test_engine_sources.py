@@ -22,6 +22,7 @@ MAY_INCLUDE = {
     "zmtp": {"base"},
     "route": {"base"},
     "core": {"base", "driver", "zmtp", "route", ""},  # "": engine.h and api.h
+    "pattern": {"base", "zmtp", "route", "core", ""},
     "": {"base"},
 }
 #: The single headers of another folder that somebody may include besides: none yet.
@@ -39,6 +40,16 @@ BANNED_SYSTEM_CALLS = (
     " epoll_ctl epoll_wait epoll_pwait eventfd timerfd_create pipe pipe2 unlink mmap munmap syscall"
     " getaddrinfo if_nametoindex"
 ).split()
+#: The engine knows a pattern by its table (core/pattern.h). Why a file outside pattern/ names some:
+NAMES_PATTERNS = {
+    "core/options.h": "libzmq's numbers of the types",
+    "core/options.c": "which type takes which option",
+    "core/monitor.c": "a monitor's own socket is a PAIR",
+    "core/proxy.c": "an application of sockets, as libzmq's is",
+}
+#: Their own folder; ZMTP, which tells the peer the type; and a table of routing ids.
+OF_PATTERNS = {"pattern", "zmtp", "route"}
+PATTERN_NAMES = "PAIR PUB SUB REQ REP DEALER ROUTER PULL PUSH XPUB XSUB STREAM".split()
 #: zmtp/ and route/ are functions of their input: no time, no threads.
 BANNED_CLOCK_AND_THREADS = [
     *"clock_gettime gettimeofday time nanosleep usleep pthread_create zm_now_ns".split(),
@@ -60,7 +71,7 @@ def c_files() -> list[Path]:
 
 
 def folder_of(path: Path) -> str:
-    """base, driver, zmtp, route, core; "" for what lies in _engine itself; "ext", "capi"."""
+    """base, driver, zmtp ...; "" for what lies in _engine itself; "ext", "capi"."""
     if CAPI in path.parents:
         return "capi"
     if ENGINE not in path.parents:
@@ -122,6 +133,17 @@ def banned_in(folder: str, name: str) -> list[str]:
     return banned
 
 
+def patterns_named(text: str) -> list[str]:
+    """``line: name`` wherever the code speaks of one pattern: by its number, table or function."""
+    names = "|".join(PATTERN_NAMES)
+    named = re.compile(rf"\bZM_(?:{names})\b|\bzm_(?:pattern_)?(?:{names.lower()})(?:_\w+)?\b")
+    return [
+        f"{number}: {m[0]}"
+        for number, line in enumerate(code_of(text).splitlines(), 1)
+        for m in named.finditer(line)
+    ]
+
+
 def complaints(rule: Callable[[Path], list[str]]) -> str:
     """What ``rule`` says of every C file, a line each."""
     return "\n".join(
@@ -139,6 +161,17 @@ def test_a_file_makes_no_call_that_its_folder_forbids():
     assert not wrong, wrong
 
 
+def test_no_pattern_is_named_outside_its_folder():
+    named = {}
+    for path in ENGINE.rglob("*.[ch]"):
+        found = patterns_named(path.read_text())
+        if found and folder_of(path) not in OF_PATTERNS:
+            named[str(path.relative_to(ENGINE))] = found
+    unexpected = {name: found for name, found in named.items() if name not in NAMES_PATTERNS}
+    assert not unexpected, unexpected
+    assert set(named) == set(NAMES_PATTERNS), "an exception that is not needed any more"
+
+
 def test_every_c_file_is_in_the_build_and_every_file_in_the_build_exists(engine_build):
     there = {str(p.relative_to(ENGINE)) for p in ENGINE.rglob("*.c")}
     assert sorted(engine_build.SOURCES) == sorted(there)
@@ -147,7 +180,7 @@ def test_every_c_file_is_in_the_build_and_every_file_in_the_build_exists(engine_
 
 
 def test_the_sources_are_listed_in_the_order_data_flows(engine_build):
-    order = ["base", "driver", "zmtp", "route", "core"]
+    order = ["base", "driver", "zmtp", "route", "core", "pattern"]
     folders = [source.split("/")[0] for source in engine_build.SOURCES]
     assert folders == sorted(folders, key=order.index)
 
@@ -163,6 +196,14 @@ def test_the_include_rule_sees_a_zmtp_file_that_reaches_for_the_driver():
         "core/internal.h"
     ]
     assert wrong_includes("core", '#include "../engine.h"\n#include "zmtp/session.h"\n') == []
+
+
+def test_the_pattern_rule_sees_a_type_a_table_and_a_function_of_a_pattern():
+    text = (
+        "/* ZM_PUB */\nif (s->type == ZM_PUB)\nx = &zm_pattern_req;\nzm_xpub_subscription(p);\n"
+        "zm_pattern_of(type); zm_peer_subscribe(p); ZM_SUBSCRIBE_FRAME;\n"
+    )
+    assert patterns_named(text) == ["2: ZM_PUB", "3: zm_pattern_req", "4: zm_xpub_subscription"]
 
 
 def test_the_call_rule_sees_banned_calls_and_only_calls():

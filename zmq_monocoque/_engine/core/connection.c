@@ -188,7 +188,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     s->connection_count++;
     conn->counted = true;
     s->handshakes++;
-    conn->newcomer = s->type == ZM_PUB || s->type == ZM_XPUB;
+    conn->newcomer = s->pattern->looks_before_send;
     s->newcomers += conn->newcomer;
     atomic_fetch_add(&zm_live_connections, 1);
     if (endpoint->kind == ZM_CONNECTER) {
@@ -360,8 +360,8 @@ static void drop_incomplete(zm_conn *conn, zm_peer *peer)
 {
     zm_frames_drop_newest(&peer->in, peer->in_staged);
     peer->in_staged = 0;
-    peer->envelope = 0;
-    peer->inside_arriving = false;
+    if (peer->socket->pattern->disconnected)
+        peer->socket->pattern->disconnected(peer);
     hold_slab(conn, peer);
 }
 
@@ -562,7 +562,7 @@ static void broke_rules(zm_conn *conn)
 void zm_conn_notify_locked(zm_peer *peer)
 {
     static const uint8_t nothing;
-    if (peer->socket->options.stream_notify || peer->socket->type != ZM_STREAM)
+    if (peer->socket->options.stream_notify)
         queue_frame(peer, &nothing, 0, false, NULL);
 }
 
@@ -716,9 +716,9 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
         break;
     case ZM_EVENT_SUBSCRIBE:
     case ZM_EVENT_CANCEL:
-        if (conn->peer && !conn->lingering && (s->type == ZM_PUB || s->type == ZM_XPUB))
-            rc = zm_xpub_subscription_locked(conn->peer, event->kind == ZM_EVENT_SUBSCRIBE,
-                                             event->data, event->size);
+        if (conn->peer && !conn->lingering && s->pattern->subscription)
+            rc = s->pattern->subscription(conn->peer, event->kind == ZM_EVENT_SUBSCRIBE,
+                                          event->data, event->size);
         break;
     case ZM_EVENT_PING:
         if (event->value) {

@@ -214,11 +214,6 @@ static void accept_done(zm_op *op, int32_t res)
 
 /* --- connect --------------------------------------------------------------------------------- */
 
-static bool single_connect(int type)
-{
-    return type == ZM_DEALER || type == ZM_SUB || type == ZM_PUB || type == ZM_REQ;
-}
-
 static bool connects_already(const zm_socket *s, const char *text)
 {
     zm_name *name = zm_names_find(&s->endpoint_names, text);
@@ -232,17 +227,17 @@ static bool connects_already(const zm_socket *s, const char *text)
 
 static int connect_locked(zm_socket *s, const zm_address *address)
 {
-    if (single_connect(s->type) && connects_already(s, address->text))
+    if (s->pattern->connects_once && connects_already(s, address->text))
         return 0;
     int rc = zm_socket_need_driver_locked(s);
     if (rc < 0)
         return rc;
-    zm_bytes *wanted = &s->options.connect_routing_id;
-    if (wanted->size && zm_router_table_find(&s->routes, wanted->data, wanted->size))
+    if (zm_wants_taken_id(s))
         return -EINVAL;
     zm_endpoint *ep = zm_endpoint_new_locked(s, ZM_CONNECTER, address);
     if (!ep)
         return -ENOMEM;
+    zm_bytes *wanted = &s->options.connect_routing_id;
     ep->wanted_id = wanted->data;
     ep->wanted_id_size = wanted->size;
     *wanted = (zm_bytes){0};
@@ -266,7 +261,7 @@ static int connect_locked(zm_socket *s, const zm_address *address)
 
 bool zm_endpoint_is_raw(const zm_endpoint *ep)
 {
-    return ep->socket->type == ZM_STREAM || ep->options.router_raw;
+    return ep->socket->pattern->raw || ep->options.router_raw;
 }
 
 void zm_endpoint_give_id(zm_endpoint *ep, zm_peer *peer)

@@ -192,8 +192,7 @@ int zm_inproc_bind_locked(zm_socket *s, const zm_address *address)
 int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
 {
     zm_context *context = s->context;
-    zm_bytes *wanted = &s->options.connect_routing_id;
-    if (wanted->size && zm_router_table_find(&s->routes, wanted->data, wanted->size))
+    if (zm_wants_taken_id(s))
         return -EINVAL;
     zm_link *link = zm_calloc(sizeof *link);
     if (!link)
@@ -216,6 +215,7 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
     }
     peer->endpoint = ep;
     ep->peer = peer;
+    zm_bytes *wanted = &s->options.connect_routing_id;
     peer->wanted_id = wanted->data;
     peer->wanted_id_size = wanted->size;
     *wanted = (zm_bytes){0};
@@ -259,7 +259,7 @@ int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_p
     zm_lock_take(&context->lock);
     zm_inproc_name *entry = find_bound(context, name);
     int rc = -ECONNREFUSED;
-    if (entry && (entry->socket->type == ZM_REP || entry->socket->type == ZM_ROUTER))
+    if (entry && entry->socket->pattern->answers_zap)
         rc = atomic_load(&entry->socket->questions) < QUESTIONS_MAX ? 0 : -ENOBUFS;
     if (rc == 0) {
         atomic_fetch_add(&entry->socket->questions, 1);

@@ -37,6 +37,7 @@
 #include "../zmtp/session.h"
 #include "frames.h"
 #include "options.h"
+#include "pattern.h"
 
 typedef struct zm_context zm_context;
 typedef struct zm_io_thread zm_io_thread;
@@ -44,7 +45,6 @@ typedef struct zm_peer zm_peer;
 typedef struct zm_conn zm_conn;
 typedef struct zm_endpoint zm_endpoint;
 typedef struct zm_link zm_link;
-typedef struct zm_pattern zm_pattern;
 typedef struct zm_resolution zm_resolution; /* of a name */
 typedef struct zm_order zm_order;
 typedef struct zm_zap zm_zap; /* a question that is being answered */
@@ -125,26 +125,26 @@ struct zm_peer {
     int64_t patience_ns; /* may still be spent on waiting for room before messages are dropped */
     zm_list crowded_link; /* socket->crowded */
 
-    zm_route route;   /* ROUTER, REP, STREAM */
     bool raw;         /* bytes without framing */
-    bool ignored;     /* PAIR's second peer, duplicate routing id: never served */
-    bool muted;       /* another peer took its routing id over: what arrives is dropped */
+    bool ignored;     /* the pattern does not serve it, and never will */
+    bool muted;       /* what arrives from it is dropped */
     bool conflate;
-    bool matched;     /* PUB: gets the message that is being sent */
     zm_metadata *metadata;
     uint8_t *wanted_id; /* CONNECT_ROUTING_ID, owned */
     size_t wanted_id_size;
-    /* SUB: what was subscribed to, and not any longer, while it was not there; its publisher hears
-     * all of it, in order. A byte for which, the size, and the topic. */
-    uint8_t *missed;
-    size_t missed_size, missed_capacity;
-    bool missed_much; /* too much to keep: it is told what is subscribed to when it comes */
-    bool told_ahead;  /* XSUB: its queue has the subscriptions already */
-    uint64_t subscriptions, topic_bytes; /* XPUB: what it has asked for */
-    uint64_t pending; /* XPUB: its own, among socket->pending */
-    bool inside_arriving, user_message; /* XPUB: of the multipart message that arrives */
-    uint8_t envelope; /* REQ: how far the envelope of what arrives is checked (S-69) */
+    /* Behind it: the pattern's own, see zm_peer_state(). */
 };
+
+/* What the pattern keeps of this peer: pattern->peer_size bytes, zero at first. */
+static inline void *zm_peer_state(const zm_peer *peer)
+{
+    return (void *) (uintptr_t) (peer + 1);
+}
+/* The peer that this is kept of. */
+static inline zm_peer *zm_peer_of_state(void *state)
+{
+    return (zm_peer *) state - 1;
+}
 
 typedef union zm_peer_slot {
     zm_peer *peer;
@@ -152,9 +152,6 @@ typedef union zm_peer_slot {
 } zm_peer_slot;
 
 zm_peer *zm_peer_new_locked(zm_socket *s);
-/* Every type of socket takes CONFLATE; it has an effect on those that send or receive whole
- * messages without an envelope (S-12). */
-bool zm_conflates(const zm_socket *s, const zm_options *options);
 /* Tells the pattern. */
 void zm_peer_attach_locked(zm_peer *peer);
 /* Takes the peer from the pattern: the application does not see it any more. */
@@ -445,71 +442,6 @@ void zm_inproc_forget_waiting(zm_context *context);
 /* Lets go of the link. */
 void zm_inproc_close_locked(zm_peer *peer);
 
-/* --- patterns (pattern_NAME.c): the socket types --------------------------------------------- */
-
-typedef struct zm_outgoing {
-    const void *data;
-    size_t size;
-    zm_block *block; /* holds data, or NULL: copy */
-    bool more;
-} zm_outgoing;
-
-struct zm_pattern {
-    /* 0, -EAGAIN, -errno; ZM_LATER: zm_socket_send_later_locked(), then again; not in the middle of
-     * a message. Nothing is kept of `message` but after 0. */
-    int (*send)(zm_socket *s, const zm_outgoing *message);
-    /* 0: *out_frame is the caller's; out_peer: whom it came from (may be NULL). -errno: neither
-     * means anything, and nothing in them is owed to anybody. */
-    int (*recv)(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer);
-    bool (*can_send)(zm_socket *s);
-    bool (*can_recv)(zm_socket *s);
-    void (*attached)(zm_peer *peer);
-    /* The peer goes: forget it. */
-    void (*detached)(zm_peer *peer);
-    void (*readable)(zm_peer *peer); /* a complete message is there, none was before */
-    void (*writable)(zm_peer *peer); /* room again */
-    /* A frame or subscription arrives from a remote peer; NULL: it is queued as it is.
-     * 0 taken (`frame` kept or unreferenced), 1: queue it, < 0: the peer broke the rules. */
-    int (*arrived)(zm_peer *peer, zm_event *event);
-    /* The connection of a kept peer is back (or there for the first time). */
-    void (*connected)(zm_peer *peer);
-    int (*opened)(zm_socket *s);  /* 0 or -ENOMEM; NULL: nothing to do */
-    void (*closed)(zm_socket *s); /* frees what the pattern holds; NULL: nothing */
-    /* Options that are actions: SUBSCRIBE, UNSUBSCRIBE. NULL: none. */
-    int (*set_option)(zm_socket *s, int option, const void *value, size_t size);
-};
-
-extern const zm_pattern zm_pattern_pair, zm_pattern_push, zm_pattern_pull, zm_pattern_dealer,
-    zm_pattern_router, zm_pattern_req, zm_pattern_rep, zm_pattern_sub, zm_pattern_xsub,
-    zm_pattern_pub, zm_pattern_xpub, zm_pattern_stream;
-
-/* How a pattern's recv() ends that has nothing to give. */
-static inline int zm_recv_nothing(int rc, zm_frame *out_frame, zm_peer **out_peer)
-{
-    ZM_POISON(out_frame);
-    ZM_POISON(out_peer);
-    return rc;
-}
-
-/* Shared by patterns (pattern_basic.c). */
-int zm_balance_send(zm_socket *s, const zm_outgoing *message, zm_peer **out_peer);
-int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer);
-bool zm_fair_can_recv(zm_socket *s);
-bool zm_balance_can_send(zm_socket *s);
-void zm_fair_readable(zm_peer *peer);
-void zm_balance_writable(zm_peer *peer);
-void zm_balance_attached(zm_peer *peer);
-void zm_forget_nothing(zm_peer *peer);
-void zm_probe(zm_peer *peer); /* PROBE_ROUTER */
-int zm_no_send(zm_socket *s, const zm_outgoing *message);
-int zm_no_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer);
-bool zm_never(zm_socket *s);
-bool zm_always(zm_socket *s);
-
-/* A subscription from an inproc or remote peer at an (X)PUB. */
-/* 0; -EMSGSIZE: beyond what its connection may. */
-int zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size);
-
 /* Time that may be spent on waiting for others: at most ZM_TURNS_NS since something last came of
  * it, and ZM_TURNS_MAX_NS at once; half of all time, a twentieth where it is in vain. */
 #define ZM_TURNS_NS ZM_MS
@@ -541,6 +473,7 @@ struct zm_socket {
     zm_context *context;
     int type;
     const zm_pattern *pattern;
+    void *state; /* the pattern's own, of pattern->state_size; owned */
     bool open;    /* the application has it */
     bool told;    /* a call answered that the context ends */
     bool closing; /* lingers, or waits for requests in flight */
@@ -607,7 +540,7 @@ struct zm_socket {
     uint32_t handshaking_count;
     _Atomic uint32_t questions; /* ZAP handler: asked, and not let go of */
     uint32_t handshakes; /* connects and connections that are not through yet */
-    uint32_t newcomers;  /* PUB, XPUB: connections that have just come, and have not subscribed */
+    uint32_t newcomers;  /* connections that have just come, and are about to subscribe */
     zm_allowance patience;
     zm_turn readers, writers; /* fair queue, load balancer */
     zm_peer *sending_to;      /* parts of a message are out, more follow */
@@ -617,37 +550,6 @@ struct zm_socket {
     bool more_in; /* RCVMORE */
     /* the part between recv_begin and recv_end */
     zm_frame current;
-
-    /* ROUTER, REP, STREAM */
-    zm_router_table routes;
-    uint32_t next_id;
-    bool id_sent; /* recv: the id frame is out, the message follows */
-    bool body_next; /* send: the id frame was taken */
-    /* REQ */
-    bool awaiting_reply, reply_started, request_started;
-    uint32_t request_id;
-    zm_peer *reply_peer;
-    /* REP */
-    bool owing;
-    zm_frames envelope;
-    /* PUB, XPUB: topics to peers. SUB, XSUB: topics, counted. */
-    zm_subscription_index *subscriptions;
-    zm_subscription_index *manual_subscriptions; /* XPUB_MANUAL: what peers asked for */
-    zm_frames pending;        /* subscription messages for an XPUB's application */
-    zm_peer **pending_peers; /* beside `pending`: whose they are; NULL: the peer is gone */
-    uint32_t pending_peer_capacity, pending_first;
-    bool pending_blocked; /* user messages wait until these are read, or something is sent */
-    uint32_t pending_let_in; /* pending beyond RCVHWM, since something was sent */
-    zm_peer *last_subscriber; /* XPUB_MANUAL: whose subscription was read last */
-    zm_peer **matches;        /* who gets the message that is being sent */
-    uint32_t match_count, match_capacity;
-    bool publishing; /* parts of a message are out, more follow */
-    /* SUB, XSUB */
-    bool found; /* SUB: the next message of `receiving_from` is wanted */
-    bool inside_message; /* parts of a message were read, more follow */
-    bool inside_sending, sending_user_message;
-    /* PAIR */
-    zm_peer *pair;
 
     zm_socket *monitor;
     int monitor_events;
@@ -667,6 +569,19 @@ static inline bool zm_peer_is_crowded(const zm_peer *peer)
 {
     /* SNDHWM 0: never. */
     return peer->out_full || peer->out.count > (uint32_t) peer->socket->options.sndhwm - 1;
+}
+
+/* Of peers that are made under these options, which may be older than the socket's. */
+static inline bool zm_conflates(const zm_socket *s, const zm_options *options)
+{
+    return options->conflate && s->pattern->conflates;
+}
+
+/* CONNECT_ROUTING_ID of the connect() that is about to be: does another peer have it? */
+static inline bool zm_wants_taken_id(const zm_socket *s)
+{
+    const zm_bytes *wanted = &s->options.connect_routing_id;
+    return wanted->size && s->pattern->has_id && s->pattern->has_id(s, wanted->data, wanted->size);
 }
 
 /* `count` messages that were counted as sent will not be. */

@@ -35,7 +35,7 @@ static void give_index(zm_socket *s, const zm_peer *peer)
 
 zm_peer *zm_peer_new_locked(zm_socket *s)
 {
-    zm_peer *peer = zm_calloc(sizeof *peer);
+    zm_peer *peer = zm_calloc(sizeof *peer + s->pattern->peer_size);
     if (!peer)
         return NULL;
     peer->socket = s;
@@ -46,12 +46,6 @@ zm_peer *zm_peer_new_locked(zm_socket *s)
     zm_list_append(&s->peers, &peer->link);
     s->stats.peers++;
     return peer;
-}
-
-bool zm_conflates(const zm_socket *s, const zm_options *o)
-{
-    return o->conflate && (s->type == ZM_DEALER || s->type == ZM_PULL || s->type == ZM_PUSH
-                           || s->type == ZM_PUB || s->type == ZM_SUB);
 }
 
 void zm_peer_attach_locked(zm_peer *peer)
@@ -94,13 +88,11 @@ void zm_peer_free_locked(zm_peer *taken)
         zm_inproc_close_locked(taken);
     zm_list_remove(&taken->ended_link);
     zm_list_remove(&taken->crowded_link);
-    zm_router_table_remove(&s->routes, &taken->route);
     zm_frames_fini(&taken->in);
     zm_socket_lost(s, taken->out.count);
     zm_outq_fini(&taken->out);
     zm_metadata_unref(taken->metadata);
     zm_free(taken->wanted_id);
-    zm_free(taken->missed);
     give_index(s, taken);
     zm_list_remove(&taken->link);
     s->stats.peers--;
@@ -140,7 +132,7 @@ void zm_peers_reap_locked(zm_socket *s)
         zm_list_remove(&peer->ended_link);
         if (peer->in_flight_conn)
             continue;
-        bool done = peer->ignored || !peer->attached || s->pattern->recv == zm_no_recv
+        bool done = peer->ignored || !peer->attached || s->pattern->never_reads
                     || !zm_peer_can_read(peer);
         if (done && peer->conn)
             zm_peer_detach_locked(peer); /* what it is still to be sent is in its queue */

@@ -109,7 +109,7 @@ static int has_room_for_copy(int64_t to)
         return -ENOTSOCK;
     int rc = zm_socket_enter_locked(s);
     if (rc == 0)
-        rc = s->pattern->can_send != zm_balance_can_send || zm_balance_can_send(s);
+        rc = !s->pattern->waits_to_send || s->pattern->can_send(s);
     zm_lock_give(&s->lock);
     return rc;
 }

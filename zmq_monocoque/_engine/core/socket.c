@@ -6,21 +6,6 @@
 
 #include <string.h>
 
-static const zm_pattern *const patterns[ZM_SOCKET_TYPES] = {
-    [ZM_PAIR] = &zm_pattern_pair,
-    [ZM_PUB] = &zm_pattern_pub,
-    [ZM_SUB] = &zm_pattern_sub,
-    [ZM_REQ] = &zm_pattern_req,
-    [ZM_REP] = &zm_pattern_rep,
-    [ZM_DEALER] = &zm_pattern_dealer,
-    [ZM_ROUTER] = &zm_pattern_router,
-    [ZM_PULL] = &zm_pattern_pull,
-    [ZM_PUSH] = &zm_pattern_push,
-    [ZM_XPUB] = &zm_pattern_xpub,
-    [ZM_XSUB] = &zm_pattern_xsub,
-    [ZM_STREAM] = &zm_pattern_stream,
-};
-
 /* --- the life of a socket -------------------------------------------------------------------- */
 
 /* Makes a socket in a locked context. */
@@ -29,7 +14,8 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     ZM_POISON(out_socket);
     if (atomic_load(&context->ended))
         return -ETERM;
-    if (type < 0 || type >= ZM_SOCKET_TYPES)
+    const zm_pattern *pattern = zm_pattern_of(type);
+    if (!pattern)
         return -EINVAL;
     if (atomic_load(&context->socket_count) >= (uint32_t) context->max_sockets)
         return -EMFILE;
@@ -41,7 +27,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     memset((char *) s + from, 0, sizeof *s - from);
     s->context = context;
     s->type = type;
-    s->pattern = patterns[type];
+    s->pattern = pattern;
     s->open = true;
     zm_options_init(&s->options, type, context->blocky, context->ipv6);
     zm_list_init(&s->peers);
@@ -61,8 +47,13 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     s->arm_thread = ZM_NO_THREAD;
     s->public_fd = -1;
     atomic_init(&s->signaler, -1);
-    int rc = s->pattern->opened ? s->pattern->opened(s) : 0;
+    if (pattern->state_size)
+        s->state = zm_calloc(pattern->state_size);
+    int rc = pattern->state_size && !s->state ? -ENOMEM : 0;
+    if (rc == 0 && pattern->opened)
+        rc = pattern->opened(s);
     if (rc < 0) {
+        zm_free(s->state);
         zm_options_fini(&s->options);
         zm_lock_give(&s->lock);
         zm_socket_slot_give(s);
@@ -123,6 +114,7 @@ static void destroy_locked(zm_socket *s)
     while (atomic_load(&s->mailbox) || s->commands_left);
     if (s->pattern->closed)
         s->pattern->closed(s);
+    zm_free(s->state);
     if (s->current.block)
         zm_block_unref(s->current.block);
     zm_io_thread_remove_locked(s);
@@ -134,7 +126,6 @@ static void destroy_locked(zm_socket *s)
     if (s->driver)
         zm_context_driver_back(context, s->driver);
     s->driver = NULL;
-    zm_router_table_fini(&s->routes);
     zm_free(s->peer_table);
     zm_timers_fini(&s->timers);
     zm_names_fini(&s->endpoint_names);
@@ -384,7 +375,7 @@ static int get_locked(zm_socket *s, int option, void *out, size_t *inout_size)
     case TOPICS_COUNT:
         zm_drive_once_locked(s);
         return put_int(out, inout_size,
-                       s->subscriptions ? (int) zm_subscriptions_count(s->subscriptions) : 0);
+                       s->pattern->topics ? (int) s->pattern->topics(s) : 0);
     default:
         return -EINVAL;
     }

@@ -1,55 +1,82 @@
 /* PUB and XPUB: who wants a message, found by its first frame, and the subscription messages that
  * an XPUB's application reads. */
-#include "internal.h"
+#include "dist.h"
 
 #include <string.h>
 
 enum { SUBSCRIBE = 6, UNSUBSCRIBE = 7 };
 
+typedef struct publisher {
+    zm_subscription_index *subscriptions;
+    zm_subscription_index *manual_subscriptions; /* XPUB_MANUAL: what peers asked for */
+    zm_dist to;
+    zm_frames pending; /* XPUB: subscription messages for the application */
+    zm_peer **pending_peers; /* beside `pending`: whose they are; NULL: of a peer that is gone */
+    uint32_t pending_peer_capacity, pending_first;
+    uint32_t pending_let_in;  /* beyond RCVHWM, since something was sent */
+    bool pending_blocked;     /* user messages wait until these are read, or something is sent */
+    zm_peer *last_subscriber; /* XPUB_MANUAL: whose message was read last */
+} publisher;
+
+/* What is kept of a peer. */
+typedef struct subscriber {
+    uint64_t subscriptions, topic_bytes; /* what it has asked for */
+    uint64_t pending;                    /* its own, among publisher.pending */
+    bool inside_arriving, user_message; /* of the multipart message that arrives */
+    bool matched;                       /* INVERT_MATCHING: does not get this message */
+} subscriber;
+
+static subscriber *subscriber_of(const zm_peer *peer)
+{
+    return zm_peer_state(peer);
+}
+
 static int opened(zm_socket *s)
 {
-    s->subscriptions = zm_subscriptions_new();
-    s->manual_subscriptions = zm_subscriptions_new();
-    if (s->subscriptions && s->manual_subscriptions)
+    publisher *own = s->state;
+    own->subscriptions = zm_subscriptions_new();
+    own->manual_subscriptions = zm_subscriptions_new();
+    if (own->subscriptions && own->manual_subscriptions)
         return 0;
-    zm_subscriptions_free(s->subscriptions);
-    zm_subscriptions_free(s->manual_subscriptions);
+    zm_subscriptions_free(own->subscriptions);
+    zm_subscriptions_free(own->manual_subscriptions);
     return -ENOMEM;
 }
 
 static void closed(zm_socket *s)
 {
-    zm_frames_fini(&s->pending);
-    zm_free(s->pending_peers);
-    zm_free(s->matches);
-    zm_subscriptions_free(s->subscriptions);
-    zm_subscriptions_free(s->manual_subscriptions);
+    publisher *own = s->state;
+    zm_frames_fini(&own->pending);
+    zm_free(own->pending_peers);
+    zm_dist_fini(&own->to);
+    zm_subscriptions_free(own->subscriptions);
+    zm_subscriptions_free(own->manual_subscriptions);
 }
 
 /* --- subscription messages for the application ----------------------------------------------- */
 
 /* pending_peers[pending_first + i] belongs to the i-th pending message. */
-static int remember_peer(zm_socket *s, zm_peer *peer)
+static int remember_peer(publisher *own, zm_peer *peer)
 {
-    uint32_t i = s->pending_first + s->pending.count - 1;
-    if (i >= s->pending_peer_capacity) {
+    uint32_t i = own->pending_first + own->pending.count - 1;
+    if (i >= own->pending_peer_capacity) {
         /* Mostly read: the rest moves to the front. Else more room. */
-        uint32_t capacity = s->pending_peer_capacity ? s->pending_peer_capacity : 16;
-        if (s->pending_first < capacity / 2)
+        uint32_t capacity = own->pending_peer_capacity ? own->pending_peer_capacity : 16;
+        if (own->pending_first < capacity / 2)
             capacity *= 2;
         zm_peer **peers = zm_alloc(capacity * sizeof *peers);
         if (!peers)
             return -ENOMEM;
-        if (s->pending.count > 1)
-            memcpy(peers, s->pending_peers + s->pending_first,
-                   (s->pending.count - 1) * sizeof *peers);
-        zm_free(s->pending_peers);
-        s->pending_peers = peers;
-        s->pending_peer_capacity = capacity;
-        s->pending_first = 0;
-        i = s->pending.count - 1;
+        uint32_t kept = own->pending.count - 1;
+        if (kept)
+            memcpy(peers, own->pending_peers + own->pending_first, kept * sizeof *peers);
+        zm_free(own->pending_peers);
+        own->pending_peers = peers;
+        own->pending_peer_capacity = capacity;
+        own->pending_first = 0;
+        i = kept;
     }
-    s->pending_peers[i] = peer;
+    own->pending_peers[i] = peer;
     return 0;
 }
 
@@ -58,8 +85,10 @@ static int remember_peer(zm_socket *s, zm_peer *peer)
 static int queue_pending(zm_socket *s, zm_peer *peer, int mark, const uint8_t *data, size_t size,
                        bool more)
 {
+    publisher *own = s->state;
+    subscriber *from = peer ? subscriber_of(peer) : NULL;
     size_t marks = mark >= 0;
-    if (peer && peer->conn && peer->pending >= (uint64_t) peer->conn->limits.pending)
+    if (peer && peer->conn && from->pending >= (uint64_t) peer->conn->limits.pending)
         return -EMSGSIZE;
     zm_block *text = zm_block_new(size + marks);
     if (!text)
@@ -68,16 +97,16 @@ static int queue_pending(zm_socket *s, zm_peer *peer, int mark, const uint8_t *d
         text->data[0] = (uint8_t) mark;
     memcpy(text->data + marks, data, size);
     zm_frame frame = {text->data, text->size, text, more ? ZM_MORE : 0};
-    if (zm_frames_push(&s->pending, frame) < 0) {
+    if (zm_frames_push(&own->pending, frame) < 0) {
         zm_block_unref(text);
         return 0;
     }
-    if (remember_peer(s, peer) < 0) {
-        zm_frames_drop_newest(&s->pending, 1);
+    if (remember_peer(own, peer) < 0) {
+        zm_frames_drop_newest(&own->pending, 1);
         return 0;
     }
-    if (peer)
-        peer->pending++;
+    if (from)
+        from->pending++;
     zm_socket_notify_locked(s);
     return 0;
 }
@@ -99,16 +128,17 @@ static bool manual(const zm_socket *s)
 /* As zm_subscriptions_add(); -EMSGSIZE: the peer has as many as it may. */
 static int add(zm_subscription_index *index, zm_peer *peer, const uint8_t *topic, size_t size)
 {
+    subscriber *from = subscriber_of(peer);
     const zm_limits *limits = peer->conn ? &peer->conn->limits : NULL;
     if (limits
-        && (peer->subscriptions >= (uint64_t) limits->subscriptions
-            || peer->topic_bytes + size > (uint64_t) limits->topics)
+        && (from->subscriptions >= (uint64_t) limits->subscriptions
+            || from->topic_bytes + size > (uint64_t) limits->topics)
         && !zm_subscriptions_has(index, topic, size, peer->index))
         return -EMSGSIZE;
     int rc = zm_subscriptions_add(index, topic, size, peer->index);
     if (rc >= 0) {
-        peer->subscriptions++;
-        peer->topic_bytes += size;
+        from->subscriptions++;
+        from->topic_bytes += size;
     }
     return rc;
 }
@@ -116,23 +146,25 @@ static int add(zm_subscription_index *index, zm_peer *peer, const uint8_t *topic
 /* As zm_subscriptions_remove(). */
 static int take_out(zm_subscription_index *index, zm_peer *peer, const uint8_t *topic, size_t size)
 {
+    subscriber *from = subscriber_of(peer);
     int rc = zm_subscriptions_remove(index, topic, size, peer->index);
     /* An application that was in manual mode may have subscribed in the peer's name. */
-    if (rc >= 0 && peer->subscriptions && peer->topic_bytes >= size) {
-        peer->subscriptions--;
-        peer->topic_bytes -= size;
+    if (rc >= 0 && from->subscriptions && from->topic_bytes >= size) {
+        from->subscriptions--;
+        from->topic_bytes -= size;
     }
     return rc;
 }
 
-int zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+static int subscription(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
 {
     zm_socket *s = peer->socket;
+    publisher *own = s->state;
     const zm_options *o = &s->options;
     if (peer->conn)
         zm_conn_settled_locked(peer->conn);
     /* Manual: the application decides; what the peer asked for is kept for the day it goes. */
-    zm_subscription_index *index = manual(s) ? s->manual_subscriptions : s->subscriptions;
+    zm_subscription_index *index = manual(s) ? own->manual_subscriptions : own->subscriptions;
     int rc = subscribe ? add(index, peer, topic, size) : take_out(index, peer, topic, size);
     if (rc == -EMSGSIZE)
         return rc;
@@ -143,16 +175,17 @@ int zm_xpub_subscription_locked(zm_peer *peer, bool subscribe, const uint8_t *to
 
 static int set_option(zm_socket *s, int option, const void *value, size_t size)
 {
-    zm_peer *peer = s->last_subscriber;
+    publisher *own = s->state;
+    zm_peer *peer = own->last_subscriber;
     if (option != SUBSCRIBE && option != UNSUBSCRIBE)
         return -EINVAL;
     if (!peer)
         return 0; /* it is gone: nothing to do (S-81) */
     if (option == SUBSCRIBE) {
-        int rc = zm_subscriptions_add(s->subscriptions, value, size, peer->index);
+        int rc = zm_subscriptions_add(own->subscriptions, value, size, peer->index);
         return rc == -ENOMEM ? rc : 0;
     }
-    zm_subscriptions_remove(s->subscriptions, value, size, peer->index);
+    zm_subscriptions_remove(own->subscriptions, value, size, peer->index);
     return 0;
 }
 
@@ -171,20 +204,20 @@ static void topic_left(void *context, const uint8_t *topic, size_t size, bool la
 static void detached(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
+    publisher *own = s->state;
+    subscriber *from = subscriber_of(peer);
     departure d = {s, s->options.xpub_verboser, !manual(s)};
-    zm_subscriptions_remove_peer(s->subscriptions, peer->index, topic_left, &d);
+    zm_subscriptions_remove_peer(own->subscriptions, peer->index, topic_left, &d);
     d.tell = d.verboser = manual(s);
-    zm_subscriptions_remove_peer(s->manual_subscriptions, peer->index, topic_left, &d);
-    if (s->last_subscriber == peer)
-        s->last_subscriber = NULL;
-    for (uint32_t i = 0; i < s->pending.count && peer->pending; i++)
-        if (s->pending_peers[s->pending_first + i] == peer) {
-            s->pending_peers[s->pending_first + i] = NULL;
-            peer->pending--;
+    zm_subscriptions_remove_peer(own->manual_subscriptions, peer->index, topic_left, &d);
+    if (own->last_subscriber == peer)
+        own->last_subscriber = NULL;
+    for (uint32_t i = 0; i < own->pending.count && from->pending; i++)
+        if (own->pending_peers[own->pending_first + i] == peer) {
+            own->pending_peers[own->pending_first + i] = NULL;
+            from->pending--;
         }
-    for (uint32_t i = 0; i < s->match_count; i++)
-        if (s->matches[i] == peer)
-            s->matches[i--] = s->matches[--s->match_count];
+    zm_dist_forget(&own->to, peer);
 }
 
 static void attached(zm_peer *peer)
@@ -197,8 +230,9 @@ static void attached(zm_peer *peer)
 /* Is the reader of these so far behind that user messages have to wait where they are? */
 static bool pending_full(const zm_socket *s)
 {
+    const publisher *own = s->state;
     return s->options.rcvhwm > 0
-           && s->pending.count >= (uint64_t) s->options.rcvhwm + s->pending_let_in;
+           && own->pending.count >= (uint64_t) s->options.rcvhwm + own->pending_let_in;
 }
 
 /* A frame from a subscriber: bytes 1 and 0 in front mean a subscription, as peers before ZMTP 3.1
@@ -206,13 +240,14 @@ static bool pending_full(const zm_socket *s)
 static int take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more)
 {
     zm_socket *s = peer->socket;
-    bool first = !peer->inside_arriving;
-    peer->inside_arriving = more;
-    bool subscription = size && data[0] <= 1;
+    subscriber *from = subscriber_of(peer);
+    bool first = !from->inside_arriving;
+    from->inside_arriving = more;
+    bool subscribes = size && data[0] <= 1;
     if (first)
-        peer->user_message = !subscription && s->options.only_first_subscribe;
-    if (subscription && !peer->user_message)
-        return zm_xpub_subscription_locked(peer, data[0], data + 1, size - 1);
+        from->user_message = !subscribes && s->options.only_first_subscribe;
+    if (subscribes && !from->user_message)
+        return subscription(peer, data[0], data + 1, size - 1);
     return s->type == ZM_XPUB ? queue_pending(s, peer, -1, data, size, more) : 0;
 }
 
@@ -221,12 +256,14 @@ static int take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more
 static int arrived(zm_peer *peer, zm_event *event)
 {
     zm_socket *s = peer->socket;
-    if (s->type == ZM_XPUB && (event->more || peer->in_staged))
-        return peer->pending + peer->in_staged < (uint64_t) peer->conn->limits.pending ? 1
-                                                                                       : -EMSGSIZE;
+    publisher *own = s->state;
+    if (s->type == ZM_XPUB && (event->more || peer->in_staged)) {
+        uint64_t pending = subscriber_of(peer)->pending + peer->in_staged;
+        return pending < (uint64_t) peer->conn->limits.pending ? 1 : -EMSGSIZE;
+    }
     int rc = take_frame(peer, event->data, event->size, event->more);
     if (rc == 0 && !event->more && pending_full(s))
-        peer->conn->stopped = s->pending_blocked = true;
+        peer->conn->stopped = own->pending_blocked = true;
     return rc;
 }
 
@@ -235,28 +272,34 @@ static int arrived(zm_peer *peer, zm_event *event)
 static void readable(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
+    publisher *own = s->state;
     while (zm_peer_can_read(peer)) {
         unsigned flags = zm_frames_at(&peer->in, 0)->flags;
         bool marked = flags & (ZM_SUBSCRIBE_FRAME | ZM_CANCEL_FRAME);
         if (peer->inproc && !marked && !peer->reading && pending_full(s)) {
-            s->pending_blocked = true;
+            own->pending_blocked = true;
             return;
         }
         zm_frame frame = zm_peer_read(peer);
         /* A subscription too many, as a part of a message, is just not taken. */
         if (marked)
-            zm_xpub_subscription_locked(peer, flags & ZM_SUBSCRIBE_FRAME, frame.data, frame.size);
+            subscription(peer, flags & ZM_SUBSCRIBE_FRAME, frame.data, frame.size);
         else
             take_frame(peer, frame.data, frame.size, flags & ZM_MORE);
-        if (frame.block)
-            zm_block_unref(frame.block);
+        zm_frame_drop(&frame);
     }
+}
+
+static void disconnected(zm_peer *peer)
+{
+    subscriber_of(peer)->inside_arriving = false;
 }
 
 /* The application has caught up: whoever waited goes on. */
 static void unblock(zm_socket *s)
 {
-    s->pending_blocked = false;
+    publisher *own = s->state;
+    own->pending_blocked = false;
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
         if (peer->inproc && peer->attached)
@@ -272,80 +315,70 @@ static void unblock(zm_socket *s)
  * many in with each message as RCVHWM holds (libzmq: the same). */
 static void let_in(zm_socket *s)
 {
-    s->pending_let_in = s->pending.count;
+    publisher *own = s->state;
+    own->pending_let_in = own->pending.count;
     unblock(s);
 }
 
-static void matched(void *context, uint32_t index)
+static void wants(void *context, uint32_t index)
 {
     zm_socket *s = context;
-    zm_peer *peer = s->peer_table[index].peer;
-    if (s->match_count < s->match_capacity)
-        s->matches[s->match_count++] = peer;
-    peer->matched = true;
+    publisher *own = s->state;
+    zm_dist_add(&own->to, s->peer_table[index].peer);
+}
+
+static void wants_not(void *context, uint32_t index)
+{
+    zm_socket *s = context;
+    subscriber_of(s->peer_table[index].peer)->matched = true;
+}
+
+/* INVERT_MATCHING: all but those with a subscription that matches. */
+static void find_others(zm_socket *s, const zm_outgoing *m)
+{
+    publisher *own = s->state;
+    zm_subscriptions_match(own->subscriptions, m->data, m->size, wants_not, s);
+    ZM_LIST_EACH (node, &s->peers) {
+        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
+        if (!subscriber_of(peer)->matched && peer->attached && !peer->ended)
+            zm_dist_add(&own->to, peer);
+        subscriber_of(peer)->matched = false;
+    }
 }
 
 /* *out_most: messages in the longest queue of a match, over a connection. */
 static int find_matches(zm_socket *s, const zm_outgoing *m, uint32_t *out_most)
 {
+    publisher *own = s->state;
+    zm_dist *to = &own->to;
     ZM_POISON(out_most);
-    if (s->match_capacity < s->peer_capacity) {
-        zm_peer **matches = zm_realloc(s->matches, s->peer_capacity * sizeof *matches);
-        if (!matches)
-            return -ENOMEM;
-        s->matches = matches;
-        s->match_capacity = s->peer_capacity;
-    }
-    s->match_count = 0;
-    zm_subscriptions_match(s->subscriptions, m->data, m->size, matched, s);
-    if (s->options.invert_matching) {
-        s->match_count = 0;
-        ZM_LIST_EACH (node, &s->peers) {
-            zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
-            if (!peer->matched && peer->attached && !peer->ended)
-                s->matches[s->match_count++] = peer;
-            peer->matched = false;
-        }
-    }
+    int rc = zm_dist_begin(to, s);
+    if (rc < 0)
+        return rc;
+    if (ZM_LIKELY(!s->options.invert_matching))
+        zm_subscriptions_match(own->subscriptions, m->data, m->size, wants, s);
+    else
+        find_others(s, m);
     uint32_t most = 0;
-    for (uint32_t i = 0; i < s->match_count; i++) {
-        zm_peer *peer = s->matches[i];
-        peer->matched = false;
-        most = peer->out.count > most ? peer->out.count : most;
-    }
+    for (uint32_t i = 0; i < to->count; i++)
+        most = to->peers[i]->out.count > most ? to->peers[i]->out.count : most;
     *out_most = most;
-    if (s->options.xpub_manual_last_value) {
+    if (s->options.xpub_manual_last_value && own->last_subscriber) {
         bool wanted = false;
-        for (uint32_t i = 0; i < s->match_count; i++)
-            wanted |= s->matches[i] == s->last_subscriber;
-        if (s->last_subscriber) {
-            s->match_count = wanted;
-            s->matches[0] = s->last_subscriber;
-        }
+        for (uint32_t i = 0; i < to->count; i++)
+            wanted |= to->peers[i] == own->last_subscriber;
+        to->count = 0;
+        if (wanted)
+            zm_dist_add(to, own->last_subscriber);
     }
     return 0;
 }
 
-/* Before anybody gets the message: is there room for it? 0; ZM_LATER: there may be soon; -EAGAIN:
- * XPUB_NODROP sends to all or to none (S-11). */
-static int find_room(zm_socket *s)
-{
-    bool nodrop = s->options.xpub_nodrop, later = false;
-    for (uint32_t i = 0; i < s->match_count; i++) {
-        if (ZM_LIKELY(!nodrop && !zm_peer_is_crowded(s->matches[i])))
-            continue;
-        int room = zm_peer_find_room_locked(s->matches[i]);
-        if (room == -EAGAIN && nodrop)
-            return -EAGAIN;
-        later |= room == ZM_LATER;
-    }
-    return later ? ZM_LATER : 0;
-}
-
 static int pub_send(zm_socket *s, const zm_outgoing *m)
 {
-    if (!s->publishing) {
-        if (ZM_UNLIKELY(s->pending_blocked))
+    publisher *own = s->state;
+    if (!own->to.sending) {
+        if (ZM_UNLIKELY(own->pending_blocked))
             let_in(s);
         bool burst = s->burst;
         if (!burst)
@@ -354,27 +387,18 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
             return ZM_LATER;
         uint32_t most;
         int rc = find_matches(s, m, &most);
-        if (rc == 0 && burst && !s->match_count) {
+        if (rc == 0 && burst && !own->to.count) {
             zm_drive_peek_locked(s);
             rc = find_matches(s, m, &most);
         }
         if (rc == 0 && (s->options.xpub_nodrop || ZM_UNLIKELY(zm_are_many(s, most))))
-            rc = find_room(s);
+            rc = zm_dist_find_room(&own->to, s->options.xpub_nodrop);
         if (rc < 0)
             return rc;
         if (ZM_UNLIKELY(s->options.xpub_manual_last_value))
-            s->last_subscriber = NULL; /* has it, and is one of all again */
+            own->last_subscriber = NULL; /* has it, and is one of all again */
     }
-    for (uint32_t i = 0; i < s->match_count;) {
-        if (zm_peer_offer(s->matches[i], m->data, m->size, m->block, m->more) == 0) {
-            i++;
-            continue;
-        }
-        /* At its high-water mark, or gone: it misses this message whole. */
-        s->stats.messages_dropped++;
-        s->matches[i] = s->matches[--s->match_count];
-    }
-    s->publishing = m->more;
+    zm_dist_send(&own->to, s, m);
     return 0;
 }
 
@@ -382,17 +406,18 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
 
 static int xpub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
-    if (!s->pending.count)
+    publisher *own = s->state;
+    if (!own->pending.count)
         return zm_recv_nothing(-EAGAIN, out_frame, out_peer);
-    *out_frame = zm_frames_take(&s->pending);
-    *out_peer = s->last_subscriber = s->pending_peers[s->pending_first++];
+    *out_frame = zm_frames_take(&own->pending);
+    *out_peer = own->last_subscriber = own->pending_peers[own->pending_first++];
     if (*out_peer)
-        (*out_peer)->pending--;
-    if (!s->pending.count)
-        s->pending_first = 0;
-    if (s->pending.count <= (uint32_t) s->options.rcvhwm / 2) {
-        s->pending_let_in = 0;
-        if (s->pending_blocked)
+        subscriber_of(*out_peer)->pending--;
+    if (!own->pending.count)
+        own->pending_first = 0;
+    if (own->pending.count <= (uint32_t) s->options.rcvhwm / 2) {
+        own->pending_let_in = 0;
+        if (own->pending_blocked)
             unblock(s);
     }
     return 0;
@@ -400,10 +425,23 @@ static int xpub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 
 static bool xpub_can_recv(zm_socket *s)
 {
-    return s->pending.count > 0;
+    const publisher *own = s->state;
+    return own->pending.count > 0;
+}
+
+static size_t topics(const zm_socket *s)
+{
+    const publisher *own = s->state;
+    return zm_subscriptions_count(own->subscriptions);
 }
 
 const zm_pattern zm_pattern_pub = {
+    .state_size = sizeof(publisher),
+    .peer_size = sizeof(subscriber),
+    .never_reads = true,
+    .conflates = true,
+    .connects_once = true,
+    .looks_before_send = true,
     .send = pub_send,
     .recv = zm_no_recv,
     .can_send = zm_always,
@@ -413,12 +451,18 @@ const zm_pattern zm_pattern_pub = {
     .readable = readable,
     .writable = zm_forget_nothing,
     .arrived = arrived,
+    .subscription = subscription,
+    .disconnected = disconnected,
     .opened = opened,
     .closed = closed,
     .set_option = set_option,
+    .topics = topics,
 };
 
 const zm_pattern zm_pattern_xpub = {
+    .state_size = sizeof(publisher),
+    .peer_size = sizeof(subscriber),
+    .looks_before_send = true,
     .send = pub_send,
     .recv = xpub_recv,
     .can_send = zm_always,
@@ -428,7 +472,10 @@ const zm_pattern zm_pattern_xpub = {
     .readable = readable,
     .writable = zm_forget_nothing,
     .arrived = arrived,
+    .subscription = subscription,
+    .disconnected = disconnected,
     .opened = opened,
     .closed = closed,
     .set_option = set_option,
+    .topics = topics,
 };

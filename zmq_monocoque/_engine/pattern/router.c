@@ -1,25 +1,39 @@
 /* ROUTER and STREAM: each message goes to, or comes from, the peer that its first frame names. */
-#include "internal.h"
+#include "shared.h"
 
 #include <string.h>
 #include <sys/random.h>
 
 enum { AUTO_ID_BYTES = 5 };
 
-static zm_peer *peer_of_route(zm_route *route)
+typedef struct router {
+    zm_router_table routes;
+    uint32_t next_id;
+    bool id_read;   /* the id frame was read, the message follows */
+    bool body_next; /* the id frame was sent */
+} router;
+
+/* Of a peer: its routing id, and its place in the table. */
+static zm_route *route_of(const zm_peer *peer)
 {
-    return route ? ZM_CONTAINER(route, zm_peer, route) : NULL;
+    return zm_peer_state(peer);
+}
+
+static zm_peer *find(const router *own, const uint8_t *id, size_t size)
+{
+    zm_route *route = zm_router_table_find(&own->routes, id, size);
+    return route ? zm_peer_of_state(route) : NULL;
 }
 
 static int add_auto_id(zm_peer *peer)
 {
-    zm_socket *s = peer->socket;
+    router *own = peer->socket->state;
     int rc;
     do {
-        uint32_t number = s->next_id++;
+        uint32_t number = own->next_id++;
         uint8_t id[AUTO_ID_BYTES] = {0, (uint8_t) (number >> 24), (uint8_t) (number >> 16),
                                      (uint8_t) (number >> 8), (uint8_t) number};
-        rc = zm_router_table_add(&s->routes, &peer->route, id, sizeof id);
+        rc = zm_router_table_add(&own->routes, route_of(peer), id, sizeof id);
     } while (rc == -EEXIST);
     return rc;
 }
@@ -47,19 +61,21 @@ static const uint8_t *own_id(const zm_peer *peer, size_t *out_size)
 static int take_over(zm_peer *peer, zm_peer *old, const uint8_t *id, size_t size)
 {
     zm_socket *s = peer->socket;
-    zm_router_table_remove(&s->routes, &old->route);
+    router *own = s->state;
+    zm_router_table_remove(&own->routes, route_of(old));
     int rc = add_auto_id(old);
     if (rc < 0)
         return rc;
     old->muted = true;
     if (s->sending_to == old)
         s->sending_to = NULL;
-    return zm_router_table_add(&s->routes, &peer->route, id, size);
+    return zm_router_table_add(&own->routes, route_of(peer), id, size);
 }
 
 static int identify(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
+    router *own = s->state;
     size_t size;
     const uint8_t *id = own_id(peer, &size);
     if (peer->wanted_id_size) {
@@ -68,9 +84,9 @@ static int identify(zm_peer *peer)
     }
     if (!size || size > 255)
         return add_auto_id(peer);
-    int rc = zm_router_table_add(&s->routes, &peer->route, id, size);
+    int rc = zm_router_table_add(&own->routes, route_of(peer), id, size);
     if (rc == -EEXIST && s->options.router_handover) {
-        zm_peer *old = peer_of_route(zm_router_table_find(&s->routes, id, size));
+        zm_peer *old = find(own, id, size);
         rc = take_over(peer, old, id, size);
     }
     return rc;
@@ -85,7 +101,7 @@ static bool known(const zm_peer *peer)
 /* Those that a message can be sent to are in `writers`, for POLLOUT under ROUTER_MANDATORY. */
 static void router_writable(zm_peer *peer)
 {
-    if (peer->route.id_size && !peer->ended)
+    if (route_of(peer)->id_size && !peer->ended)
         zm_turn_join(&peer->socket->writers, &peer->turn_out);
 }
 
@@ -105,7 +121,7 @@ static void router_attached(zm_peer *peer)
 
 static void router_connected(zm_peer *peer)
 {
-    if (!peer->route.id_size && !peer->ignored) {
+    if (!route_of(peer)->id_size && !peer->ignored) {
         router_attached(peer);
         if (zm_peer_can_read(peer))
             zm_fair_readable(peer);
@@ -117,22 +133,24 @@ static void router_connected(zm_peer *peer)
 static void router_detached(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
+    router *own = s->state;
     if (s->receiving_from == peer)
-        s->id_sent = false;
+        own->id_read = false;
     if (s->sending_to == peer) {
         s->sending_to = NULL;
         s->dropping = true;
     }
-    zm_router_table_remove(&s->routes, &peer->route);
+    zm_router_table_remove(&own->routes, route_of(peer));
 }
 
 static int router_send(zm_socket *s, const zm_outgoing *m)
 {
-    if (!s->body_next) {
+    router *own = s->state;
+    if (!own->body_next) {
         s->dropping = false;
         if (!m->more)
             return 0; /* an id alone is swallowed (S-58) */
-        zm_peer *peer = peer_of_route(zm_router_table_find(&s->routes, m->data, m->size));
+        zm_peer *peer = find(own, m->data, m->size);
         if (peer && peer->ended)
             peer = NULL;
         int found = peer ? zm_peer_find_room_locked(peer) : -EHOSTUNREACH;
@@ -144,10 +162,10 @@ static int router_send(zm_socket *s, const zm_outgoing *m)
         s->sending_to = room ? peer : NULL;
         if (!room)
             s->stats.messages_dropped++;
-        s->body_next = true;
+        own->body_next = true;
         return 0;
     }
-    s->body_next = m->more;
+    own->body_next = m->more;
     zm_peer *peer = s->sending_to;
     if (!peer) {
         s->stats.messages_dropped += s->dropping && !m->more; /* it went in the middle */
@@ -165,7 +183,8 @@ static int router_send(zm_socket *s, const zm_outgoing *m)
 
 static bool router_can_send(zm_socket *s)
 {
-    if (!s->options.router_mandatory || s->body_next)
+    const router *own = s->state;
+    if (!s->options.router_mandatory || own->body_next)
         return true;
     zm_list *first;
     while ((first = zm_turn_first(&s->writers))) {
@@ -178,29 +197,47 @@ static bool router_can_send(zm_socket *s)
 
 static int router_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
-    if (s->id_sent) {
+    router *own = s->state;
+    if (own->id_read) {
         int rc = zm_fair_recv(s, out_frame, out_peer);
-        s->id_sent = rc == 0 && out_frame->flags & ZM_MORE;
+        own->id_read = rc == 0 && out_frame->flags & ZM_MORE;
         return rc;
     }
     if (!zm_fair_can_recv(s))
         return zm_recv_nothing(-EAGAIN, out_frame, out_peer);
     zm_peer *peer = ZM_CONTAINER(zm_turn_first(&s->readers), zm_peer, turn_in);
     s->receiving_from = peer;
-    s->id_sent = true;
-    *out_frame = (zm_frame){.data = peer->route.id, .size = peer->route.id_size, .flags = ZM_MORE};
+    own->id_read = true;
+    const zm_route *route = route_of(peer);
+    *out_frame = (zm_frame){.data = route->id, .size = route->id_size, .flags = ZM_MORE};
     *out_peer = peer;
     return 0;
 }
 
 static int router_opened(zm_socket *s)
 {
-    if (getrandom(&s->next_id, sizeof s->next_id, GRND_NONBLOCK) != sizeof s->next_id)
-        s->next_id = (uint32_t) zm_now_ns();
+    router *own = s->state;
+    if (getrandom(&own->next_id, sizeof own->next_id, GRND_NONBLOCK) != sizeof own->next_id)
+        own->next_id = (uint32_t) zm_now_ns();
     return 0;
 }
 
+static void router_closed(zm_socket *s)
+{
+    router *own = s->state;
+    zm_router_table_fini(&own->routes);
+}
+
+static bool router_has_id(const zm_socket *s, const uint8_t *id, size_t size)
+{
+    const router *own = s->state;
+    return find(own, id, size) != NULL;
+}
+
 const zm_pattern zm_pattern_router = {
+    .state_size = sizeof(router),
+    .peer_size = sizeof(zm_route),
+    .answers_zap = true,
     .send = router_send,
     .recv = router_recv,
     .can_send = router_can_send,
@@ -211,6 +248,8 @@ const zm_pattern zm_pattern_router = {
     .writable = router_writable,
     .connected = router_connected,
     .opened = router_opened,
+    .closed = router_closed,
+    .has_id = router_has_id,
 };
 
 /* --- STREAM ---------------------------------------------------------------------------------- */
@@ -222,8 +261,9 @@ static void stream_attached(zm_peer *peer)
         peer->ignored = true;
         return;
     }
+    const zm_route *route = route_of(peer);
     if (peer->endpoint && peer->endpoint->kind == ZM_CONNECTER)
-        zm_bytes_set(&s->options.routing_id, peer->route.id, peer->route.id_size);
+        zm_bytes_set(&s->options.routing_id, route->id, route->id_size);
     if (peer->conn)
         zm_conn_notify_locked(peer);
 }
@@ -235,22 +275,23 @@ static void stream_connected(zm_peer *peer)
 
 static int stream_send(zm_socket *s, const zm_outgoing *m)
 {
+    router *own = s->state;
     s->dropping = false;
-    if (!s->body_next) {
+    if (!own->body_next) {
         if (!m->more)
             return 0;
-        zm_peer *peer = peer_of_route(zm_router_table_find(&s->routes, m->data, m->size));
+        zm_peer *peer = find(own, m->data, m->size);
         if (!peer || peer->ended)
             return -EHOSTUNREACH;
         int rc = zm_peer_find_room_locked(peer);
         if (rc < 0)
             return rc;
         s->sending_to = peer;
-        s->body_next = true;
+        own->body_next = true;
         return 0;
     }
     zm_peer *peer = s->sending_to;
-    s->body_next = false;
+    own->body_next = false;
     s->sending_to = NULL;
     if (!peer)
         return 0;
@@ -272,6 +313,9 @@ static int stream_send(zm_socket *s, const zm_outgoing *m)
 }
 
 const zm_pattern zm_pattern_stream = {
+    .state_size = sizeof(router),
+    .peer_size = sizeof(zm_route),
+    .raw = true,
     .send = stream_send,
     .recv = router_recv,
     .can_send = zm_always,
@@ -282,4 +326,6 @@ const zm_pattern zm_pattern_stream = {
     .writable = zm_forget_nothing,
     .connected = stream_connected,
     .opened = router_opened,
+    .closed = router_closed,
+    .has_id = router_has_id,
 };

@@ -1,6 +1,6 @@
 /* SUB and XSUB: the socket's subscriptions, told to every publisher, and again to each that comes
  * back; and, for SUB, the filter on what arrives. */
-#include "internal.h"
+#include "dist.h"
 
 #include <string.h>
 
@@ -10,41 +10,65 @@ enum {
     MISSED_MAX = 1 << 20 /* bytes of changes that are kept for one publisher that is not there */
 };
 
+typedef struct subscriber {
+    zm_subscription_index *subscriptions; /* counted */
+    /* SUB */
+    bool found;          /* the next message of `receiving_from` is wanted */
+    bool inside_message; /* parts of a message were read, more follow */
+    /* XSUB */
+    zm_dist to;
+    bool sending_user_message;
+} subscriber;
+
+/* What is kept of a peer: what was subscribed to, and not any longer, while it was not there; it
+ * hears all of it, in order. */
+typedef struct publisher {
+    uint8_t *missed; /* a byte for which of the two, the size, and the topic; owned */
+    size_t missed_size, missed_capacity;
+    bool missed_much; /* too much to keep: it is told what is subscribed to when it comes */
+    bool told_ahead;  /* XSUB: its queue has the subscriptions already */
+} publisher;
+
+static publisher *publisher_of(const zm_peer *peer)
+{
+    return zm_peer_state(peer);
+}
+
 /* Will be connected, and is not. */
 static bool is_awaited(const zm_peer *peer)
 {
-    return !peer->inproc && !(peer->conn && peer->conn->active) && !peer->ended;
+    return peer->attached && !peer->inproc && !(peer->conn && peer->conn->active) && !peer->ended;
 }
 
-static void forget_missed(zm_peer *peer)
+static void forget_missed(publisher *awaited)
 {
-    zm_free(peer->missed);
-    peer->missed = NULL;
-    peer->missed_size = peer->missed_capacity = 0;
+    zm_free(awaited->missed);
+    awaited->missed = NULL;
+    awaited->missed_size = awaited->missed_capacity = 0;
 }
 
-static void miss(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+static void miss(publisher *awaited, bool subscribe, const uint8_t *topic, size_t size)
 {
-    size_t needed = peer->missed_size + 1 + sizeof size + size;
+    size_t needed = awaited->missed_size + 1 + sizeof size + size;
     if (needed > MISSED_MAX)
-        peer->missed_much = true;
-    if (!peer->missed_much && needed > peer->missed_capacity) {
-        uint8_t *more = zm_realloc(peer->missed, needed * 2);
+        awaited->missed_much = true;
+    if (!awaited->missed_much && needed > awaited->missed_capacity) {
+        uint8_t *more = zm_realloc(awaited->missed, needed * 2);
         if (more) {
-            peer->missed = more;
-            peer->missed_capacity = needed * 2;
+            awaited->missed = more;
+            awaited->missed_capacity = needed * 2;
         }
-        peer->missed_much = !more;
+        awaited->missed_much = !more;
     }
-    if (peer->missed_much) {
-        forget_missed(peer);
+    if (awaited->missed_much) {
+        forget_missed(awaited);
         return;
     }
-    uint8_t *to = peer->missed + peer->missed_size;
+    uint8_t *to = awaited->missed + awaited->missed_size;
     *to++ = subscribe;
     memcpy(to, &size, sizeof size);
     memcpy(to + sizeof size, topic, size);
-    peer->missed_size = needed;
+    awaited->missed_size = needed;
 }
 
 static void miss_one(void *context, const uint8_t *topic, size_t size)
@@ -55,10 +79,12 @@ static void miss_one(void *context, const uint8_t *topic, size_t size)
 /* Before the subscriptions change: those who are not there are to hear first what they are now. */
 static void note_for_awaited(zm_socket *s)
 {
+    const subscriber *own = s->state;
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
-        if (is_awaited(peer) && !peer->missed_size && !peer->missed_much)
-            zm_subscriptions_each(s->subscriptions, miss_one, peer);
+        publisher *to = publisher_of(peer);
+        if (is_awaited(peer) && !to->missed_size && !to->missed_much)
+            zm_subscriptions_each(own->subscriptions, miss_one, to);
     }
 }
 
@@ -67,7 +93,7 @@ static void tell_all(zm_socket *s, bool subscribe, const uint8_t *topic, size_t 
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
         if (is_awaited(peer))
-            miss(peer, subscribe, topic, size);
+            miss(publisher_of(peer), subscribe, topic, size);
         else
             zm_peer_subscribe(peer, subscribe, topic, size);
     }
@@ -75,8 +101,9 @@ static void tell_all(zm_socket *s, bool subscribe, const uint8_t *topic, size_t 
 
 static int subscribe(zm_socket *s, const uint8_t *topic, size_t size)
 {
+    subscriber *own = s->state;
     note_for_awaited(s);
-    int rc = zm_topic_counts_add(s->subscriptions, topic, size);
+    int rc = zm_topic_counts_add(own->subscriptions, topic, size);
     if (rc < 0)
         return rc;
     tell_all(s, true, topic, size);
@@ -86,8 +113,9 @@ static int subscribe(zm_socket *s, const uint8_t *topic, size_t size)
 /* An unknown topic is no error, and nothing is sent. */
 static void unsubscribe(zm_socket *s, const uint8_t *topic, size_t size)
 {
+    subscriber *own = s->state;
     note_for_awaited(s);
-    if (zm_topic_counts_remove(s->subscriptions, topic, size) == 0)
+    if (zm_topic_counts_remove(own->subscriptions, topic, size) == 0)
         tell_all(s, false, topic, size);
 }
 
@@ -109,7 +137,8 @@ static void resend_one(void *context, const uint8_t *topic, size_t size)
 
 static void resend(zm_peer *peer)
 {
-    zm_subscriptions_each(peer->socket->subscriptions, resend_one, peer);
+    const subscriber *own = peer->socket->state;
+    zm_subscriptions_each(own->subscriptions, resend_one, peer);
 }
 
 static void attached(zm_peer *peer)
@@ -122,35 +151,46 @@ static void connected(zm_peer *peer)
 {
     if (peer->inproc) /* what was written to an inproc link is still there */
         return;
-    if (!peer->missed_size)
+    publisher *from = publisher_of(peer);
+    if (!from->missed_size)
         resend(peer);
-    for (size_t at = 0; at < peer->missed_size;) {
+    for (size_t at = 0; at < from->missed_size;) {
         size_t size;
-        const uint8_t *entry = peer->missed + at;
+        const uint8_t *entry = from->missed + at;
         memcpy(&size, entry + 1, sizeof size);
         zm_peer_subscribe(peer, entry[0], entry + 1 + sizeof size, size);
         at += 1 + sizeof size + size;
     }
-    forget_missed(peer);
-    peer->missed_much = false;
+    forget_missed(from);
+    from->missed_much = false;
 }
 
 static int opened(zm_socket *s)
 {
-    s->subscriptions = zm_subscriptions_new();
-    return s->subscriptions ? 0 : -ENOMEM;
+    subscriber *own = s->state;
+    own->subscriptions = zm_subscriptions_new();
+    return own->subscriptions ? 0 : -ENOMEM;
 }
 
 static void closed(zm_socket *s)
 {
-    zm_subscriptions_free(s->subscriptions);
+    subscriber *own = s->state;
+    zm_dist_fini(&own->to);
+    zm_subscriptions_free(own->subscriptions);
+}
+
+static size_t topics(const zm_socket *s)
+{
+    const subscriber *own = s->state;
+    return zm_subscriptions_count(own->subscriptions);
 }
 
 /* --- SUB ------------------------------------------------------------------------------------- */
 
 static bool matches(zm_socket *s, const zm_frame *frame)
 {
-    return zm_subscriptions_any(s->subscriptions, frame->data, frame->size)
+    const subscriber *own = s->state;
+    return zm_subscriptions_any(own->subscriptions, frame->data, frame->size)
            != s->options.invert_matching;
 }
 
@@ -159,9 +199,10 @@ static bool matches(zm_socket *s, const zm_frame *frame)
  * Once found it stays the next one, whatever is unsubscribed meanwhile. */
 static int find_message(zm_socket *s)
 {
+    subscriber *own = s->state;
     zm_frame frame;
     zm_peer *peer;
-    for (int steps = 0; !s->found; steps++) {
+    for (int steps = 0; !own->found; steps++) {
         if (!zm_fair_can_recv(s))
             return -EAGAIN;
         if (zm_socket_gives_way(s, steps)) {
@@ -171,46 +212,50 @@ static int find_message(zm_socket *s)
         peer = ZM_CONTAINER(zm_turn_first(&s->readers), zm_peer, turn_in);
         if (matches(s, zm_frames_at(&peer->in, 0))) {
             s->receiving_from = peer;
-            s->found = true;
+            own->found = true;
             return 0;
         }
-        do {
-            if (zm_fair_recv(s, &frame, &peer) < 0)
-                break;
-            if (frame.block)
-                zm_block_unref(frame.block);
-        } while (frame.flags & ZM_MORE);
+        if (zm_fair_recv(s, &frame, &peer) == 0)
+            zm_fair_drop_rest(s, &frame);
     }
     return 0;
 }
 
 static int sub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
-    if (!s->inside_message) {
+    subscriber *own = s->state;
+    if (!own->inside_message) {
         int rc = find_message(s);
         if (rc < 0)
             return zm_recv_nothing(rc, out_frame, out_peer);
-        s->found = false;
+        own->found = false;
     }
     int rc = zm_fair_recv(s, out_frame, out_peer);
-    s->inside_message = rc == 0 && out_frame->flags & ZM_MORE;
+    own->inside_message = rc == 0 && out_frame->flags & ZM_MORE;
     return rc;
 }
 
 static bool sub_can_recv(zm_socket *s)
 {
-    return s->inside_message || find_message(s) == 0;
+    const subscriber *own = s->state;
+    return own->inside_message || find_message(s) == 0;
 }
 
 /* What was found, or the rest of a message that is being read, goes with the peer. */
 static void sub_detached(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
+    subscriber *own = s->state;
     if (s->receiving_from == peer)
-        s->found = s->inside_message = false;
+        own->found = own->inside_message = false;
+    forget_missed(publisher_of(peer));
 }
 
 const zm_pattern zm_pattern_sub = {
+    .state_size = sizeof(subscriber),
+    .peer_size = sizeof(publisher),
+    .conflates = true,
+    .connects_once = true,
     .send = zm_no_send,
     .recv = sub_recv,
     .can_send = zm_never,
@@ -223,60 +268,51 @@ const zm_pattern zm_pattern_sub = {
     .opened = opened,
     .closed = closed,
     .set_option = set_option,
+    .topics = topics,
 };
 
 /* --- XSUB ------------------------------------------------------------------------------------ */
 
-/* One frame to every publisher, whole messages or nothing. */
-static void send_to_all(zm_socket *s, const zm_outgoing *m, bool first, bool subscription)
+/* To every publisher that is there. One that is not is told all subscriptions when it is, and
+ * is sent the rest then. */
+static int find_publishers(zm_socket *s, bool subscription)
 {
+    subscriber *own = s->state;
+    int rc = zm_dist_begin(&own->to, s);
+    if (rc < 0)
+        return rc;
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
-        if (!peer->attached || peer->ended || (!first && !peer->writing))
-            continue;
-        /* A publisher that is not there is told all subscriptions when it is. */
-        if (subscription && is_awaited(peer) && !peer->told_ahead)
-            continue;
-        if (zm_peer_offer(peer, m->data, m->size, m->block, m->more) < 0)
-            s->stats.messages_dropped++;
+        bool told_later = subscription && is_awaited(peer) && !publisher_of(peer)->told_ahead;
+        if (peer->attached && !peer->ended && !told_later)
+            zm_dist_add(&own->to, peer);
     }
-}
-
-/* Before anybody gets the message: 0; ZM_LATER: there may be room soon. */
-static int find_room(zm_socket *s)
-{
-    bool later = false;
-    ZM_LIST_EACH (node, &s->peers) {
-        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
-        if (peer->attached && ZM_UNLIKELY(zm_peer_is_crowded(peer)))
-            later |= zm_peer_find_room_locked(peer) == ZM_LATER;
-    }
-    return later ? ZM_LATER : 0;
+    return zm_dist_find_room(&own->to, false);
 }
 
 /* A frame that starts with 1 or 0 is a subscription or its end; it, and any other, goes to all
  * publishers as it is. */
 static int xsub_send(zm_socket *s, const zm_outgoing *m)
 {
+    subscriber *own = s->state;
     const uint8_t *data = m->data;
-    bool first = !s->inside_sending;
     bool subscription = m->size && data[0] <= 1;
-    if (first && find_room(s) == ZM_LATER)
-        return ZM_LATER;
-    if (first)
-        s->sending_user_message = !subscription && s->options.only_first_subscribe;
-    subscription &= !s->sending_user_message;
-    bool wanted = true;
-    if (subscription && data[0]) {
-        int rc = zm_topic_counts_add(s->subscriptions, data + 1, m->size - 1);
+    if (!own->to.sending) {
+        own->sending_user_message = !subscription && s->options.only_first_subscribe;
+        int rc = find_publishers(s, subscription);
         if (rc < 0)
             return rc;
-    } else if (subscription) {
-        wanted = zm_topic_counts_remove(s->subscriptions, data + 1, m->size - 1) == 0;
     }
-    if (wanted)
-        send_to_all(s, m, first, subscription);
-    s->inside_sending = m->more;
+    subscription &= !own->sending_user_message;
+    if (subscription && data[0]) {
+        int rc = zm_topic_counts_add(own->subscriptions, data + 1, m->size - 1);
+        if (rc < 0)
+            return rc;
+    } else if (subscription && zm_topic_counts_remove(own->subscriptions, data + 1, m->size - 1)) {
+        own->to.sending = m->more;
+        return 0;
+    }
+    zm_dist_send(&own->to, s, m);
     return 0;
 }
 
@@ -296,33 +332,44 @@ static void queue_one(void *context, const uint8_t *topic, size_t size)
 /* Until the publisher is there, subscriptions keep their place among the messages in its queue. */
 static void xsub_attached(zm_peer *peer)
 {
-    zm_socket *s = peer->socket;
-    int hwm = s->options.sndhwm;
+    const subscriber *own = peer->socket->state;
+    int hwm = peer->socket->options.sndhwm;
     if (!is_awaited(peer)) {
         resend(peer);
-    } else if (!hwm || zm_subscriptions_count(s->subscriptions) < (size_t) hwm / 2) {
-        zm_subscriptions_each(s->subscriptions, queue_one, peer);
-        peer->told_ahead = true;
+    } else if (!hwm || zm_subscriptions_count(own->subscriptions) < (size_t) hwm / 2) {
+        zm_subscriptions_each(own->subscriptions, queue_one, peer);
+        publisher_of(peer)->told_ahead = true;
     }
 }
 
 static void xsub_connected(zm_peer *peer)
 {
-    if (!peer->told_ahead)
+    if (!publisher_of(peer)->told_ahead)
         connected(peer);
-    peer->told_ahead = false;
+    publisher_of(peer)->told_ahead = false;
+}
+
+static void xsub_detached(zm_peer *peer)
+{
+    const zm_socket *s = peer->socket;
+    subscriber *own = s->state;
+    zm_dist_forget(&own->to, peer);
+    forget_missed(publisher_of(peer));
 }
 
 const zm_pattern zm_pattern_xsub = {
+    .state_size = sizeof(subscriber),
+    .peer_size = sizeof(publisher),
     .send = xsub_send,
     .recv = zm_fair_recv,
     .can_send = zm_always,
     .can_recv = zm_fair_can_recv,
     .attached = xsub_attached,
-    .detached = zm_forget_nothing,
+    .detached = xsub_detached,
     .readable = zm_fair_readable,
     .writable = zm_forget_nothing,
     .connected = xsub_connected,
     .opened = opened,
     .closed = closed,
+    .topics = topics,
 };

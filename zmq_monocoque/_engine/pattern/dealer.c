@@ -1,0 +1,16 @@
+/* DEALER: each message goes to one of many, and comes from one of many. */
+#include "shared.h"
+
+const zm_pattern zm_pattern_dealer = {
+    .waits_to_send = true,
+    .conflates = true,
+    .connects_once = true,
+    .send = zm_balance_send_only,
+    .recv = zm_fair_recv,
+    .can_send = zm_balance_can_send,
+    .can_recv = zm_fair_can_recv,
+    .attached = zm_balance_attached,
+    .detached = zm_forget_nothing,
+    .readable = zm_fair_readable,
+    .writable = zm_balance_writable,
+};

@@ -1,0 +1,39 @@
+/* PAIR: one peer at a time. A second one completes its handshake and is never served (S-70); one
+ * that comes after the first has gone is, also while messages of the first are still unread. */
+#include "shared.h"
+
+typedef struct pair {
+    zm_peer *peer; /* the one that is served; NULL: none */
+} pair;
+
+static void pair_attached(zm_peer *peer)
+{
+    zm_socket *s = peer->socket;
+    pair *own = s->state;
+    if (own->peer && !own->peer->ended) {
+        peer->ignored = true;
+        return;
+    }
+    own->peer = peer;
+    zm_balance_writable(peer);
+}
+
+static void pair_detached(zm_peer *peer)
+{
+    pair *own = peer->socket->state;
+    if (own->peer == peer)
+        own->peer = NULL;
+}
+
+const zm_pattern zm_pattern_pair = {
+    .state_size = sizeof(pair),
+    .waits_to_send = true,
+    .send = zm_balance_send_only,
+    .recv = zm_fair_recv,
+    .can_send = zm_balance_can_send,
+    .can_recv = zm_fair_can_recv,
+    .attached = pair_attached,
+    .detached = pair_detached,
+    .readable = zm_fair_readable,
+    .writable = zm_balance_writable,
+};

@@ -1,0 +1,53 @@
+/* What patterns share: the load balancer (a message to the next peer with room), the fair queue (a
+ * message from the next peer that has one), and what those do that have no part in something. */
+#ifndef ZM_PATTERN_SHARED_H
+#define ZM_PATTERN_SHARED_H
+
+#include "../core/internal.h"
+
+extern const zm_pattern zm_pattern_pair, zm_pattern_push, zm_pattern_pull, zm_pattern_dealer,
+    zm_pattern_router, zm_pattern_req, zm_pattern_rep, zm_pattern_sub, zm_pattern_xsub,
+    zm_pattern_pub, zm_pattern_xpub, zm_pattern_stream;
+
+/* How a recv() ends that has nothing to give. */
+static inline int zm_recv_nothing(int rc, zm_frame *out_frame, zm_peer **out_peer)
+{
+    ZM_POISON(out_frame);
+    ZM_POISON(out_peer);
+    return rc;
+}
+
+static inline void zm_frame_drop(const zm_frame *taken)
+{
+    if (taken->block)
+        zm_block_unref(taken->block);
+}
+
+/* --- load balancer (load_balancer.c) --------------------------------------------------------- */
+
+/* *out_peer (NULL allowed): where it went; untouched when that is nowhere (S-51). 0, -EAGAIN,
+ * -ENOMEM. */
+int zm_balance_send(zm_socket *s, const zm_outgoing *message, zm_peer **out_peer);
+int zm_balance_send_only(zm_socket *s, const zm_outgoing *message); /* who does not ask where */
+bool zm_balance_can_send(zm_socket *s);
+void zm_balance_writable(zm_peer *peer);
+void zm_balance_attached(zm_peer *peer);
+void zm_probe(zm_peer *peer); /* PROBE_ROUTER */
+
+/* --- fair queue (fair_queue.c) ---------------------------------------------------------------- */
+
+int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer);
+bool zm_fair_can_recv(zm_socket *s);
+void zm_fair_readable(zm_peer *peer);
+/* The rest of the message that *frame (taken) is of. */
+void zm_fair_drop_rest(zm_socket *s, zm_frame *frame);
+
+/* --- no part in it (patterns.c) --------------------------------------------------------------- */
+
+int zm_no_send(zm_socket *s, const zm_outgoing *message);
+int zm_no_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer);
+bool zm_never(zm_socket *s);
+bool zm_always(zm_socket *s);
+void zm_forget_nothing(zm_peer *peer);
+
+#endif
