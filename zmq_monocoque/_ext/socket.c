@@ -234,6 +234,20 @@ static PyObject *socket_get_int(PyObject *op, PyObject *option)
     return status < 0 ? ext_raised(self, status) : PyLong_FromLong(value);
 }
 
+PyDoc_STRVAR(plain_lookup_doc,
+"_plain_lookup($type, /)\n--\n\n"
+"From here on attributes of this class's sockets are found as those of object are: __getattr__ is\n"
+"not asked for what is not found, and stays a method that can be called. For a class in which all\n"
+"that __getattr__ knows stands as well: Python then finds methods at a fraction of the price.");
+
+static PyObject *socket_plain_lookup(PyObject *type, PyObject *unused)
+{
+    (void) unused;
+    ((PyTypeObject *) type)->tp_getattro = PyObject_GenericGetAttr;
+    PyType_Modified((PyTypeObject *) type);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(spin_doc,
 "_spin($self, /)\n--\n\n"
 "Before a wait for a message in an event loop: looks for it for some microseconds, if that would\n"
@@ -368,6 +382,7 @@ static PyMethodDef socket_methods[] = {
     {"_open", (PyCFunction) (void (*)(void)) ext_open, METH_FASTCALL, open_doc},
     {"_attach", socket_attach, METH_O, attach_doc},
     {"_get_int", socket_get_int, METH_O, get_int_doc},
+    {"_plain_lookup", socket_plain_lookup, METH_NOARGS | METH_CLASS, plain_lookup_doc},
     {"_spin", socket_spin, METH_NOARGS, spin_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -48,7 +48,8 @@ class SocketMixin:
         shadow: int = 0,
         copy_threshold: int | None = None,
     ) -> None:
-        self.__dict__["context"] = context  # past the host's __setattr__, which is slow
+        # Past the host's __setattr__, which is slow, and past __dict__: see SocketOptionReader.
+        object.__setattr__(self, "context", context)
         if not shadow:
             if context is None:
                 raise TypeError("context must be specified")

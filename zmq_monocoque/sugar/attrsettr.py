@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zmq_monocoque import constants
 from zmq_monocoque.error import ZMQError
 
-__all__ = ["AttributeSetter"]
+__all__ = ["AttributeSetter", "SocketOptionReader", "is_reader"]
 
 
 class AttributeSetter:
@@ -24,24 +24,14 @@ class AttributeSetter:
     if not TYPE_CHECKING:
 
         def __setattr__(self, key: str, value: Any) -> None:
-            if key in self.__dict__:
+            if key in self.__dict__ or self._declares(key):
                 object.__setattr__(self, key, value)
                 return
-            for cls in self.__class__.__mro__:
-                if key in cls.__dict__ or key in getattr(cls, "__annotations__", ()):
-                    object.__setattr__(self, key, value)
-                    return
-            name = key.upper()
-            option = getattr(constants, name, None)
-            if not isinstance(option, int):
-                raise AttributeError(f"{self.__class__.__name__} has no such option: {name}")
+            name, option = self._option(key)
             self._set_attr_opt(name, option, value)
 
         def __getattr__(self, key: str) -> Any:
-            name = key.upper()
-            option = getattr(constants, name, None)
-            if not isinstance(option, int):
-                raise AttributeError(f"{self.__class__.__name__} has no such option: {name}")
+            name, option = self._option(key)
             try:
                 return self._get_attr_opt(name, option)
             except ZMQError as error:
@@ -49,6 +39,23 @@ class AttributeSetter:
                 if error.errno in (EINVAL, EFAULT):
                     raise AttributeError(f"{key} attribute is write-only") from None
                 raise
+
+    def _declares(self, key: str) -> bool:
+        """Does a class have an attribute of this name, or an annotation?"""
+        for cls in self.__class__.__mro__:
+            if cls is SocketOptionReader:
+                continue
+            if key in cls.__dict__ or key in getattr(cls, "__annotations__", ()):
+                return True
+        return False
+
+    def _option(self, key: str) -> tuple[str, int]:
+        """The name of the option as constants have it, and its number. AttributeError: no such."""
+        name = key.upper()
+        option = getattr(constants, name, None)
+        if not isinstance(option, int):
+            raise AttributeError(f"{self.__class__.__name__} has no such option: {name}")
+        return name, option
 
     def _set_attr_opt(self, name: str, opt: int, value: Any) -> None:
         """To be overridden where an attribute is not simply an option that is set."""
@@ -65,3 +72,65 @@ class AttributeSetter:
     def set(self, option: int, value: Any) -> None:
         """The owner's setter of options."""
         raise NotImplementedError("override in subclass")
+
+
+class _Reader:
+    """A name of an option: read, it is what ``__getattr__`` answers."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str):
+        self._key = key
+
+    def __get__(self, owner: Any, owner_class: Any = None) -> Any:
+        return self if owner is None else owner.__getattr__(self._key)
+
+
+class SocketOptionReader(AttributeSetter):
+    """An AttributeSetter whose methods are called a million times a second.
+
+    With ``__getattr__`` in the way, Python (to 3.11) takes as long to find `Socket.recv` as to call
+    it. So it is not asked: the names that it knows stand in the class, in lower and in upper case
+    and as ``SndHwm``. They are read through ``__getattr__`` all the same, which a subclass may have
+    written anew; such a subclass is looked through in the slower way.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own: Any = cls
+        if (
+            own.__getattr__ is AttributeSetter.__dict__["__getattr__"]
+            and own.__getattribute__ is object.__getattribute__
+        ):
+            own._plain_lookup()
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, key: str, value: Any) -> None:
+            # A look into __dict__, as AttributeSetter has it, would make a dict of the attributes,
+            # with which methods are found more slowly again.
+            if not self._declares(key):
+                try:
+                    name, option = self._option(key)
+                except AttributeError:
+                    if key not in self.__dict__:
+                        raise
+                else:
+                    self._set_attr_opt(name, option, value)
+                    return
+            object.__setattr__(self, key, value)
+
+
+def _spellings(constant: str) -> set[str]:
+    words = constant.replace("SND", "SND ").replace("RCV", "RCV ").replace("_", "_ ").split()
+    return {constant, constant.lower(), "".join(map(str.capitalize, words))}
+
+
+for _name in [name for name, value in vars(constants).items() if isinstance(value, int)]:
+    for _key in _spellings(_name):
+        setattr(SocketOptionReader, _key, _Reader(_key))
+
+
+def is_reader(attribute: object) -> bool:
+    """Is it one of a class's names of options?"""
+    return isinstance(attribute, _Reader)

@@ -32,7 +32,7 @@ from zmq_monocoque.constants import (
     _OptType,
 )
 from zmq_monocoque.error import ZMQBindError, ZMQError
-from zmq_monocoque.sugar.attrsettr import AttributeSetter
+from zmq_monocoque.sugar.attrsettr import SocketOptionReader, is_reader
 from zmq_monocoque.sugar.poll import Poller
 from zmq_monocoque.utils import jsonapi
 from zmq_monocoque.utils.interop import cast_int_addr
@@ -84,7 +84,7 @@ class _SocketContext(Generic[_SocketT_co]):
             self.socket.disconnect(self.addr)
 
 
-class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
+class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
     """Socket(context, socket_type): one socket; `Context.socket` makes it, too.
 
     ``Socket(other)``, ``Socket(shadow=other)`` and `shadow` make a second object for a socket that
@@ -132,12 +132,14 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
         except BaseException:
             self._discard()
             raise
-        # Past __setattr__, which looks through all classes first: programs make many sockets.
         try:
-            kind = SocketType(number)
-            self.__dict__.update(type=kind, _type_name=kind.name)
+            number = SocketType(number)
+            name = number.name
         except ValueError:
-            self.__dict__.update(type=number, _type_name=str(number))
+            name = str(number)
+        # Past __setattr__, which looks through all classes first: programs make many sockets.
+        object.__setattr__(self, "type", number)
+        object.__setattr__(self, "_type_name", name)
 
     def __del__(self) -> None:
         if not self._shadow and not self.closed:
@@ -220,7 +222,9 @@ class Socket(SocketBase, AttributeSetter, Generic[_SocketReturnT_co]):
             super().__setattr__(key, value)
 
     def __dir__(self) -> list[str]:
-        return [*{*dir(self.__class__), *self.__dict__, *SocketOption.__members__}]
+        cls = self.__class__
+        names = {name for name in dir(cls) if not is_reader(getattr(cls, name, None))}
+        return [*names.union(self.__dict__, SocketOption.__members__)]
 
     def subscribe(self, topic: str | bytes) -> None:
         """SUB: receives messages that begin with ``topic`` (a str is UTF-8), too."""
