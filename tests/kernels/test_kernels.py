@@ -46,13 +46,15 @@ def test_the_driver_is_the_one_that_works_there_and_the_reason_is_told(environme
 
 
 @pytest.mark.parametrize("kernel", KERNELS if FULL else ("5.15", "5.15.90", "6.1"))
-def test_the_package_behaves_the_same_there(environment_of, kernel):
+def test_the_package_behaves_the_same_there(environment_of, kernel, tmp_path):
     tests = ["tests/behaviour"] if FULL else CHOICE
+    # Not from the clone: `-m` would import the package beside the tests, not the one installed.
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "120"]
+        [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+        + ["-q", "-x", "-p", "no:cacheprovider", "--timeout", "120"]
         + [str(ROOT / test) for test in tests],
         env=environment_of(kernel),
-        cwd=ROOT,
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=1200,
