@@ -222,6 +222,14 @@ static int snapshot_take(const poller *p, snapshot *out)
     return 0;
 }
 
+static bool waits_for_something(const poller *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (p->entries[i].events)
+            return true;
+    return false;
+}
+
 CAPI int zmq_poller_wait_all(void *handle, zmq_poller_event_t *events, int n_events, long timeout)
 {
     capi_cell *cell;
@@ -232,7 +240,7 @@ CAPI int zmq_poller_wait_all(void *handle, zmq_poller_event_t *events, int n_eve
     int rc = events ? 0 : -EFAULT;
     if (rc == 0 && n_events < 0)
         rc = -EINVAL;
-    if (rc == 0 && p->count == 0 && timeout < 0)
+    if (rc == 0 && timeout < 0 && !waits_for_something(p))
         rc = -EFAULT; /* it would never end */
     if (rc == 0)
         rc = snapshot_take(p, &shot);

@@ -291,7 +291,8 @@ static int set_locked(zm_socket *s, int option, const void *value, size_t size)
             return -EINVAL;
         if (!zm_order_goes_on(s))
             zm_order_turn_locked(s); /* subscriptions are sent */
-        return s->pattern->set_option(s, option, value, size);
+        /* A topic of no bytes may be NULL. */
+        return s->pattern->set_option(s, option, value ? value : "", size);
     }
     if (rc == 0 && (option == SNDHWM || option == RCVHWM))
         ZM_LIST_EACH (node, &s->peers) {
