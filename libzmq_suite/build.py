@@ -23,11 +23,12 @@ FLAGS = (
 #: Linked into every program.
 SHARED = ("tests/testutil.cpp", "tests/testutil_monitoring.cpp", "tests/testutil_security.cpp")
 UNITY = ("tests/testutil_unity.cpp", "external/unity/unity.c")
-#: A program that needs parts of libzmq's own.
+#: A program that needs parts of libzmq's own. Hidden, so that they do not take the place of
+#: functions that libsodium has by the same names.
 MORE = {
     "test_security_curve": (
         ("src/tweetnacl.c", "src/err.cpp", "src/random.cpp", "src/clock.cpp"),
-        ("-DZMQ_USE_TWEETNACL",),
+        ("-DZMQ_USE_TWEETNACL", "-fvisibility=hidden"),
     )
 }
 

@@ -29,6 +29,10 @@ class Problem(Exception):
     """The suite could not be made ready; the text says why."""
 
 
+class Unavailable(Problem):
+    """It cannot be made ready on this machine: a tool is missing, or there is no network."""
+
+
 def run(*command: str | Path, cwd: Path | None = None, **variables: str) -> None:
     """Runs a command quietly; `Problem` with its output when it fails."""
     try:
@@ -42,7 +46,7 @@ def run(*command: str | Path, cwd: Path | None = None, **variables: str) -> None
             text=True,
         )
     except FileNotFoundError as error:
-        raise Problem(f"{command[0]} is not installed") from error
+        raise Unavailable(f"{command[0]} is not installed") from error
     if done.returncode:
         raise Problem(f"{' '.join(map(str, command))}\n{done.stdout}")
 
@@ -81,13 +85,15 @@ def apt(work: Path) -> Path:
 
 def fetch(work: Path, downloads: Path) -> None:
     """Downloads the source package."""
-    configuration = apt(work)
     downloads.mkdir(parents=True, exist_ok=True)
-    run(
-        *("apt-get", "source", "--download-only", f"zeromq3={VERSION}"),
-        cwd=downloads,
-        APT_CONFIG=str(configuration),
-    )
+    try:
+        run(
+            *("apt-get", "source", "--download-only", f"zeromq3={VERSION}"),
+            cwd=downloads,
+            APT_CONFIG=str(apt(work)),
+        )
+    except Problem as problem:
+        raise Unavailable(str(problem)) from problem
     for name, wanted in FILES.items():
         if sha256(downloads / name) != wanted:
             raise Problem(f"{downloads / name} is not the file that it was")

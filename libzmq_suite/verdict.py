@@ -27,6 +27,11 @@ class Outcome:
     tests: dict[str, tuple[str, str]] = field(default_factory=dict)
     ended: str = ""  #: why it did not; "": it did
 
+    def failed(self) -> list[str]:
+        """The tests that failed, and "end" when it did not come to it."""
+        names = [name for name, (became, _) in self.tests.items() if became == FAILED]
+        return [*names, "end"] if self.ended else names
+
 
 def outcome_of(output: str, code: int | None, seconds: float) -> Outcome:
     """``code`` None: its time was up."""
@@ -56,6 +61,8 @@ class Expected:
     tests: list[str]
     reason: str
     drivers: list[str] = field(default_factory=lambda: ["io_uring", "epoll"])
+    sanitizers: list[str] = field(default_factory=list)  #: only with one of these
+    is_race: bool = False  #: it passes more often than not
 
     def covers(self, test: str) -> bool:
         return any(test == name or test.startswith(f"{name}::") for name in self.tests)
@@ -76,10 +83,20 @@ class Expectations:
         kinds = (table.get(kind, []) for kind in ("unbuilt", "fail", "skip"))
         return cls(*([Expected(**entry) for entry in entries] for entries in kinds))
 
-    def reason(self, kind: str, test: str, driver: str) -> str:
+    def with_sanitizer(self, sanitizer: str) -> Expectations:
+        """Those that hold with this one ("": with none)."""
+        kinds = (self.unbuilt, self.fails, self.skips)
+        return Expectations(
+            *([e for e in kind if not e.sanitizers or sanitizer in e.sanitizers] for kind in kinds)
+        )
+
+    def entry(self, kind: str, test: str, driver: str) -> Expected | None:
         entries = self.fails if kind == FAILED else self.skips
-        found = (e.reason for e in entries if driver in e.drivers and e.covers(test))
-        return next(found, "")
+        return next((e for e in entries if driver in e.drivers and e.covers(test)), None)
+
+    def reason(self, kind: str, test: str, driver: str) -> str:
+        found = self.entry(kind, test, driver)
+        return found.reason if found else ""
 
 
 @dataclass
@@ -118,8 +135,9 @@ def verdict(
             found.complaints.append(f"failed: {test} ({text})")
         elif became == SKIPPED and not (reason or reference == SKIPPED):
             found.complaints.append(f"skipped, and nothing says why it may be: {test} ({text})")
-        elif became == PASSED and expected.reason(FAILED, test, driver):
-            found.notes.append(f"passed, though expectations.toml lets it fail: {test}")
+        elif became == PASSED and (entry := expected.entry(FAILED, test, driver)):
+            if not entry.is_race:
+                found.notes.append(f"passed, though expectations.toml lets it fail: {test}")
         found.counts[became] += 1
 
     for program, outcome in sorted(ours.items()):
