@@ -82,10 +82,11 @@ class Compiler:
 
     def program(self, name: str, shared: list[Path]) -> Path:
         target = self._directory / name
-        if not target.exists():
-            more, flags = MORE.get(name, ((), ()))
-            objects = [self.object(f"tests/{name}.cpp", *flags)]
-            objects += [self.object(file, *flags) for file in more]
+        more, flags = MORE.get(name, ((), ()))
+        objects = [self.object(f"tests/{name}.cpp", *flags)]
+        objects += [self.object(file, *flags) for file in more]
+        newest = max(path.stat().st_mtime for path in (*objects, *shared))
+        if not target.exists() or target.stat().st_mtime < newest:
             made = target.with_suffix(".part")
             run(
                 *(*self._compilers[".cpp"], "-o", made, *objects, *shared, "-pthread"),
