@@ -3,17 +3,18 @@
 They were compiled by Debian, for libzmq; here ``LD_LIBRARY_PATH`` gives them ours:
 
 - czmq's self tests, all that its library has (each in a process);
+- mongrel2, a web server in C, and condure, one in Rust: requests that a handler answers which has
+  loaded the same library with ctypes;
 - pyzmq, as Debian compiled it (Cython, over libzmq's C interface), and its own tests. They need
-  the Python that Debian's is for, and pytest with pytest-asyncio in it; else they are skipped.
+  the Python that Debian's is for; else they are skipped.
 
-libzmq, built from source, is the reference: what fails with it too is not counted against us.
-Exit codes as of ``python -m libzmq_suite``.
+What fails runs on libzmq, built from source, as well: if it fails there, too, it is not counted
+against us. Exit codes as of ``python -m libzmq_suite``.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import re
 import subprocess
@@ -23,14 +24,20 @@ from pathlib import Path
 from . import source
 from .__main__ import ROOT
 from .build import reference
-from .source import Problem
+from .servers import condure, mongrel2
+from .source import Problem, Unavailable
+from .verdict import CANNOT
 
-PACKAGES = ("libczmq4", "python3-zmq")
+PACKAGES = (
+    *("libczmq4", "python3-zmq", "condure", "mongrel2-core"),
+    *("libmbedcrypto7", "libmbedtls14", "libmbedx509-1"),
+)
 #: What Debian's pyzmq was compiled for.
 PYTHON = (3, 11)
 SECONDS = 60
-#: For all of pyzmq's tests.
-PYZMQ_SECONDS = 900
+#: For all of pyzmq's tests, and what they need.
+PYZMQ_SECONDS = 300
+PYZMQ_NEEDS = ("pytest", "pytest-asyncio", "pytest-xdist", "tornado", "gevent")
 CALLER = """
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -53,18 +60,28 @@ RACES = {"zgossip_test": 5}
 NOT_PYZMQ = ("--ignore-glob=*/test_mypy.py", "--ignore-glob=*/test_cython.py", "-k", "not large")
 
 
+class Skipped(Exception):
+    """It cannot run here; the text says why."""
+
+
 def unpacked(work: Path) -> Path:
     """The packages' files."""
     directory, stamp = work / "debian", work / "debian.stamp"
-    if not stamp.exists():
-        configuration = source.apt(work)
+    wanted = " ".join(PACKAGES)
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         downloads = work / "downloads"
         downloads.mkdir(exist_ok=True)
-        source.run("apt-get", "download", *PACKAGES, cwd=downloads, APT_CONFIG=str(configuration))
+        try:
+            configuration = source.apt(work)
+            source.run(
+                "apt-get", "download", *PACKAGES, cwd=downloads, APT_CONFIG=str(configuration)
+            )
+        except Problem as problem:
+            raise Unavailable(str(problem)) from problem
         for package in PACKAGES:
             (found,) = downloads.glob(f"{package}_*.deb")
             source.run("dpkg", "-x", found, directory)
-        stamp.touch()
+        stamp.write_text(wanted, encoding="utf-8")
     return directory
 
 
@@ -102,16 +119,19 @@ def czmq(debian: Path, work: Path, library: Path) -> dict[str, str]:
 
 
 def pyzmq(debian: Path, work: Path, library: Path) -> dict[str, str]:
-    """The same of pyzmq's tests; empty when they cannot run here."""
+    """The same of pyzmq's tests."""
     packages = debian / "usr" / "lib" / "python3" / "dist-packages"
-    needed = ("pytest", "pytest_asyncio", "tornado", "gevent")
-    if sys.version_info[:2] != PYTHON or not all(map(importlib.util.find_spec, needed)):
-        return {}
+    if sys.version_info[:2] != PYTHON:
+        raise Skipped(f"Debian's is for Python {'.'.join(map(str, PYTHON))}")
+    python = work / "pyzmq" / "bin" / "python"
+    if not python.exists():
+        source.run(sys.executable, "-m", "venv", work / "pyzmq")
+        source.run(python, "-m", "pip", "install", "--quiet", *PYZMQ_NEEDS)
     log = work / f"pyzmq-{library.name}.log"
     with log.open("wb") as output:
         subprocess.run(
             [
-                *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", "-q"),
+                *(python, "-m", "pytest", "-p", "no:cacheprovider", "-rA", "-q", "-n", "4"),
                 *(str(packages / "zmq" / "tests"), *NOT_PYZMQ),
             ],
             cwd=work,
@@ -126,38 +146,57 @@ def pyzmq(debian: Path, work: Path, library: Path) -> dict[str, str]:
     return {name: "" if word == "PASSED" else why or word for word, name, why in lines}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m libzmq_suite.programs", description=__doc__)
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "libzmq_suite")
-    parser.add_argument("--no-pyzmq", action="store_true", help="czmq alone: half a minute")
-    options = parser.parse_args()
+RUNS = {"czmq": czmq, "mongrel2": mongrel2, "condure": condure, "pyzmq": pyzmq}
+
+
+def run(options: argparse.Namespace) -> bool:
+    """Everything that was asked for, and says what was run. Is all as it should be?"""
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    ours = ROOT / "zmq_monocoque" / "_capi" / "zmq"
+    ours = (options.library or ROOT / "zmq_monocoque" / "_capi" / "zmq").resolve()
+    if not (ours / "libzmq.so.5").exists():
+        raise Problem(f"{ours} has no libzmq.so.5: python setup.py build_ext --inplace")
+    debian = unpacked(work)
     is_good = True
+    if unknown := set(options.programs) - set(RUNS):
+        raise Problem(f"no such program: {', '.join(sorted(unknown))}")
+    for name in options.programs or RUNS:
+        try:
+            found = RUNS[name](debian, work, ours)
+        except Skipped as reason:
+            print(f"{name}: SKIPPED: {reason}")
+            continue
+        failed = {test: wrong for test, wrong in found.items() if wrong}
+        theirs: dict[str, str] = {}
+        if failed:
+            libzmq = reference(source.prepare(work), work, os.cpu_count() or 1) / "lib"
+            theirs = RUNS[name](debian, work, libzmq)
+        bad = [test for test in failed if not theirs.get(test)]
+        for test in bad:
+            print(f"{name}: failed: {test} {failed[test]}")
+        counts = len(found) - len(failed), len(bad), len(failed) - len(bad)
+        print("{}: {} passed, {} failed, {} fail with libzmq, too".format(name, *counts))
+        is_good = is_good and bool(found) and not bad
+    return is_good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m libzmq_suite.programs",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help="default: all")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "libzmq_suite")
+    parser.add_argument("--library", metavar="DIRECTORY", type=Path, help="one with libzmq.so.5")
     try:
-        if not (ours / "libzmq.so.5").exists():
-            raise Problem(f"{ours} has no libzmq.so.5: python setup.py build_ext --inplace")
-        libzmq = reference(source.prepare(work), work, os.cpu_count() or 1) / "lib"
-        debian = unpacked(work)
-        for run in (czmq,) if options.no_pyzmq else (czmq, pyzmq):
-            theirs, found = run(debian, work, libzmq), run(debian, work, ours)
-            failed = {name for name, wrong in found.items() if wrong}
-            bad = sorted(failed - {name for name, wrong in theirs.items() if wrong})
-            bad += sorted(set(theirs) - set(found))
-            for name in bad:
-                print(f"{run.__name__}: failed: {name} {found.get(name, 'never ran')}")
-            print(
-                f"{run.__name__}: {len(found) - len(failed)} passed, {len(bad)} failed,"
-                f" {len(failed) - len(bad)} fail with libzmq, too"
-                if found
-                else f"{run.__name__}: skipped, see the help"
-            )
-            is_good = is_good and not bad
+        return 0 if run(parser.parse_args()) else 1
+    except Unavailable as problem:
+        print(f"Debian's programs cannot run here, NOTHING WAS TESTED: {problem}", file=sys.stderr)
+        return CANNOT
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 2
-    return 0 if is_good else 1
 
 
 if __name__ == "__main__":
