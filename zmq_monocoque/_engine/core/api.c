@@ -1,10 +1,7 @@
-/* The function table for the extension, and what belongs to the process: the choice of driver,
- * errno, counters. */
+/* The function table for the extension, and the rest of engine.h. */
 #include "internal.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../base/crypto.h"
 #include "../base/z85.h"
@@ -184,9 +181,6 @@ static void api_block_unref(zm_block *taken)
 /* --- process --------------------------------------------------------------------------------- */
 
 static _Thread_local int last_errno;
-static zm_driver_kind chosen = ZM_DRIVER_EPOLL;
-static const char *reason = "not initialised";
-static bool spin_wanted = true, many_cpus;
 
 static int64_t api_now_ns(void)
 {
@@ -262,57 +256,16 @@ uintptr_t zm_api_address(void)
     return (uintptr_t) &api;
 }
 
-static int init(const char *driver, bool alone, const char *path)
-{
-    zm_fork_install();
-    many_cpus = sysconf(_SC_NPROCESSORS_ONLN) > 1;
-    if (!strcmp(driver, "epoll")) {
-        /* A sandbox may kill whoever asks whether there is io_uring. */
-        reason = "the epoll driver was asked for";
-        return 0;
-    }
-    bool usable = (alone ? zm_uring_do_without() : zm_uring_load(path)) == 0;
-    reason = zm_uring_reason();
-    if (usable)
-        chosen = ZM_DRIVER_IO_URING;
-    if (!strcmp(driver, "io_uring"))
-        return usable ? 0 : -ENOSYS;
-    return *driver ? -EINVAL : 0;
-}
-
 int zm_engine_init(const char *liburing_path, const char *driver)
 {
-    return init(driver, false, liburing_path);
+    zm_fork_install();
+    return zm_process_init(driver, false, liburing_path);
 }
 
 int zm_engine_init_alone(const char *driver)
 {
-    return init(driver, true, NULL);
-}
-
-const char *zm_driver_name(void)
-{
-    return chosen == ZM_DRIVER_IO_URING ? "io_uring" : "epoll";
-}
-
-const char *zm_driver_reason(void)
-{
-    return reason;
-}
-
-zm_driver_kind zm_driver_chosen(void)
-{
-    return chosen;
-}
-
-void zm_spin_set(int on)
-{
-    spin_wanted = on;
-}
-
-bool zm_spin_allowed(void)
-{
-    return spin_wanted && many_cpus && !zm_spin_crowded();
+    zm_fork_install();
+    return zm_process_init(driver, true, NULL);
 }
 
 void zm_signals_exact_set(int on)

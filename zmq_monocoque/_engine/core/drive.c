@@ -3,12 +3,10 @@
  * thread waits in the driver (`driven`); others that want to wait sleep on `seq` until it has
  * looked. Nobody reaps while another thread waits, so no wake-up can be lost.
  *
- * Also here: commands from other threads, and the wake-ups of whoever watches from outside. */
+ * What is started and taken in meanwhile is transfer.c's, how it is woken wakeup.c's. */
 #include "internal.h"
 
 enum {
-    COMPLETIONS_MAX = 512, /* taken in at once */
-    STEPS_MIN = 32,        /* of any loop under the lock, before those who want it get a turn */
     TIMERS_MAX = 64,
     TIMERS_A_CALL = 4, /* an application does no more of the I/O thread's work at once */
     SPIN_NS = 60 * 1000,        /* a little more than one loopback round trip's work */
@@ -19,256 +17,13 @@ enum {
     LOOKS_A_YIELD = 8,
     ROUNDS_MAX = 8,
     HELD_LOOK_NS = 1000 * 1000, /* between looks whether messages are still to be held back */
-    HANDOVER_NS = 20 * 1000 * 1000, /* for the thread that waits in the driver to wake up */
     HOMECOMING_NS = 200 * 1000, /* for the thread that armed a receive to let it go */
     MOVE_PRICE_NS = 20 * 1000, /* of one receive: ten times what it takes */
     MOVES_MIN = 8,
     MOVES_MAX = 256,
     PULL_NS = 60 * 1000,        /* between two pieces of a large body */
-    PULL_MAX_NS = 2000 * 1000,  /* then signals and other threads have their turn */
-    PAUSE_NS = 100 * 1000,      /* sends further apart than this are not a burst */
-    PAUSE_PEER_NS = 1000,       /* and this for every peer that the last one was encoded for */
-    FLUSH_BYTES = 64 * 1024,
-    FLUSH_MANY_BYTES = 128 * 1024, /* of each of several peers */
-    LOOK_GAP_MAX_NS = 1000 * 1000
+    PULL_MAX_NS = 2000 * 1000 /* then signals and other threads have their turn */
 };
-
-/* May a loop leave the rest for later? Not that of one who goes to sleep, or while another thread
- * does: nobody would come back for it. */
-typedef enum zm_patience { TO_THE_END, MAY_GIVE_WAY } zm_patience;
-
-/* --- commands -------------------------------------------------------------------------------- */
-
-/* The signaler first: it may be heard once more than there was a reason to, but never for ever. */
-static void notify_watchers(zm_socket *s)
-{
-    zm_signaler_set(atomic_load(&s->signaler));
-    atomic_store(&s->notified, true);
-}
-
-void zm_socket_wake(zm_socket *s)
-{
-    atomic_store(&s->attention, 1);
-    /* Pairs with the sleeper: it counts itself first and looks at `attention` after that. */
-    if (atomic_load(&s->sleeping)) {
-        atomic_fetch_add(&s->seq, 1);
-        zm_futex_wake(&s->seq, 1 << 20);
-        zm_driver *driver = atomic_load(&s->wakeable);
-        if (driver)
-            zm_driver_wake(driver);
-    }
-    if (atomic_load(&s->signaler_wanted)) {
-        notify_watchers(s);
-    }
-}
-
-bool zm_socket_post(zm_socket *s, zm_command *command)
-{
-    if (atomic_exchange(&command->posted, true))
-        return false;
-    zm_command *head = atomic_load_explicit(&s->mailbox, memory_order_relaxed);
-    do
-        command->next = head;
-    while (!atomic_compare_exchange_weak(&s->mailbox, &head, command));
-    zm_socket_wake(s);
-    return true;
-}
-
-bool zm_socket_gives_way(zm_socket *s, int steps)
-{
-    if (ZM_LIKELY(steps < STEPS_MIN || !zm_lock_wanted(&s->lock)))
-        return false;
-    s->work_left = true;
-    return true;
-}
-
-/* What has ended since the last time is freed here, where nobody holds it any more. */
-static void reap_ended(zm_socket *s)
-{
-    if (ZM_UNLIKELY(!zm_list_empty(&s->ended_conns)))
-        zm_conns_reap_locked(s);
-    if (ZM_UNLIKELY(!zm_list_empty(&s->ended_peers)))
-        zm_peers_reap_locked(s);
-}
-
-/* The oldest command, taken out. NULL: there is none. */
-static zm_command *next_command(zm_socket *s)
-{
-    if (!s->commands_left && atomic_load(&s->mailbox)) {
-        zm_command *newest = atomic_exchange(&s->mailbox, NULL);
-        while (newest) {
-            zm_command *next = newest->next;
-            newest->next = s->commands_left;
-            s->commands_left = newest;
-            newest = next;
-        }
-    }
-    zm_command *command = s->commands_left;
-    if (command)
-        s->commands_left = command->next;
-    return command;
-}
-
-void zm_commands_take_locked(zm_socket *s)
-{
-    atomic_store(&s->attention, 0);
-    zm_command *command;
-    for (int steps = 0; (command = next_command(s)); steps++) {
-        if (zm_socket_gives_way(s, steps)) {
-            command->next = s->commands_left;
-            s->commands_left = command;
-            atomic_store(&s->attention, 1); /* nobody sleeps before it is taken in */
-            break;
-        }
-        atomic_store(&command->posted, false);
-        command->run(s, command);
-    }
-    /* A socket that only sends over inproc learns in no other way that a peer is gone. */
-    reap_ended(s);
-}
-
-/* --- who watches from outside ---------------------------------------------------------------- */
-
-void zm_socket_notify_locked(zm_socket *s)
-{
-    s->unseen = true;
-    s->refused = false;
-    if (ZM_UNLIKELY(atomic_load_explicit(&s->signaler_wanted, memory_order_relaxed))
-        && s->watcher != zm_thread_id()) {
-        notify_watchers(s);
-    }
-}
-
-int zm_socket_signaler_locked(zm_socket *s)
-{
-    int fd = atomic_load(&s->signaler);
-    if (fd < 0) {
-        fd = zm_signaler_open();
-        if (fd < 0)
-            return fd;
-        atomic_store(&s->signaler, fd);
-    }
-    atomic_store(&s->signaler_wanted, true);
-    return fd;
-}
-
-void zm_socket_signaler_clear_locked(zm_socket *s)
-{
-    if (atomic_exchange(&s->notified, false))
-        zm_signaler_clear(atomic_load(&s->signaler));
-}
-
-int zm_socket_fd_locked(zm_socket *s)
-{
-    if (s->public_fd >= 0)
-        return s->public_fd;
-    int signaler = zm_socket_signaler_locked(s);
-    if (signaler < 0)
-        return signaler;
-    int fd = zm_waitset_open();
-    if (fd < 0)
-        return fd;
-    int rc = zm_waitset_add(fd, signaler, NULL);
-    if (rc == 0 && s->driver)
-        rc = zm_waitset_add(fd, zm_driver_fd(s->driver), NULL);
-    if (rc < 0) {
-        zm_fd_close(fd);
-        return rc;
-    }
-    s->public_fd = fd;
-    if (s->unseen || atomic_load(&s->attention))
-        notify_watchers(s); /* for what came before there was anybody to notify */
-    return fd;
-}
-
-int zm_socket_fd_extend_locked(zm_socket *s)
-{
-    return zm_waitset_add(s->public_fd, zm_driver_fd(s->driver), NULL);
-}
-
-/* --- completions ----------------------------------------------------------------------------- */
-
-/* Takes in what is complete. Returns how many. Not while another thread waits in the driver. One at
- * a time: what one completion ends must still count the other as in flight. */
-static int reap(zm_socket *s)
-{
-    zm_completion done;
-    int total = 0;
-    while (total < COMPLETIONS_MAX && !zm_socket_gives_way(s, total)
-           && zm_driver_reap(s->driver, &done, 1)) {
-        done.op->done(done.op, done.res);
-        total++;
-    }
-    return total;
-}
-
-/* What was held back for connections that were begun earlier. */
-static void release_held(zm_socket *s)
-{
-    s->held = false;
-    ZM_LIST_EACH (node, &s->conns) {
-        zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
-        if (conn->active && conn->peer && zm_outq_waiting(&conn->peer->out))
-            zm_conn_wants_send_locked(conn);
-    }
-}
-
-static ZM_APART void flush_some_senders(zm_socket *s, zm_patience patience)
-{
-    if (ZM_UNLIKELY(s->held) && !zm_order_holds_locked(s))
-        release_held(s);
-    if (zm_list_empty(&s->wants_send))
-        return;
-    if (ZM_UNLIKELY(!zm_order_reached_locked(s))) {
-        zm_io_thread_look(s, zm_now_ns() + ZM_RETRY_NS); /* somebody has what goes first */
-        return;
-    }
-    s->flush_due = false;
-    zm_list work;
-    /* A list of its own: a flush may put its connection back. */
-    zm_list_init(&work);
-    zm_list_append_all(&work, &s->wants_send);
-    for (int steps = 0; !zm_list_empty(&work); steps++) {
-        if (patience == MAY_GIVE_WAY && zm_socket_gives_way(s, steps))
-            break;
-        zm_conn_flush_locked(ZM_CONTAINER(work.next, zm_conn, wants_send_link));
-    }
-    zm_list_append_all(&work, &s->wants_send);
-    zm_list_append_all(&s->wants_send, &work);
-}
-
-static inline void flush_senders_for(zm_socket *s, zm_patience patience)
-{
-    if (!zm_list_empty(&s->wants_send) || ZM_UNLIKELY(s->held))
-        flush_some_senders(s, patience);
-}
-
-static void flush_senders(zm_socket *s)
-{
-    flush_senders_for(s, TO_THE_END);
-}
-
-/* All but `except` (NULL: all). */
-static void arm_receivers_except(zm_socket *s, const zm_conn *except, zm_patience patience)
-{
-    zm_list *node = s->wants_recv.next;
-    for (int steps = 0; node != &s->wants_recv; steps++) {
-        if (patience == MAY_GIVE_WAY && zm_socket_gives_way(s, steps))
-            break;
-        zm_conn *conn = ZM_CONTAINER(node, zm_conn, wants_recv_link);
-        if (conn == except) {
-            node = node->next;
-            continue;
-        }
-        zm_conn_arm_locked(conn);
-        node = s->wants_recv.next; /* arming may end connections, others too */
-    }
-}
-
-static void arm_receivers(zm_socket *s)
-{
-    arm_receivers_except(s, s->bulk_is_left ? s->bulk : NULL, TO_THE_END);
-}
 
 /* Those that are left are due still: whoever asks for the next one comes back at once. */
 static void run_timers(zm_socket *s, int most)
@@ -281,28 +36,6 @@ static void run_timers(zm_socket *s, int most)
         timer->due(timer);
 }
 
-/* The kernel has what was started. */
-static void submit(zm_socket *s)
-{
-    zm_driver_submit(s->driver);
-    if (s->order && zm_list_empty(&s->wants_send))
-        zm_order_leave_locked(s);
-}
-
-/* Starts all that can be started. */
-static void start(zm_socket *s)
-{
-    arm_receivers(s);
-    flush_senders(s);
-}
-
-/* The same, of which the I/O thread does the rest if others want the lock meanwhile. */
-static void start_some(zm_socket *s)
-{
-    arm_receivers_except(s, s->bulk_is_left ? s->bulk : NULL, MAY_GIVE_WAY);
-    flush_senders_for(s, MAY_GIVE_WAY);
-}
-
 /* Takes in and starts what there is, and `timers` timers that are due. */
 static void drive(zm_socket *s, int timers)
 {
@@ -310,14 +43,14 @@ static void drive(zm_socket *s, int timers)
     if (atomic_load_explicit(&s->attention, memory_order_acquire))
         zm_commands_take_locked(s);
     if (!s->driver) {
-        reap_ended(s);
+        zm_reap_ended_locked(s);
         return;
     }
     run_timers(s, timers);
     s->burst = s->sent_since_wait = false;
     if (s->driven) {
-        start(s);
-        submit(s);
+        zm_transfer_start_locked(s);
+        zm_transfer_submit_locked(s);
         int64_t timer = zm_timers_next(&s->timers);
         if (zm_sooner(timer, s->waiting_until) != s->waiting_until)
             zm_socket_wake(s); /* it was set after that thread fell asleep */
@@ -326,23 +59,24 @@ static void drive(zm_socket *s, int timers)
     int rounds = 0;
     bool news;
     do {
-        start_some(s);
-        submit(s);
-        news = reap(s);
+        zm_transfer_start_some_locked(s);
+        zm_transfer_submit_locked(s);
+        news = zm_transfer_reap_locked(s);
     } while (news && ++rounds < ROUNDS_MAX && !zm_lock_wanted(&s->lock));
     /* A wake that was reaped is gone: what it was for is looked at now. */
     bool commands = atomic_load_explicit(&s->attention, memory_order_acquire);
     if (ZM_UNLIKELY(commands))
         zm_commands_take_locked(s);
     if (ZM_UNLIKELY(commands || news)) {
-        start_some(s); /* nothing is left unstarted that nobody would come back for */
-        submit(s);
+        /* Nothing is left unstarted that nobody would come back for. */
+        zm_transfer_start_some_locked(s);
+        zm_transfer_submit_locked(s);
     }
     if (ZM_UNLIKELY(s->beginner) && !s->handshakes && !s->held && zm_list_empty(&s->wants_send))
         zm_order_begun_locked(s);
     if (ZM_UNLIKELY(s->held))
         zm_io_thread_look(s, zm_now_ns() + HELD_LOOK_NS);
-    reap_ended(s);
+    zm_reap_ended_locked(s);
 }
 
 void zm_drive_for_io_thread_locked(zm_socket *s)
@@ -405,10 +139,10 @@ static void bring_receives_home(zm_socket *s)
 {
     if (!take_over_receives(s))
         return;
-    submit(s);
+    zm_transfer_submit_locked(s);
     int64_t until = zm_now_ns() + HOMECOMING_NS;
     while (s->moving && zm_now_ns() < until)
-        if (!reap(s))
+        if (!zm_transfer_reap_locked(s))
             zm_spin_yield();
 }
 
@@ -419,10 +153,10 @@ void zm_drive_peek_locked(zm_socket *s)
     bring_receives_home(s);
     int rounds = 0;
     do {
-        arm_receivers(s);
-        submit(s);
-    } while (reap(s) && ++rounds < ROUNDS_MAX);
-    reap_ended(s);
+        zm_transfer_arm_locked(s);
+        zm_transfer_submit_locked(s);
+    } while (zm_transfer_reap_locked(s) && ++rounds < ROUNDS_MAX);
+    zm_reap_ended_locked(s);
     zm_io_thread_resume_locked(s);
 }
 
@@ -440,7 +174,7 @@ void zm_drive_let_in_locked(zm_socket *s)
     while (s->newcomers && !s->driven && now < until) {
         struct pollfd fd = {.fd = zm_driver_fd(s->driver), .events = POLLIN};
         zm_drive_take_locked(s);
-        submit(s);
+        zm_transfer_submit_locked(s);
         s->waiting_since = now;
         zm_lock_give(&s->lock);
         bool news = zm_poll_until(&fd, 1, until) > 0;
@@ -457,8 +191,8 @@ void zm_drive_let_in_locked(zm_socket *s)
         ZM_LIST_EACH (node, &s->conns)
             zm_conn_settled_locked(ZM_CONTAINER(node, zm_conn, link));
     if (!s->driven) {
-        start(s);
-        submit(s);
+        zm_transfer_start_locked(s);
+        zm_transfer_submit_locked(s);
     }
     zm_io_thread_resume_locked(s);
 }
@@ -481,61 +215,6 @@ void zm_drive_once_locked(zm_socket *s)
         bring_receives_home(s);
     drive(s, TIMERS_A_CALL);
     zm_io_thread_resume_locked(s);
-}
-
-void zm_socket_flush_locked(zm_socket *s)
-{
-    if (!s->driver) {
-        zm_order_leave_locked(s);
-        return;
-    }
-    /* Along with what leaves, in one call: what the answer is received into. Not while there is
-     * something to read: nobody who is behind reads ahead. */
-    if (s->arm_thread == zm_thread_id() && !s->bulk && !s->pattern->can_recv(s))
-        arm_receivers(s);
-    flush_senders(s);
-    submit(s);
-    if (!s->driven && zm_driver_reap_pays(s->driver) && reap(s)) {
-        /* What was taken only in part goes on; whoever looks next finds it in flight. */
-        start(s);
-        submit(s);
-        zm_io_thread_resume_locked(s);
-    }
-    s->flushed_ns = zm_now_ns();
-}
-
-void zm_drive_for_room_locked(zm_conn *conn)
-{
-    zm_socket *s = conn->socket;
-    if (!conn->active || s->driven
-        || (conn->send_op.in_flight && !zm_driver_reap_pays(s->driver)))
-        return;
-    flush_senders(s);
-    submit(s);
-    if (reap(s)) {
-        start(s);
-        submit(s);
-    }
-    s->flushed_ns = zm_now_ns();
-}
-
-void zm_socket_flush(zm_socket *s, uint32_t generation)
-{
-    zm_order_finish(s, false);
-    if (!zm_socket_lock_generation(s, generation))
-        return;
-    if (!zm_list_empty(&s->wants_send))
-        zm_socket_flush_locked(s);
-    /* The thread that waits in the driver takes in what the kernel has finished. It gets the time
-     * for that, or messages would be dropped for those that are gone already. */
-    int64_t until = s->flushed_ns + HANDOVER_NS;
-    while (ZM_UNLIKELY(s->driven) && zm_driver_ready(s->driver) && zm_now_ns() < until) {
-        zm_lock_give(&s->lock);
-        zm_spin_yield();
-        if (!zm_socket_lock_generation(s, generation))
-            return;
-    }
-    zm_lock_give(&s->lock);
 }
 
 /* Did a wait of this length pay, or would a spin have? Learned, because nobody can tell before. */
@@ -626,25 +305,14 @@ static int follow(zm_socket *s, int64_t deadline_ns)
     return rc == -ETIMEDOUT ? -EAGAIN : rc;
 }
 
-void zm_drive_wake_followers_locked(zm_socket *s)
-{
-    if (s->pollers) {
-        notify_watchers(s);
-    }
-    if (!s->followers)
-        return;
-    atomic_fetch_add(&s->seq, 1);
-    zm_futex_wake(&s->seq, 1 << 20);
-}
-
 /* The caller leaves the kernel to `s` alone until zm_drive_leave_locked(). */
 void zm_drive_take_locked(zm_socket *s)
 {
     ZM_ASSERT(!s->driven);
     take_over_receives(s);
-    start(s);
+    zm_transfer_start_locked(s);
     if (s->order)
-        submit(s); /* before others can flush what is to come behind it */
+        zm_transfer_submit_locked(s); /* before others can flush what is to come behind it */
     s->driven = true;
     s->waiting_until = zm_timers_next(&s->timers);
     if (ZM_UNLIKELY(s->held))
@@ -660,11 +328,11 @@ void zm_drive_leave_locked(zm_socket *s, bool news)
     atomic_store(&s->wakeable, NULL);
     s->driven = false;
     if (news)
-        reap(s);
+        zm_transfer_reap_locked(s);
     if (atomic_load(&s->attention))
         zm_commands_take_locked(s);
     run_timers(s, TIMERS_MAX);
-    reap_ended(s);
+    zm_reap_ended_locked(s);
     zm_drive_wake_followers_locked(s);
     zm_io_thread_resume_locked(s);
 }
@@ -678,15 +346,15 @@ static bool pull_body(zm_socket *s, int64_t patience_ns, int64_t deadline_ns)
     zm_conn *conn = s->bulk;
     if (!conn || !conn->wants_recv || !zm_spin_allowed())
         return false;
-    arm_receivers_except(s, conn, TO_THE_END);
-    flush_senders(s);
-    submit(s);
+    zm_transfer_arm_except_locked(s, conn, TO_THE_END);
+    zm_transfer_flush_locked(s);
+    zm_transfer_submit_locked(s);
     int64_t now = zm_now_ns(), until = now + patience_ns;
     int64_t end = zm_sooner(deadline_ns, now + PULL_MAX_NS);
     for (;; now = zm_now_ns()) {
         bool news = atomic_load_explicit(&s->attention, memory_order_acquire)
-                    || (zm_driver_reap_pays(s->driver) && reap(s)) || s->bulk != conn
-                    || !conn->wants_recv;
+                    || (zm_driver_reap_pays(s->driver) && zm_transfer_reap_locked(s))
+                    || s->bulk != conn || !conn->wants_recv;
         if (news || now >= end)
             return true;
         if (zm_conn_pull_locked(conn)) {
@@ -717,7 +385,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
     s->waits_inside = true;
     if (pull_body(s, PULL_NS, deadline_ns)) {
         zm_socket_driven_locked(s, zm_now_ns());
-        reap_ended(s);
+        zm_reap_ended_locked(s);
         return 0;
     }
     zm_drive_take_locked(s);
@@ -741,7 +409,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
         if (rc == -ETIMEDOUT)
             rc = deadline_ns >= 0 && now >= deadline_ns ? -EAGAIN : 0;
     } else {
-        submit(s);
+        zm_transfer_submit_locked(s);
     }
     zm_drive_leave_locked(s, true);
     return rc;
@@ -752,8 +420,8 @@ int zm_drive_locked(zm_socket *s, int64_t deadline_ns)
     if (!s->driver || s->driven) {
         bool readable = s->pattern->can_recv(s);
         if (s->driver) {
-            start(s);
-            submit(s);
+            zm_transfer_start_locked(s);
+            zm_transfer_submit_locked(s);
         }
         return s->pattern->can_recv(s) == readable ? follow(s, deadline_ns) : 0;
     }
@@ -787,95 +455,4 @@ int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns)
         waited = true;
         zm_drive_locked(s, zm_sooner(deadline_ns, zm_signals_look()));
     }
-}
-
-/* --- flushing by itself ---------------------------------------------------------------------- */
-
-/* The time between two sends includes the second one itself: to a thousand peers it takes longer
- * than any pause, and sends to many are those that gain most by waiting for company. */
-static int64_t pause_ns(const zm_socket *s)
-{
-    int64_t pause = PAUSE_NS;
-    ZM_LIST_EACH (node, &s->wants_send)
-        pause += PAUSE_PEER_NS;
-    return pause;
-}
-
-static inline int full(const zm_socket *s)
-{
-    if (ZM_UNLIKELY(s->flush_due))
-        return ZM_SEND_FLUSH;
-    zm_conn *newest = ZM_CONTAINER(s->wants_send.prev, zm_conn, wants_send_link);
-    size_t limit = s->wants_send.next == s->wants_send.prev ? FLUSH_BYTES : FLUSH_MANY_BYTES;
-    /* A full buffer leaves at once; what is in flight already takes the rest with it. */
-    return newest->peer && !newest->send_op.in_flight
-                   && newest->control_size + zm_outq_waiting(&newest->peer->out) >= limit
-               ? ZM_SEND_FLUSH
-               : 0;
-}
-
-int zm_socket_followed_locked(zm_socket *s)
-{
-    if (zm_list_empty(&s->wants_send))
-        return 0;
-    if (ZM_UNLIKELY(!s->order && zm_order_has_others(s)))
-        zm_order_enter_locked(s);
-    return full(s);
-}
-
-/* A send that does not go on with a burst: it leaves at once, or a burst begins. */
-static ZM_APART int sent_first(zm_socket *s)
-{
-    if (!s->burst) {
-        int64_t now = zm_now_ns();
-        bool at_once = s->sent_since_wait ? now - s->flushed_ns > pause_ns(s)
-                                          : !s->pattern->can_recv(s);
-        s->sent_since_wait = true;
-        s->flushed_ns = now;
-        if (at_once) {
-            if (ZM_UNLIKELY(zm_order_has_others(s)))
-                zm_order_enter_locked(s); /* who comes in between flushes those first */
-            return ZM_SEND_FLUSH;
-        }
-        s->burst = true;
-        zm_io_thread_look(s, now + s->look_gap);
-    }
-    zm_order_enter_locked(s);
-    return ZM_UNLIKELY(zm_order_has_begun(s)) ? ZM_SEND_FLUSH : full(s);
-}
-
-int zm_socket_sent_locked(zm_socket *s)
-{
-    if (zm_list_empty(&s->wants_send)) /* flush() lets go first what the thread began before */
-        return s->driver && zm_order_has_begun(s) ? ZM_SEND_FLUSH : 0;
-    return ZM_LIKELY(s->burst && zm_order_goes_on(s)) ? full(s) : sent_first(s);
-}
-
-/* The I/O thread's look at a burst: sends what has waited long enough, and comes back as long as
- * burst lasts. Returns when to look again; ZM_FOREVER: it is over. */
-int64_t zm_drive_burst_locked(zm_socket *s, int64_t now)
-{
-    if (!s->burst)
-        return ZM_FOREVER;
-    if (zm_list_empty(&s->wants_send)) {
-        s->burst = false;
-        s->look_gap = ZM_LOOK_GAP_FIRST_NS;
-        return ZM_FOREVER;
-    }
-    if (now - s->flushed_ns < s->look_gap) {
-        /* The application flushes by itself: it is in full swing, so look less often. */
-        if (s->look_gap < LOOK_GAP_MAX_NS)
-            s->look_gap *= 2;
-        return s->flushed_ns + s->look_gap;
-    }
-    zm_order *order = s->order;
-    zm_socket_flush_locked(s);
-    if (order)
-        zm_order_flush_locked(order, s); /* those behind it are as old, nearly */
-    /* To many peers it takes long: most of the time is to be left to the application. */
-    int64_t took = s->flushed_ns - now;
-    s->look_gap = ZM_LOOK_GAP_FIRST_NS * 4;
-    if (s->look_gap < took * 4)
-        s->look_gap = took * 4;
-    return s->flushed_ns + s->look_gap;
 }

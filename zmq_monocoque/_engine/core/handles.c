@@ -10,8 +10,6 @@
 
 enum { INDEX_BITS = 20, SLOTS_MAX = 1 << INDEX_BITS, CONTEXTS_MAX = 1 << 16 };
 
-_Atomic int64_t zm_live_connections, zm_live_threads, zm_live_sockets, zm_live_contexts;
-
 zm_socket zm_nobody; /* never open */
 
 static zm_lock table_lock;
@@ -177,9 +175,9 @@ zm_context *zm_context_lock(int64_t handle)
     return zm_context_lock_for(handle, false, &context) < 0 ? NULL : context;
 }
 
-/* In the child, before fork() returns. Other threads are gone, whatever they held is as they left
- * it: nothing inside a slot is trusted, no memory is freed, no driver is touched. */
-static void after_fork_in_child(void)
+/* In the child: other threads are gone, whatever they held is as they left it. Nothing inside a
+ * slot is trusted, no memory is freed, no driver is touched. */
+void zm_handles_after_fork(void)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         zm_socket *s = atomic_load(&sockets[i]);
@@ -202,20 +200,4 @@ static void after_fork_in_child(void)
     socket_slots = context_slots = 0;
     free_sockets = NULL;
     free_contexts = NULL;
-    atomic_store(&zm_live_connections, 0);
-    atomic_store(&zm_live_threads, 0);
-    atomic_store(&zm_live_sockets, 0);
-    atomic_store(&zm_live_contexts, 0);
-    zm_thread_id_forget();
-    zm_signals_after_fork();
-    zm_order_after_fork();
-    zm_block_store_after_fork();
-    zm_resolver_after_fork();
-    zm_secrets_after_fork();
-    zm_fd_close_all_after_fork();
-}
-
-void zm_fork_install(void)
-{
-    pthread_atfork(NULL, NULL, after_fork_in_child);
 }

@@ -452,7 +452,11 @@ typedef struct zm_allowance {
 int64_t zm_allowance_left(const zm_allowance *allowance, int64_t now);
 void zm_allowance_spend(zm_allowance *allowance, int64_t began, int64_t now, bool in_vain);
 
-/* --- sockets (socket.c, drive.c) ------------------------------------------------------------- */
+/* --- sockets (socket.c, drive.c, transfer.c) -------------------------------------------------- */
+
+/* May a loop leave the rest for later? Not that of one who goes to sleep, or while another thread
+ * does: nobody would come back for it. */
+typedef enum zm_patience { TO_THE_END, MAY_GIVE_WAY } zm_patience;
 
 struct zm_socket {
     struct zm_socket *next_free; /* of the slot, while it is free */
@@ -474,6 +478,8 @@ struct zm_socket {
     int type;
     const zm_pattern *pattern;
     void *state; /* the pattern's own, of pattern->state_size; owned */
+    /* Is all done, of a closing socket? Then it is destroyed, and the lock given up: true. */
+    bool (*reap)(zm_socket *s);
     bool open;    /* the application has it */
     bool told;    /* a call answered that the context ends */
     bool closing; /* lingers, or waits for requests in flight */
@@ -557,6 +563,18 @@ struct zm_socket {
     zm_stats stats;
 };
 
+/* Starts the sends that are wanted (transfer.c). */
+void zm_transfer_flush_some_locked(zm_socket *s, zm_patience patience);
+static inline void zm_transfer_flush_for_locked(zm_socket *s, zm_patience patience)
+{
+    if (!zm_list_empty(&s->wants_send) || ZM_UNLIKELY(s->held))
+        zm_transfer_flush_some_locked(s, patience);
+}
+static inline void zm_transfer_flush_locked(zm_socket *s)
+{
+    zm_transfer_flush_for_locked(s, TO_THE_END);
+}
+
 /* One more, and a queue of `count` messages is above half of SNDHWM (0: no limit)? Below that it is
  * not full, either: room comes back when it is at half. */
 static inline bool zm_are_many(const zm_socket *s, uint32_t count)
@@ -624,13 +642,29 @@ int64_t zm_socket_deadline(zm_socket *s, int direction);
 int zm_socket_make(zm_context *context, int type, zm_socket **out_socket);
 /* The application's part of closing; frees at once what can be freed. Gives up the lock. */
 void zm_socket_close_locked(zm_socket *s);
-/* Is all done, of a closing socket? Then it is destroyed, and the lock given up: true. */
-bool zm_socket_reap_locked(zm_socket *s);
 /* Gives up the lock after a call that may have slept: the last one out of a closed socket reaps. */
-void zm_socket_leave(zm_socket *s);
+static inline void zm_socket_leave(zm_socket *s)
+{
+    if (ZM_LIKELY(!s->closing) || !s->reap(s))
+        zm_lock_give(&s->lock);
+}
 
 /* A driver for s (made when it is first needed). 0 or -errno. */
 int zm_socket_need_driver_locked(zm_socket *s);
+
+/* transfer.c */
+/* Takes in what is complete. Returns how many. Not while another thread waits in the driver. */
+int zm_transfer_reap_locked(zm_socket *s);
+/* Arms all receives that are wanted, but that of `except` (NULL: all). */
+void zm_transfer_arm_except_locked(zm_socket *s, const zm_conn *except, zm_patience patience);
+void zm_transfer_arm_locked(zm_socket *s);
+/* Starts all that can be started; or some of it, if others want the lock meanwhile: then the I/O
+ * thread does the rest. */
+void zm_transfer_start_locked(zm_socket *s);
+void zm_transfer_start_some_locked(zm_socket *s);
+/* The kernel has what was started. */
+void zm_transfer_submit_locked(zm_socket *s);
+
 /* Takes completions, commands and due timers in; arms receives; starts sends; submits. Does not
  * wait. */
 void zm_drive_once_locked(zm_socket *s);
@@ -671,6 +705,8 @@ void zm_drive_take_locked(zm_socket *s);
 /* `news`: something is to be reaped. */
 void zm_drive_leave_locked(zm_socket *s, bool news);
 void zm_drive_wake_followers_locked(zm_socket *s);
+/* What has ended since the last time is freed, where nobody holds it any more. */
+void zm_reap_ended_locked(zm_socket *s);
 int64_t zm_drive_burst_locked(zm_socket *s, int64_t now);
 void zm_commands_take_locked(zm_socket *s);
 /* Leaves a command, and wakes whoever waits. The caller keeps the target alive (link->lock ...). */
@@ -729,6 +765,8 @@ int64_t zm_signals_heed(int64_t look_ns);
 void zm_signals_after_fork(void);
 /* --- the order of a thread's sends (order.c) -------------------------------------------------- */
 
+/* For a connection to come about before later ones' messages. */
+#define ZM_HOLD_NS (20 * ZM_MS)
 
 struct zm_order {
     zm_order *next_free;
@@ -744,6 +782,8 @@ struct zm_order {
     _Atomic uint32_t begun_count;
     zm_allowance turns; /* the thread's own */
 };
+
+extern _Thread_local zm_order *zm_order_mine; /* the calling thread's; NULL: it has none yet */
 
 /* Did the calling thread send here last, and has nothing made it leave since? */
 static inline bool zm_order_goes_on(const zm_socket *s)
@@ -810,6 +850,8 @@ enum {
     ZM_QUIET_NS = 1000 * 1000,
     ZM_QUIET_MAX_NS = 100 * 1000 * 1000,
     ZM_LOOK_GAP_FIRST_NS = 50 * 1000,
+    ZM_AWAY_NS = 1000 * 1000, /* before a socket that was left alone is looked at again */
+    ZM_STEP_NS = 250 * 1000,  /* for a thread that has begun a handshake, to go on with it */
     ZM_RETRY_NS = 50 * 1000 /* before the next look at what another thread has locked */
 };
 #define ZM_NO_THREAD UINT32_MAX
@@ -838,7 +880,13 @@ struct zm_context {
 };
 
 /* Of a socket that is closed, or whose context ends: -ENOTSOCK or -ETERM. */
-int zm_socket_shut_locked(zm_socket *s);
+static inline int zm_socket_shut_locked(zm_socket *s)
+{
+    if (!s->open)
+        return -ENOTSOCK;
+    s->told = true;
+    return -ETERM;
+}
 /* Each call begins so: takes commands in. 0, or as zm_socket_shut_locked(). */
 static inline int zm_socket_enter_locked(zm_socket *s)
 {
@@ -863,17 +911,28 @@ zm_socket *zm_socket_slot_take(void);
 void zm_socket_slot_give(zm_socket *s);
 uint32_t zm_generation_new(void);
 /* For socket: the context is kept alive by its sockets. */
-/* A driver with nothing in flight: a spare one, or a new one. 0 or -errno. */
-int zm_context_driver(zm_context *context, zm_driver **out_driver);
 void zm_context_driver_back(zm_context *context, zm_driver *taken);
-/* Closes spare drivers that were not needed. Returns when to come back; ZM_FOREVER: no spares. */
-int64_t zm_context_trim(zm_context *context, int64_t now);
 void zm_context_socket_gone(zm_context *context);
-/* The I/O thread for the next socket; the context is locked. 0, -EMTHREAD, -errno. */
-int zm_context_io_thread_locked(zm_context *context, zm_io_thread **out_io_thread);
+/* What an I/O thread does, of which it knows nothing itself. */
+typedef struct zm_io_work {
+    /* Looks after `s`, which is locked, and sets when to look next; unlocks it. */
+    void (*serve)(zm_io_thread *io_thread, zm_socket *s);
+    /* At each wake. Returns when to wake for it again; ZM_FOREVER: no need. */
+    int64_t (*idle)(zm_context *context, int64_t now);
+} zm_io_work;
 
 /* Starts the thread. 0 or -errno. */
-int zm_io_thread_new(zm_context *context, zm_io_thread **out_io_thread);
+int zm_io_thread_new(zm_context *context, const zm_io_work *work, zm_io_thread **out_io_thread);
+/* For zm_io_work: the next look at `s`, which is locked; ZM_FOREVER: when the driver calls. */
+void zm_io_thread_look_next(zm_io_thread *io_thread, zm_socket *s, int64_t at);
+/* Unless an earlier one is set. False: one is. */
+bool zm_io_thread_look_no_later(zm_io_thread *io_thread, zm_socket *s, int64_t at);
+/* The driver of `s` calls with its next completion. */
+void zm_io_thread_arm(zm_io_thread *io_thread, zm_socket *s);
+/* Does not sleep before that, unless the machine is crowded. */
+void zm_io_thread_stay_awake(zm_io_thread *io_thread, int64_t until);
+/* serve.c */
+void zm_serve(zm_io_thread *io_thread, zm_socket *s);
 /* Ends the thread and frees it; no socket is with it any more. */
 void zm_io_thread_free(zm_io_thread *taken);
 int zm_io_thread_add_locked(zm_io_thread *io_thread, zm_socket *s);
@@ -892,6 +951,8 @@ extern _Atomic int64_t zm_live_connections, zm_live_threads, zm_live_sockets, zm
 void zm_sockets_driven(int64_t *out_in_flight, int64_t *out_entries);
 zm_driver_kind zm_driver_chosen(void);
 bool zm_spin_allowed(void);
+int zm_process_init(const char *driver, bool alone, const char *liburing_path);
 void zm_fork_install(void);
+void zm_handles_after_fork(void);
 
 #endif

@@ -1,8 +1,6 @@
-/* The I/O thread: a thread without Python that looks after sockets while the application is away:
- * accepts, handshakes, reconnects, heartbeats, flushes, lingers. It competes with nobody: a socket
- * whose application drove it a moment ago is left alone and looked at again by time, one whose lock
- * is taken likewise, and one in which a thread sleeps (it does everything itself) is left until
- * that thread says so.
+/* The I/O thread: a thread without Python that visits sockets while the application is away. What
+ * it does there it is given, and it knows nothing of it. It competes with nobody: a socket whose
+ * lock is taken is looked at again by time.
  *
  * For every socket of an I/O thread one of these holds: its driver is armed in the wait set, or it
  * is `parked`, or `look_at` names a time. Times are a heap: a wake costs nothing for those that are
@@ -16,10 +14,6 @@
 #include <unistd.h>
 
 enum {
-    AWAY_NS = 1000 * 1000,       /* before a socket that was left alone is looked at again */
-    PARK_NS = 5 * 1000 * 1000,   /* a thread sleeps in the socket for this long: until told */
-    EAGER_NS = 60 * 1000,        /* after a step of a handshake: the next one comes soon */
-    STEP_NS = 250 * 1000,        /* for a thread that has begun a handshake, to go on with it */
     BEST_NICE = -20,
     EVENTS_MAX = 64,
     DUE_MAX = 128
@@ -30,6 +24,7 @@ enum {
 
 struct zm_io_thread {
     zm_context *context;
+    const zm_io_work *work;
     pthread_t thread;
     int waitset, signaler;
     _Atomic int64_t planned; /* when it wakes by itself; AWAKE: it is looking around right now */
@@ -67,7 +62,7 @@ static void set_look(zm_io_thread *t, zm_socket *s, int64_t at)
 /* Moves the look to `at` unless an earlier one is set, or the socket is not with `t` any more.
  * Whoever asks for a look and an I/O thread that found the socket's lock taken do this at the same
  * time, and neither may undo the other's. */
-static bool look_no_later(zm_io_thread *t, zm_socket *s, int64_t at)
+bool zm_io_thread_look_no_later(zm_io_thread *t, zm_socket *s, int64_t at)
 {
     zm_lock_take(&t->lock);
     bool earlier = atomic_load(&s->io_thread) == t && !is_set_before(s, at);
@@ -78,7 +73,7 @@ static bool look_no_later(zm_io_thread *t, zm_socket *s, int64_t at)
 }
 
 /* The next look, of a socket that is locked. */
-static void look_next(zm_io_thread *t, zm_socket *s, int64_t at)
+void zm_io_thread_look_next(zm_io_thread *t, zm_socket *s, int64_t at)
 {
     zm_lock_take(&t->lock);
     set_look(t, s, at);
@@ -86,7 +81,7 @@ static void look_next(zm_io_thread *t, zm_socket *s, int64_t at)
 }
 
 /* The kernel tells of the next completion. A socket that is gone before was never watched. */
-static void arm(zm_io_thread *t, zm_socket *s)
+void zm_io_thread_arm(zm_io_thread *t, zm_socket *s)
 {
     int fd = zm_driver_fd(s->driver);
     int rc = s->watched ? zm_waitset_arm(t->waitset, fd, s)
@@ -94,13 +89,18 @@ static void arm(zm_io_thread *t, zm_socket *s)
     if (ZM_LIKELY(rc == 0))
         s->watched = true;
     else
-        look_no_later(t, s, zm_now_ns() + AWAY_NS); /* no memory */
+        zm_io_thread_look_no_later(t, s, zm_now_ns() + ZM_AWAY_NS); /* no memory */
+}
+
+void zm_io_thread_stay_awake(zm_io_thread *t, int64_t until)
+{
+    t->eager_until = until;
 }
 
 void zm_io_thread_look(zm_socket *s, int64_t at)
 {
     zm_io_thread *t = atomic_load(&s->io_thread);
-    if (t && !is_set_before(s, at) && look_no_later(t, s, at))
+    if (t && !is_set_before(s, at) && zm_io_thread_look_no_later(t, s, at))
         zm_io_thread_plan(t, at);
 }
 
@@ -110,7 +110,7 @@ void zm_io_thread_resume_locked(zm_socket *s)
         return;
     if (s->parked || !zm_list_empty(&s->wants_recv) || !zm_list_empty(&s->wants_send)) {
         s->parked = false;
-        zm_io_thread_look(s, zm_now_ns() + AWAY_NS);
+        zm_io_thread_look(s, zm_now_ns() + ZM_AWAY_NS);
     }
     if (s->work_left)
         zm_io_thread_look(s, zm_now_ns() + ZM_RETRY_NS);
@@ -119,91 +119,15 @@ void zm_io_thread_resume_locked(zm_socket *s)
         zm_io_thread_look(s, timer);
 }
 
-/* Does the application look after the socket, and will it go on to? It drove a moment ago, or works
- * through what came with its last drive. */
-static bool is_about(zm_socket *s, int64_t now, int64_t touched)
-{
-    bool reading = s->reads != s->reads_seen;
-    s->reads_seen = s->reads;
-    if (s->handshakes)
-        return now - touched < STEP_NS;
-    return now - touched < (reading ? ZM_QUIET_MAX_NS : s->quiet_ns);
-}
-
-/* A time for the next look at a socket, `at` or a little later: those of many sockets that are used
- * in turn, every few milliseconds, fall together in one wake. */
-static int64_t together(int64_t at, int64_t quiet_ns)
-{
-    int64_t grid = AWAY_NS;
-    if (quiet_ns < 2 * grid)
-        return at;
-    while (4 * grid <= quiet_ns)
-        grid *= 2;
-    return (at + grid - 1) / grid * grid;
-}
-
-/* Looks after one socket, which is locked; unlocks it. */
-static void serve(zm_io_thread *t, zm_socket *s)
-{
-    int64_t now = zm_now_ns();
-    if (s->driven) {
-        s->parked = now - s->waiting_since > PARK_NS;
-        look_next(t, s, s->parked ? ZM_FOREVER : now + AWAY_NS);
-        zm_lock_give(&s->lock);
-        return;
-    }
-    int64_t touched = s->driven_ns;
-    if (touched < s->flushed_ns)
-        touched = s->flushed_ns;
-    int64_t timer = zm_timers_next(&s->timers);
-    if (s->open && is_about(s, now, touched) && !s->work_left && (timer < 0 || timer > now)) {
-        int64_t look = zm_sooner(zm_drive_burst_locked(s, now), timer);
-        int64_t quiet = s->handshakes ? touched + STEP_NS
-                                      : together(touched + s->quiet_ns, s->quiet_ns);
-        look_next(t, s, zm_sooner(look, quiet > now ? quiet : now + AWAY_NS));
-        zm_lock_give(&s->lock);
-        return;
-    }
-    zm_drive_for_io_thread_locked(s);
-    if (s->closing && zm_socket_reap_locked(s))
-        return;
-    ZM_ASSERT(s->driven || s->work_left || zm_list_empty(&s->wants_recv));
-    ZM_ASSERT(s->driven || s->work_left || s->order || zm_list_empty(&s->wants_send));
-    if (s->handshakes && zm_spin_allowed())
-        t->eager_until = now + EAGER_NS;
-    s->look_gap = ZM_LOOK_GAP_FIRST_NS;
-    zm_drive_wake_followers_locked(s);
-    if (s->work_left || zm_lock_wanted(&s->lock)) {
-        /* The application waits for the lock. It has its turn before the next look: whoever takes a
-         * lock again at once has it again before the one who was woken runs. */
-        int64_t soon = zm_now_ns() + ZM_RETRY_NS;
-        timer = zm_timers_next(&s->timers);
-        bool busy = s->work_left || s->order || (timer >= 0 && timer < soon);
-        look_next(t, s, busy ? soon : zm_sooner(timer, soon - ZM_RETRY_NS + AWAY_NS));
-        zm_lock_give(&s->lock);
-        return;
-    }
-    look_next(t, s, zm_timers_next(&s->timers));
-    /* A resolver asks for a look without the lock, after its command: this may have hidden it. */
-    if (atomic_load(&s->attention))
-        look_next(t, s, now);
-    else if (ZM_UNLIKELY(s->order || s->held))
-        look_no_later(t, s, zm_now_ns() + ZM_RETRY_NS); /* what goes first was not to be had */
-    arm(t, s);
-    zm_lock_give(&s->lock);
-}
-
 static void visit(zm_io_thread *t, zm_socket *s)
 {
     if (!zm_lock_try(&s->lock)) {
-        look_no_later(t, s, zm_now_ns() + ZM_RETRY_NS);
+        zm_io_thread_look_no_later(t, s, zm_now_ns() + ZM_RETRY_NS);
         return;
     }
-    if (ZM_UNLIKELY(s->beginner))
-        zm_order_earlier_locked(s);
     /* The slot may be another socket's by now. */
     if (atomic_load(&s->io_thread) == t)
-        serve(t, s);
+        t->work->serve(t, s);
     else
         zm_lock_give(&s->lock);
 }
@@ -258,7 +182,7 @@ static void *run(void *argument)
     schedule(t->policy, t->priority);
     while (!atomic_load(&t->stop)) {
         atomic_store(&t->planned, AWAKE);
-        int64_t next = zm_sooner(look_around(t), zm_context_trim(t->context, zm_now_ns()));
+        int64_t next = zm_sooner(look_around(t), t->work->idle(t->context, zm_now_ns()));
         /* A look asked for while looking around came with a wake. */
         atomic_store(&t->planned, next < 0 ? AWAKE - 1 : next);
         bool eager = t->eager_until && zm_now_ns() < t->eager_until && !zm_spin_crowded();
@@ -289,13 +213,14 @@ static void bind_to_cpus(pthread_t thread, const bool *cpus)
         pthread_setaffinity_np(thread, sizeof set, &set);
 }
 
-int zm_io_thread_new(zm_context *context, zm_io_thread **out_io_thread)
+int zm_io_thread_new(zm_context *context, const zm_io_work *work, zm_io_thread **out_io_thread)
 {
     ZM_POISON(out_io_thread);
     zm_io_thread *t = zm_calloc(sizeof *t);
     if (!t)
         return -ENOMEM;
     t->context = context;
+    t->work = work;
     t->policy = context->thread_policy;
     t->priority = context->thread_priority;
     t->signaler = -1;
@@ -357,7 +282,7 @@ int zm_io_thread_add_locked(zm_io_thread *t, zm_socket *s)
     zm_lock_give(&t->lock);
     /* Whoever opened it may do more than that, and close it. */
     if (rc == 0)
-        zm_io_thread_look(s, zm_now_ns() + STEP_NS);
+        zm_io_thread_look(s, zm_now_ns() + ZM_STEP_NS);
     return rc;
 }
 

@@ -8,6 +8,8 @@
 
 /* --- the life of a socket -------------------------------------------------------------------- */
 
+static bool reap_locked(zm_socket *s);
+
 /* Makes a socket in a locked context. */
 int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
 {
@@ -28,6 +30,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     s->context = context;
     s->type = type;
     s->pattern = pattern;
+    s->reap = reap_locked;
     s->open = true;
     zm_options_init(&s->options, type, context->blocky, context->ipv6);
     zm_list_init(&s->peers);
@@ -65,35 +68,6 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     atomic_fetch_add(&zm_live_sockets, 1);
     zm_lock_give(&s->lock);
     *out_socket = s;
-    return 0;
-}
-
-int zm_socket_need_driver_locked(zm_socket *s)
-{
-    if (s->driver)
-        return 0;
-    zm_io_thread *io_thread;
-    zm_lock_take(&s->context->lock);
-    int rc = zm_context_io_thread_locked(s->context, &io_thread);
-    zm_lock_give(&s->context->lock);
-    if (rc < 0)
-        return rc;
-    zm_driver *driver;
-    rc = zm_context_driver(s->context, &driver);
-    if (rc < 0)
-        return rc;
-    s->driver = driver;
-    rc = zm_io_thread_add_locked(io_thread, s);
-    if (rc == 0 && s->public_fd >= 0)
-        rc = zm_socket_fd_extend_locked(s);
-    if (rc < 0) {
-        zm_io_thread_remove_locked(s);
-        zm_context_driver_back(s->context, s->driver);
-        s->driver = NULL;
-        return rc;
-    }
-    /* A thread may sleep on `seq` already, of a socket that had no driver. */
-    zm_drive_wake_followers_locked(s);
     return 0;
 }
 
@@ -138,7 +112,7 @@ static void destroy_locked(zm_socket *s)
     zm_context_socket_gone(context);
 }
 
-bool zm_socket_reap_locked(zm_socket *s)
+static bool reap_locked(zm_socket *s)
 {
     zm_conns_reap_locked(s);
     if (!s->closing || s->driven || s->followers || s->pollers || !zm_list_empty(&s->conns)
@@ -148,12 +122,6 @@ bool zm_socket_reap_locked(zm_socket *s)
         return false;
     destroy_locked(s);
     return true;
-}
-
-void zm_socket_leave(zm_socket *s)
-{
-    if (ZM_LIKELY(!s->closing) || !zm_socket_reap_locked(s))
-        zm_lock_give(&s->lock);
 }
 
 void zm_socket_close_locked(zm_socket *s)
@@ -174,7 +142,7 @@ void zm_socket_close_locked(zm_socket *s)
         zm_drive_for_io_thread_locked(s);
         zm_drive_for_io_thread_locked(s);
     }
-    if (zm_socket_reap_locked(s))
+    if (reap_locked(s))
         return;
     /* Threads that are still in a call find the socket gone; the I/O thread does the rest. */
     zm_socket_wake(s);
@@ -183,14 +151,6 @@ void zm_socket_close_locked(zm_socket *s)
 }
 
 /* --- parts ----------------------------------------------------------------------------------- */
-
-int zm_socket_shut_locked(zm_socket *s)
-{
-    if (!s->open)
-        return -ENOTSOCK;
-    s->told = true;
-    return -ETERM;
-}
 
 int zm_socket_enter_aside_locked(zm_socket *s)
 {

@@ -1,0 +1,165 @@
+/* How a socket is told that there is something to look at: commands in its mailbox, from other
+ * threads; the threads that sleep in it; and those who watch its descriptors from outside. */
+#include "internal.h"
+
+enum { STEPS_MIN = 32 /* of any loop under the lock, before those who want it get a turn */ };
+
+/* --- commands --------------------------------------------------------------------------------- */
+
+/* The signaler first: it may be heard once more than there was a reason to, but never for ever. */
+static void notify_watchers(zm_socket *s)
+{
+    zm_signaler_set(atomic_load(&s->signaler));
+    atomic_store(&s->notified, true);
+}
+
+void zm_socket_wake(zm_socket *s)
+{
+    atomic_store(&s->attention, 1);
+    /* Pairs with the sleeper: it counts itself first and looks at `attention` after that. */
+    if (atomic_load(&s->sleeping)) {
+        atomic_fetch_add(&s->seq, 1);
+        zm_futex_wake(&s->seq, 1 << 20);
+        zm_driver *driver = atomic_load(&s->wakeable);
+        if (driver)
+            zm_driver_wake(driver);
+    }
+    if (atomic_load(&s->signaler_wanted)) {
+        notify_watchers(s);
+    }
+}
+
+bool zm_socket_post(zm_socket *s, zm_command *command)
+{
+    if (atomic_exchange(&command->posted, true))
+        return false;
+    zm_command *head = atomic_load_explicit(&s->mailbox, memory_order_relaxed);
+    do
+        command->next = head;
+    while (!atomic_compare_exchange_weak(&s->mailbox, &head, command));
+    zm_socket_wake(s);
+    return true;
+}
+
+bool zm_socket_gives_way(zm_socket *s, int steps)
+{
+    if (ZM_LIKELY(steps < STEPS_MIN || !zm_lock_wanted(&s->lock)))
+        return false;
+    s->work_left = true;
+    return true;
+}
+
+/* What has ended since the last time is freed here, where nobody holds it any more. */
+void zm_reap_ended_locked(zm_socket *s)
+{
+    if (ZM_UNLIKELY(!zm_list_empty(&s->ended_conns)))
+        zm_conns_reap_locked(s);
+    if (ZM_UNLIKELY(!zm_list_empty(&s->ended_peers)))
+        zm_peers_reap_locked(s);
+}
+
+/* The oldest command, taken out. NULL: there is none. */
+static zm_command *next_command(zm_socket *s)
+{
+    if (!s->commands_left && atomic_load(&s->mailbox)) {
+        zm_command *newest = atomic_exchange(&s->mailbox, NULL);
+        while (newest) {
+            zm_command *next = newest->next;
+            newest->next = s->commands_left;
+            s->commands_left = newest;
+            newest = next;
+        }
+    }
+    zm_command *command = s->commands_left;
+    if (command)
+        s->commands_left = command->next;
+    return command;
+}
+
+void zm_commands_take_locked(zm_socket *s)
+{
+    atomic_store(&s->attention, 0);
+    zm_command *command;
+    for (int steps = 0; (command = next_command(s)); steps++) {
+        if (zm_socket_gives_way(s, steps)) {
+            command->next = s->commands_left;
+            s->commands_left = command;
+            atomic_store(&s->attention, 1); /* nobody sleeps before it is taken in */
+            break;
+        }
+        atomic_store(&command->posted, false);
+        command->run(s, command);
+    }
+    /* A socket that only sends over inproc learns in no other way that a peer is gone. */
+    zm_reap_ended_locked(s);
+}
+
+/* --- who watches from outside ----------------------------------------------------------------- */
+
+void zm_socket_notify_locked(zm_socket *s)
+{
+    s->unseen = true;
+    s->refused = false;
+    if (ZM_UNLIKELY(atomic_load_explicit(&s->signaler_wanted, memory_order_relaxed))
+        && s->watcher != zm_thread_id()) {
+        notify_watchers(s);
+    }
+}
+
+int zm_socket_signaler_locked(zm_socket *s)
+{
+    int fd = atomic_load(&s->signaler);
+    if (fd < 0) {
+        fd = zm_signaler_open();
+        if (fd < 0)
+            return fd;
+        atomic_store(&s->signaler, fd);
+    }
+    atomic_store(&s->signaler_wanted, true);
+    return fd;
+}
+
+void zm_socket_signaler_clear_locked(zm_socket *s)
+{
+    if (atomic_exchange(&s->notified, false))
+        zm_signaler_clear(atomic_load(&s->signaler));
+}
+
+int zm_socket_fd_locked(zm_socket *s)
+{
+    if (s->public_fd >= 0)
+        return s->public_fd;
+    int signaler = zm_socket_signaler_locked(s);
+    if (signaler < 0)
+        return signaler;
+    int fd = zm_waitset_open();
+    if (fd < 0)
+        return fd;
+    int rc = zm_waitset_add(fd, signaler, NULL);
+    if (rc == 0 && s->driver)
+        rc = zm_waitset_add(fd, zm_driver_fd(s->driver), NULL);
+    if (rc < 0) {
+        zm_fd_close(fd);
+        return rc;
+    }
+    s->public_fd = fd;
+    if (s->unseen || atomic_load(&s->attention))
+        notify_watchers(s); /* for what came before there was anybody to notify */
+    return fd;
+}
+
+int zm_socket_fd_extend_locked(zm_socket *s)
+{
+    return zm_waitset_add(s->public_fd, zm_driver_fd(s->driver), NULL);
+}
+
+void zm_drive_wake_followers_locked(zm_socket *s)
+{
+    if (s->pollers) {
+        notify_watchers(s);
+    }
+    if (!s->followers)
+        return;
+    atomic_fetch_add(&s->seq, 1);
+    zm_futex_wake(&s->seq, 1 << 20);
+}
