@@ -30,6 +30,7 @@ SOURCES = [
     "base/fds.c",
     "base/z85.c",
     "base/crypto.c",
+    "base/timer.c",
     # driver: the two of them, names and addresses
     "driver/driver.c",
     "driver/uring_calls.c",
@@ -56,7 +57,6 @@ SOURCES = [
     # core: lifetimes and threads
     "core/frames.c",
     "core/metadata.c",
-    "core/timer.c",
     "core/signals.c",
     "core/process.c",
     "core/wakeup.c",

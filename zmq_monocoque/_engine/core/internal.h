@@ -27,6 +27,7 @@
 #include "../base/lock.h"
 #include "../base/names.h"
 #include "../base/secret.h"
+#include "../base/timer.h"
 #include "../engine.h"
 #include "../driver/driver.h"
 #include "../driver/address.h"
@@ -49,31 +50,8 @@ typedef struct zm_resolution zm_resolution; /* of a name */
 typedef struct zm_order zm_order;
 typedef struct zm_zap zm_zap; /* a question that is being answered */
 
-/* --- timers (timer.c) ---------------------------------------------------------------------- */
-
-typedef struct zm_timer {
-    int64_t deadline;
-    uint32_t position; /* in the heap, from 1; 0: not set */
-    void *owner;
-    /* Whoever takes the timer out calls it; the timer is not set then. */
-    void (*due)(struct zm_timer *timer);
-} zm_timer;
-
 enum { ZM_RECONNECT_STOP_REFUSED = 1, ZM_RECONNECT_STOP_HANDSHAKE_FAILED = 2,
        ZM_RECONNECT_STOP_AFTER_DISCONNECT = 4 };
-
-typedef struct zm_timers {
-    zm_timer **heap;
-    uint32_t count, reserved, capacity;
-} zm_timers;
-
-int zm_timers_reserve(zm_timers *timers, uint32_t more);
-void zm_timers_release(zm_timers *timers, uint32_t less);
-void zm_timer_set(zm_timers *timers, zm_timer *timer, int64_t deadline);
-void zm_timer_stop(zm_timers *timers, zm_timer *timer);
-int64_t zm_timers_next(const zm_timers *timers); /* ZM_FOREVER: none */
-zm_timer *zm_timers_due(zm_timers *timers, int64_t now); /* taken out; NULL: none */
-void zm_timers_fini(zm_timers *timers);
 
 /* --- connection metadata (metadata.c) -------------------------------------------------------- */
 

@@ -1,6 +1,10 @@
-/* A binary heap of timers. Slots are reserved when a timer's owner is made, so setting cannot
- * fail. */
-#include "internal.h"
+#include "timer.h"
+
+#include <errno.h>
+
+#include "alloc.h"
+#include "check.h"
+#include "clock.h"
 
 int zm_timers_reserve(zm_timers *timers, uint32_t more)
 {
