@@ -1,17 +1,12 @@
 /* The subscription index against a list of (topic, peer) pairs: random operations by a seed, with
  * memory running out now and then. Prints the seed; 0 when both always agreed. */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "model.h"
 #include "route/subscription_index.h"
 
 enum { PEERS = 12, OWN = PEERS, TOPIC_MAX = 40, PAIRS_MAX = 150 };
-
-#define CHECK(x) \
-    ((x) ? (void) 0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x), exit(1)))
 
 typedef struct pair {
     uint8_t topic[TOPIC_MAX];
@@ -22,16 +17,6 @@ typedef struct pair {
 
 static pair pairs[PAIRS_MAX];
 static size_t pair_count;
-
-static uint64_t state;
-
-static uint32_t random_below(uint32_t n)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t) ((state * 2685821657736338717u) >> 33) % n;
-}
 
 static bool same(const pair *p, const uint8_t *topic, size_t size)
 {
@@ -232,11 +217,11 @@ static void step(zm_subscription_index *index)
 
 int main(int argc, char **argv)
 {
-    state = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
     int steps = argc > 2 ? atoi(argv[2]) : 20000;
-    printf("seed %llu\n", (unsigned long long) state);
+    printf("seed %llu\n", (unsigned long long) seed);
     fflush(stdout);
-    state = state * 2654435761u + 1;
+    random_seed(seed);
 
     int64_t live = zm_alloc_live();
     zm_subscription_index *index = zm_subscriptions_new();

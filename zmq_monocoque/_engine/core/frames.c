@@ -195,7 +195,7 @@ static void truncate_to(zm_outq *q, size_t keep)
     while (*slot) {
         zm_chunk *chunk = *slot;
         size_t here = chunk->end - chunk->start;
-        if (left == 0 && here > 0) {
+        if (left == 0) {
             *slot = chunk->next;
             chunk_free(chunk);
             continue;

@@ -1,0 +1,29 @@
+"""Parts of the engine against simple models of them, with each allocation failing in turn.
+
+The programs lie in ``c/``. Each runs one seed that is always the same and one that never is; it
+prints the seed, and stops at the first thing that differs, leaks or is read too late.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from support_c import build_program, run_program
+
+BASE = ("base/alloc.c", "base/check.c")
+BLOCKS = (*BASE, "base/block.c", "base/lock.c", "base/secret.c")
+MODELS = {
+    "timers_model": ("base/timer.c", *BASE),
+    "in_queue_model": ("core/frames.c", *BLOCKS),
+    "out_queue_model": ("core/frames.c", *BLOCKS),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_it_does_what_its_model_does_whatever_fails(tmp_path, model):
+    program = build_program(tmp_path, model, f"{model}.c", *MODELS[model])
+    for seed in (1, random.randrange(2, 2**32)):
+        said = run_program(program, seed)
+        assert f"seed {seed}\n" in said
+        assert "allocations failed" in said
