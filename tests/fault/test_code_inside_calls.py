@@ -130,8 +130,7 @@ def test_a_signal_handler_takes_the_socket_away_that_is_waited_for(zmq, pair, ca
             if call == "send":
                 lonely.send(b"nobody is there")
             elif call == "poll":
-                pull.poll(10_000)
-                pull.recv()
+                pull.poll()
             else:
                 getattr(pull, call)()
         assert raised.value.errno in (errno.ENOTSOCK, zmq.ETERM)

@@ -177,6 +177,15 @@ static int leave_out_the_closed(polled *p)
     return 0;
 }
 
+/* Is there nothing left that could become ready? */
+static bool is_empty(const polled *p)
+{
+    for (int i = 0; i < p->count; i++)
+        if (p->items[i].socket >= 0 || p->items[i].fd >= 0)
+            return false;
+    return true;
+}
+
 /* Until something is ready, or the time is up. 0, or -1 with an exception. */
 static int polled_wait(polled *p, int timeout_ms)
 {
@@ -207,6 +216,11 @@ static int polled_wait(polled *p, int timeout_ms)
         if (rc == -ENOTSOCK) {
             if (leave_out_the_closed(p) < 0)
                 return -1;
+            if (looked && is_empty(p)) {
+                /* The last one was closed in the middle of the wait, which nothing else would end. */
+                lane_raise(p->binding, ENOTSOCK);
+                return -1;
+            }
         } else if (rc != -EINTR) {
             ext_raise(p->binding, -rc);
             return -1;
