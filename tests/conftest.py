@@ -34,10 +34,15 @@ def pytest_configure(config):
         os.environ["ASAN_OPTIONS"] += ":detect_leaks=0"
 
 
-def pytest_collection_finish(session):
-    """Many tests collect garbage, and need not go through thousands of tests each time."""
+def pytest_runtest_setup(item):
+    """A test that collects garbage collects its own, and does not go through what thousands of
+    tests have left in memory."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish(session):
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

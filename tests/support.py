@@ -21,6 +21,8 @@ from collections.abc import Callable
 import pytest
 
 TIMEOUT = 10.0
+#: How many times as many examples the property tests are to try.
+EXAMPLES = int(os.environ.get("ZM_EXAMPLES", "1"))
 
 #: For the environment of a child that is to answer for its leaks, too, under AddressSanitizer.
 CHECK_LEAKS = (
@@ -68,6 +70,9 @@ class RawPeer:
     def __init__(self, sock: socket.socket):
         self.sock = sock
         sock.settimeout(TIMEOUT)
+        if sock.family != socket.AF_UNIX:
+            # Else a second small send waits up to 40 ms for the acknowledgement of the first.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod
     def connect(cls, port: int) -> RawPeer:

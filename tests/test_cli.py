@@ -14,6 +14,7 @@ import pytest
 from leaks import MODULE
 
 import zmq_monocoque
+from zmq_monocoque.__main__ import main
 
 pytestmark = pytest.mark.skipif(MODULE != "zmq_monocoque", reason="the commands are our engine's")
 TIMEOUT = 50
@@ -52,8 +53,15 @@ def test_help_lists_the_commands():
         *(["bench", "--runs", text] for text in ("0", "-1", "1.5", "x")),
     ],
 )
-def test_a_usage_error_ends_with_2_and_says_how_it_is_used(arguments):
-    done = command(*arguments)
+def test_a_usage_error_ends_with_2_and_says_how_it_is_used(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_a_usage_error_is_all_that_the_program_says():
+    done = command("demo", "--nonsense")
     assert done.returncode == 2
     assert "usage:" in done.stderr and "Traceback" not in done.stderr
 

@@ -18,6 +18,7 @@ import pytest
 from leaks import MODULE
 
 import zmq_monocoque
+from zmq_monocoque._cli.bench import WORKLOADS
 
 pytestmark = pytest.mark.skipif(MODULE != "zmq_monocoque", reason="the commands are our engine's")
 TIMEOUT = 55
@@ -55,17 +56,17 @@ def test_a_quick_run_shows_every_engine_that_is_there_and_writes_every_figure(tm
     assert ours[1]["p99"] >= ours[1]["p50"] > 0
 
 
-def test_every_workload_runs_on_this_engine():
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+def test_every_workload_runs_on_this_engine(workload):
     from zmq_monocoque._cli import bench
     from zmq_monocoque._cli.demo import Stop
 
+    if "ZM_SANITIZE" in os.environ:
+        # A queue full of 1 MB takes its runtime longer than the sender lingers.
+        workload = dataclasses.replace(workload, size=min(workload.size, 16_000))
     with Stop() as stop:
-        for workload in bench.WORKLOADS:
-            if "ZM_SANITIZE" in os.environ:
-                # A queue full of 1 MB takes its runtime longer than the sender lingers.
-                workload = dataclasses.replace(workload, size=min(workload.size, 16_000))
-            figures = bench.measure(workload, "zmq_monocoque", 0.01, stop)
-            assert figures.rate and figures.error is None, workload.name
+        figures = bench.measure(workload, "zmq_monocoque", 0.01, stop)
+    assert figures.rate and figures.error is None
 
 
 def test_a_name_that_no_workload_has_is_a_usage_error_and_lists_those_there_are():
@@ -206,11 +207,11 @@ def test_others_that_compute_are_seen_and_what_we_compute_is_not():
 
     if Others().processors() is None and not os.access("/proc/stat", os.R_OK):
         pytest.skip("no /proc/stat here")
-    burn = "import time\nend = time.process_time() + 1\nwhile time.process_time() < end: pass"
+    burn = "import time\nend = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
     ours = Others()
     subprocess.run([sys.executable, "-c", burn], check=True)
     _, busy, own = (b - a for a, b in zip(ours._before, ours._read(), strict=True))
-    assert own >= 1.0  # a child of ours, and reaped
+    assert own >= 0.4  # a child of ours, and reaped
     seen = Others()
     process = subprocess.Popen(
         [sys.executable, "-c", burn + "\nprint(flush=True)\ninput()"],

@@ -27,7 +27,7 @@ try:
 except ModuleNotFoundError:
     gevent = None
 
-INTERLEAVINGS = int(os.environ.get("ZM_FD_INTERLEAVINGS", "20000"))
+INTERLEAVINGS = int(os.environ.get("ZM_FD_INTERLEAVINGS", "5000"))
 #: Seconds for all of them: more, and everything has stopped.
 LONG = 40 + INTERLEAVINGS * 0.002
 

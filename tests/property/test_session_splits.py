@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import EXAMPLES
 from support_security import CLIENT, SERVER
 from zmtp import transcripts as t
 from zmtp.transcripts import zmtp
@@ -25,18 +26,18 @@ def cut(data: bytes, at) -> list[bytes]:
 
 @pytest.mark.parametrize("transcript", t.ALL, ids=[x.name for x in t.ALL])
 def test_every_cut_in_two_makes_no_difference(transcript):
-    """Method: all of them where there are at most 300, else the first 100 and 200 at random."""
+    """Method: all of them where there are at most 300, else the first 100 and 100 at random."""
     size = len(transcript.received)
     places = range(1, size)
     if size > 300:
-        places = [*range(1, 100), *random.Random(size).sample(range(100, size), 200)]
+        places = [*range(1, 100), *random.Random(size).sample(range(100, size), 100)]
     for place in places:
         pieces = cut(transcript.received, [place])
         assert t.feed(transcript.session(), pieces) == t.of(transcript), place
 
 
 @given(transcript=TRANSCRIPTS, data=st.data())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100 * EXAMPLES)
 def test_any_cuts_make_no_difference(transcript, data):
     places = st.integers(1, max(1, len(transcript.received) - 1))
     pieces = cut(transcript.received, data.draw(st.lists(places, max_size=20)))
@@ -90,7 +91,7 @@ def feed_and_watch(data: bytes, pieces: list[bytes]) -> t.Result:
 
 
 @given(beginning=st.sampled_from(sorted(BEGINNINGS)), garbage=GARBAGE, data=st.data())
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=150 * EXAMPLES)
 def test_garbage_is_refused_or_waited_for_alike_in_any_pieces(beginning, garbage, data):
     received = BEGINNINGS[beginning] + garbage
     whole = feed_and_watch(received, [received])
@@ -100,7 +101,7 @@ def test_garbage_is_refused_or_waited_for_alike_in_any_pieces(beginning, garbage
 
 
 @given(transcript=TRANSCRIPTS, data=st.data())
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=150 * EXAMPLES)
 def test_a_damaged_transcript_is_refused_or_waited_for_alike_in_any_pieces(transcript, data):
     received = bytearray(transcript.received[:400])
     for _ in range(data.draw(st.integers(1, 3))):
@@ -181,7 +182,7 @@ def told_by(actions) -> list[t.Event]:
     actions=st.tuples(ACTIONS, ACTIONS),
     seed=st.integers(0, 2**32),
 )
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80 * EXAMPLES)
 def test_two_sessions_understand_each_other_over_a_wire_that_cuts_and_delays(
     kinds, mechanism, ids, actions, seed
 ):
