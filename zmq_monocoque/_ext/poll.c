@@ -217,8 +217,8 @@ static int polled_wait(polled *p, int timeout_ms)
             if (leave_out_the_closed(p) < 0)
                 return -1;
             if (looked && is_empty(p)) {
-                /* The last one was closed in the middle of the wait, which nothing else would end. */
-                lane_raise(p->binding, ENOTSOCK);
+                /* The last one was closed in the middle of the wait; nothing else would end it. */
+                ext_raise(p->binding, ENOTSOCK);
                 return -1;
             }
         } else if (rc != -EINTR) {
