@@ -440,7 +440,7 @@ def test_two_sessions_agree_whatever_the_wire_does(mechanism):
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("pair", "mechanism"), zip(PAIRS, cycle(MECHANISMS)), ids=lambda x: "-".join(x)
+    ("pair", "mechanism"), list(zip(PAIRS, cycle(MECHANISMS))), ids=lambda x: "-".join(x)
 )
 def test_every_pair_of_socket_types_agrees_whatever_the_wire_does(mechanism, pair):
     """With one mechanism each: what a type may say and hear knows nothing of it."""
