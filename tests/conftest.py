@@ -28,7 +28,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_configure(config):
     """LeakSanitizer (tests/sanitize) looks at the processes that run tests; their children end by
     signals, in the middle of threads or without an end, and what Python then does not free is no
-    leak. A test that wants it of a child says so: CHECK_LEAKS in support.py."""
+    leak. A test that wants it of a child says so: CHECK_LEAKS in support/processes.py."""
     runs_tests = hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None)
     if runs_tests and "ASAN_OPTIONS" in os.environ:
         os.environ["ASAN_OPTIONS"] += ":detect_leaks=0"

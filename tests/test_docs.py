@@ -1,4 +1,4 @@
-"""What the pages (support_docs.py) name is there: commands and their options, files, names, links.
+"""What the pages (support/docs.py) name is there: commands and their options, files, names, links.
 
 `tests/test_howto.py` does what the pages say; this is for what is too long to be done, and for what
 stands in the middle of a sentence.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from leaks import MODULE
-from support_docs import PAGES, ROOT, blocks, prose, spans
+from support.docs import PAGES, ROOT, blocks, prose, spans
 
 pytestmark = [
     pytest.mark.skipif(MODULE != "zmq_monocoque", reason="about our pages"),

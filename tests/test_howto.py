@@ -21,8 +21,8 @@ from pathlib import Path
 from shlex import quote
 
 import pytest
-from support_docs import PAGES, ROOT, Block, blocks
-from support_wire import free_port
+from support import free_port
+from support.docs import PAGES, ROOT, Block, blocks
 
 TESTS = ROOT / "tests"
 THREATS = ROOT / "docs" / "internals" / "threats.md"

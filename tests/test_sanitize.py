@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support_c import own_environment
+from support.c import own_environment
 
 RUN = Path(__file__).parent / "sanitize" / "run.py"
 

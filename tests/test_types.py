@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from leaks import MODULE
-from support_ways import environment_with_compat
+from support.ways import environment_with_compat
 
 pytestmark = [
     pytest.mark.skipif(MODULE != "zmq_monocoque", reason="about our types"),

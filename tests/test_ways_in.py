@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from leaks import MODULE
-from support_ways import PARENT, TIMEOUT, environment_with_compat, python
+from support.ways import PARENT, TIMEOUT, environment_with_compat, python
 
 pytestmark = pytest.mark.skipif(MODULE != "zmq_monocoque", reason="they lead into our engine")
 

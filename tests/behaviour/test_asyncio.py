@@ -15,7 +15,7 @@ import threading
 
 import pytest
 from support import TIMEOUT, fresh_inproc
-from support_loops import pair, run_asyncio
+from support.loops import pair, run_asyncio
 
 
 @pytest.fixture(scope="module")

@@ -13,24 +13,23 @@ from support import (
     TIMEOUT,
     Background,
     Fork,
+    RawListener,
     RawPeer,
-    RawServer,
     address_for,
     bind,
     connected,
     dead_endpoint,
     eventually,
-    frame,
     fresh_inproc,
     monitor_events,
     port_of,
-    read_frame,
     receive,
     refused,
-    shake_hands,
+    wait_until_taken,
     waiting,
+    zmtp_connect,
 )
-from support_wire import wait_until_taken, zmtp_connect
+from support.zmtp import MORE, frame
 
 TRANSPORTS = ["inproc", "ipc", "tcp"]
 
@@ -139,19 +138,19 @@ def test_messages_on_their_way_outlive_their_socket(zmq, ctx, make):
 def test_queued_messages_outlive_their_socket_and_the_peer_that_did_not_take_them(zmq, make):
     """S-20, S-45: what a lingering socket has left goes to the next peer at its endpoint."""
     push = make(zmq.PUSH, linger=-1, sndhwm=0, reconnect_ivl=5)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         with server.accept() as first:
-            shake_hands(first, b"PULL")
+            first.handshake("PULL")
             for n in range(200):
                 push.send(n.to_bytes(4, "big") + bytes(100_000))
             first.recv_exactly(1000)  # it takes a little, and no more
             push.close()
         with server.accept() as second:
-            shake_hands(second, b"PULL")
+            second.handshake("PULL")
             numbers = []
             while not numbers or numbers[-1] != 199:
-                flags, body = read_frame(second)
+                flags, body = second.recv_frame()
                 assert (flags, len(body)) == (2, 100_004)
                 numbers.append(int.from_bytes(body[:4], "big"))
             assert numbers == list(range(numbers[0], 200))
@@ -163,10 +162,10 @@ def test_messages_for_a_lost_peer_are_given_up_when_the_linger_is_over(zmq, own_
     """S-45: also those that were on their way to it when it went."""
     push = own_ctx.socket(zmq.PUSH)
     push.linger, push.sndhwm, push.reconnect_ivl = 100, 0, 5
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         with server.accept() as first:
-            shake_hands(first, b"PULL")
+            first.handshake("PULL")
             for _ in range(200):
                 push.send(bytes(100_000))
             push.close()
@@ -210,13 +209,13 @@ def test_close_can_carry_its_own_linger(zmq, own_ctx):
 def test_a_slow_handshake_is_given_its_linger(zmq, ctx):
     """S-45: what is queued goes out when the peer finally shakes hands."""
     push = ctx.socket(zmq.PUSH)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         push.send(b"late")
         push.close()
         with server.accept() as peer:
-            shake_hands(peer, b"PULL")
-            assert read_frame(peer) == (0, b"late")
+            peer.handshake("PULL")
+            assert peer.recv_frame() == (0, b"late")
             assert peer.closed_by_peer()
 
 
@@ -516,9 +515,9 @@ def test_a_half_received_message_is_never_shown(zmq, make):
     """S-51: the sender dies between the parts, and within a part."""
     pull, push = make(zmq.PULL), make(zmq.PUSH)
     address = bind(pull)
-    for torn in (frame(b"1", more=True), frame(b"1", more=True) + b"\x00\x64half of it"):
+    for torn in (frame(b"1", MORE), frame(b"1", MORE) + b"\x00\x64half of it"):
         with RawPeer.connect(port_of(pull)) as peer:
-            shake_hands(peer, b"PUSH")
+            peer.handshake("PUSH")
             peer.send(frame(b"whole") + torn)
             assert pull.recv_multipart() == [b"whole"]
     push.connect(address)
@@ -538,7 +537,7 @@ def test_what_arrived_before_an_unbind_can_be_read_after_it(zmq, make, kind, oth
         peer.handshake(other)
         for n in range(4):
             peer.send_message(b"%d" % n, b"body")
-        peer.send(frame(b"half", more=True))
+        peer.send(frame(b"half", MORE))
         assert reader.recv_multipart()[-2:] == [b"0", b"body"]
         peer.round_trip()
         reader.unbind(address)
@@ -654,7 +653,7 @@ def test_parts_are_not_mixed_while_the_other_sender_dies(zmq, make):
     assert pull.recv() == b"1a"
     one.close()
     with RawPeer.connect(port_of(pull)) as peer:
-        shake_hands(peer, b"PUSH")
+        peer.handshake("PUSH")
         peer.send(frame(b"2"))
         assert pull.recv() == b"1b"
         assert pull.recv() == b"1c"
@@ -667,10 +666,10 @@ def test_parts_are_not_mixed_while_the_other_sender_dies(zmq, make):
 def test_a_disconnected_peer_sees_the_end_of_the_stream(zmq, make):
     """S-54: in libzmq only while the socket is in calls, hence the poking."""
     s = make(zmq.DEALER)
-    with RawServer() as server:
+    with RawListener() as server:
         s.connect(server.endpoint)
         with server.accept() as peer:
-            shake_hands(peer, b"DEALER")
+            peer.handshake("DEALER")
             connected(s)
             s.disconnect(server.endpoint)
             eventually(lambda: (s.get(zmq.EVENTS), peer.closed_by_peer(0.02))[1])
@@ -680,11 +679,11 @@ def test_a_closed_socket_s_peers_see_the_end_of_the_stream(zmq, make):
     """S-54: on both sides, without any further call."""
     s = make(zmq.DEALER)
     bind(s)
-    with RawServer() as server, RawPeer.connect(port_of(s)) as below:
+    with RawListener() as server, RawPeer.connect(port_of(s)) as below:
         s.connect(server.endpoint)
         with server.accept() as above:
             for peer in (above, below):
-                shake_hands(peer, b"DEALER")
+                peer.handshake("DEALER")
             s.close()
             assert above.closed_by_peer() and below.closed_by_peer()
 
@@ -694,9 +693,9 @@ def test_progress_needs_no_calls_of_the_application(zmq, make, on_libzmq):
     if on_libzmq:
         pytest.skip("libzmq ends a pipe in calls on the socket only")
     s = make(zmq.DEALER)
-    with RawServer() as server:
+    with RawListener() as server:
         s.connect(server.endpoint)
         with server.accept() as peer:
-            shake_hands(peer, b"DEALER")
+            peer.handshake("DEALER")
             s.disconnect(server.endpoint)
             assert peer.closed_by_peer()

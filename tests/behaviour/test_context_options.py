@@ -6,8 +6,7 @@ import errno
 import os
 
 import pytest
-from support import eventually
-from support_wire import bind_over, fresh_inproc, refused
+from support import bind_over, errno_of, eventually, fresh_inproc
 
 SOCKET_LIMIT, MAX_MSGSZ, MSG_T_SIZE, THREAD_NAME_PREFIX, ZERO_COPY_RECV = 3, 5, 6, 9, 10
 THREAD_PRIORITY, THREAD_SCHED_POLICY = 3, 4
@@ -59,7 +58,7 @@ def test_defaults(zmq, ctx):
 @pytest.mark.parametrize("bad", [-1, -100])
 def test_a_context_has_no_negative_number_of_threads(zmq, bad):
     """EINVAL from the constructor."""
-    assert refused(zmq.ZMQError, zmq.Context, bad) == errno.EINVAL
+    assert errno_of(zmq.ZMQError, zmq.Context, bad) == errno.EINVAL
 
 
 def test_io_threads_can_be_given_to_the_constructor(zmq):
@@ -72,8 +71,8 @@ def test_without_threads_only_inproc_works(zmq, make, ctx):
     """semantics.md#context-options: EMTHREAD from bind and connect."""
     ctx.set(zmq.IO_THREADS, 0)
     a, b = make(zmq.PAIR), make(zmq.PAIR)
-    assert refused(zmq.ZMQError, a.bind, "tcp://127.0.0.1:*") == zmq.EMTHREAD
-    assert refused(zmq.ZMQError, a.connect, "tcp://127.0.0.1:5") == zmq.EMTHREAD
+    assert errno_of(zmq.ZMQError, a.bind, "tcp://127.0.0.1:*") == zmq.EMTHREAD
+    assert errno_of(zmq.ZMQError, a.connect, "tcp://127.0.0.1:5") == zmq.EMTHREAD
     b.connect(bind_over(a, "inproc", ""))
     b.send(b"x")
     assert a.recv() == b"x"
@@ -93,7 +92,7 @@ def test_no_more_sockets_than_allowed(zmq, ctx):
     """semantics.md#context-options, S-111: EMFILE, and a closed socket makes room."""
     ctx.set(zmq.MAX_SOCKETS, 3)
     sockets = [ctx.socket(zmq.PAIR) for _ in range(3)]
-    assert refused(zmq.ZMQError, ctx.socket, zmq.PAIR) == errno.EMFILE
+    assert errno_of(zmq.ZMQError, ctx.socket, zmq.PAIR) == errno.EMFILE
     sockets.pop().close()
 
     def opens():
@@ -105,7 +104,7 @@ def test_no_more_sockets_than_allowed(zmq, ctx):
         return True
 
     eventually(opens)
-    assert refused(zmq.ZMQError, ctx.socket, zmq.PAIR) == errno.EMFILE
+    assert errno_of(zmq.ZMQError, ctx.socket, zmq.PAIR) == errno.EMFILE
 
 
 def test_without_blocky_new_sockets_do_not_linger(zmq, ctx):
@@ -168,7 +167,7 @@ def test_a_destroyed_context_has_no_options(zmq):
     for call in (lambda: context.get(zmq.IO_THREADS), lambda: context.set(zmq.IO_THREADS, 1)):
         with pytest.raises(RuntimeError):
             call()
-    assert refused(zmq.ZMQError, context.socket, zmq.PAIR) == errno.ENOTSUP
+    assert errno_of(zmq.ZMQError, context.socket, zmq.PAIR) == errno.ENOTSUP
 
 
 def test_socket_options_of_a_context_are_defaults_of_its_sockets(zmq, ctx):
@@ -194,7 +193,7 @@ def test_unknown_socket_types_are_invalid(zmq, ctx, on_libzmq):
     if not on_libzmq and not zmq.has("draft"):
         bad += range(12, 21)
     for number in bad:
-        assert refused(zmq.ZMQError, ctx.socket, number) == errno.EINVAL
+        assert errno_of(zmq.ZMQError, ctx.socket, number) == errno.EINVAL
 
 
 def test_inproc_names_belong_to_their_context(zmq, make):

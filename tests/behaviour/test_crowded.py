@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from support import TIMEOUT, module_source
-from support_c import build_library, preloading
+from support.c import build_library, preloading
 
 ROUND_TRIPS = """
 import ctypes, threading

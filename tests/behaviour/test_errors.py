@@ -8,7 +8,7 @@ import socket
 
 import pytest
 from support import (
-    RawServer,
+    RawListener,
     bind,
     dead_endpoint,
     fresh_inproc,
@@ -269,7 +269,7 @@ def test_a_port_in_use_is_refused(zmq, make):
     with refused(zmq, errno.EADDRINUSE) as info:
         make(zmq.PULL).bind(address)
     assert f"(addr={address!r})" in str(info.value)
-    with RawServer() as server, refused(zmq, errno.EADDRINUSE):
+    with RawListener() as server, refused(zmq, errno.EADDRINUSE):
         make(zmq.PULL).bind(server.endpoint)
 
 

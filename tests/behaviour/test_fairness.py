@@ -12,7 +12,7 @@ import functools
 import importlib
 
 import pytest
-from support_loops import pair, run_asyncio, run_green
+from support.loops import pair, run_asyncio, run_green
 
 MESSAGES = 2000
 #: 20 looks at the clock make 2 ms, and there are up to 17 calls between two of them.

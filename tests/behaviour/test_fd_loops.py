@@ -18,9 +18,8 @@ import random
 from concurrent.futures import Future
 
 import pytest
-from support import TIMEOUT, Background
-from support_loops import pair, run_asyncio, run_green
-from support_wire import TRANSPORTS, bind_over
+from support import TIMEOUT, TRANSPORTS, Background, bind_over
+from support.loops import pair, run_asyncio, run_green
 
 try:
     import gevent

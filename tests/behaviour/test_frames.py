@@ -9,8 +9,7 @@ import sys
 import threading
 
 import pytest
-from support import eventually
-from support_wire import bind_over
+from support import bind_over, eventually
 
 BIG = b"x" * 70_000
 

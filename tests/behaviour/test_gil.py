@@ -12,8 +12,7 @@ import threading
 import time
 
 import pytest
-from support import TIMEOUT, RawPeer, bind, shake_hands
-from support_wire import fresh_inproc
+from support import TIMEOUT, RawPeer, bind, fresh_inproc
 
 THREADS, ROUNDS = 4, 50
 
@@ -204,7 +203,7 @@ def test_a_publisher_that_gives_who_connects_a_moment_stops_nobody(zmq, make, ot
     with contextlib.ExitStack() as peers:
         for _ in range(MOMENTS):
             peer = peers.enter_context(RawPeer.connect(port_of(address)))
-            shake_hands(peer, b"SUB")
+            peer.handshake("SUB")
             got_on += others(lambda: pub.send(b"to nobody"))
             time.sleep(0.05)  # nobody is waited for in vain more than a twentieth of the time
             got_on_after += others(lambda: pub.send(b"to nobody"))
@@ -216,7 +215,7 @@ def senders(zmq, make, kind):
     """A socket with a peer that does not read, and its send()."""
     s = make(getattr(zmq, kind), sndhwm=10)
     peer = RawPeer.connect(port_of(bind(s)))
-    shake_hands(peer, {"PUB": b"SUB", "XSUB": b"XPUB", "ROUTER": b"DEALER"}[kind], identity=b"me")
+    peer.handshake({"PUB": "SUB", "XSUB": "XPUB", "ROUTER": "DEALER"}[kind], identity=b"me")
     if kind == "PUB":
         peer.send(b"\0\1\1")
     body = b"x" * 100_000

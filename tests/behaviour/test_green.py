@@ -12,7 +12,7 @@ import time
 
 import pytest
 from support import fresh_inproc
-from support_loops import pair, run_green
+from support.loops import pair, run_green
 
 gevent = pytest.importorskip("gevent")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import module_source
-from support_c import build_library, preloading
+from support.c import build_library, preloading
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -6,8 +6,8 @@ import socket
 import time
 
 import pytest
-from support import RawPeer, frame, port_of, shake_hands
-from support_wire import RawListener, command, monitored, ping, wait_for_event, zmtp_connect
+from support import RawListener, RawPeer, monitored, port_of, wait_for_event, zmtp_connect
+from support.zmtp import command, frame, ping
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_a_large_message_on_a_slow_link_is_not_cut(zmq, make):
         push.connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
         peer = RawPeer(listener.accept()[0])
     with peer:
-        shake_hands(peer, b"PULL")
+        peer.handshake("PULL")
         push.send(b"L" * 400_000)
         size = 0
         while size < 400_000:
@@ -240,7 +240,7 @@ def test_nobody_is_cut_for_silence_while_the_receive_is_stopped(zmq, served, on_
         pytest.skip("libzmq cuts it, and loses what had come")
     s = served(rcvhwm=1, heartbeat_ivl=0 if ttl else 50, heartbeat_timeout=50)
     with RawPeer.connect(port_of(s)) as peer:
-        shake_hands(peer, b"DEALER")
+        peer.handshake("DEALER")
         if ttl:
             peer.send(b"\4\7\4PING" + ttl.to_bytes(2, "big"))
         peer.send(b"".join(frame(b"%d" % n) for n in range(5)))

@@ -23,9 +23,8 @@ from support import (
     module_source,
     port_of,
     refused,
-    shake_hands,
 )
-from support_c import build_library, preloading
+from support.c import build_library, preloading
 
 MB = 1 << 20
 SIZES = [100_000, MB, 3 * MB + 7, 65_473, 20_000_000, 70_000]
@@ -99,7 +98,7 @@ def test_a_body_that_stops_half_way_does_not_hold_the_reader(zmq, make):
     pull = make(zmq.PULL)
     bind(pull)
     with RawPeer.connect(port_of(pull)) as peer:
-        shake_hands(peer, b"PUSH")
+        peer.handshake("PUSH")
         pull.rcvtimeo = 20000
         for round_ in range(3):
             peer.send(long_head(MB) + bytes(MB // 2))
@@ -119,7 +118,7 @@ def test_a_peer_that_dies_within_a_body_leaves_the_others_alone(zmq, make, sendi
     push.send(bytes(MB))
     assert len(pull.recv()) == MB
     with RawPeer.connect(port_of(pull)) as peer:
-        shake_hands(peer, b"PUSH")
+        peer.handshake("PUSH")
         peer.send(long_head(MB) + bytes(MB))
         assert len(pull.recv()) == MB
         peer.send(long_head(MB) + bytes(MB // 2))
@@ -201,7 +200,7 @@ def test_a_peer_with_little_room_takes_a_large_body_in_many_pieces(zmq, make):
     bind(push)
     with RawPeer.connect(port_of(push)) as peer:
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        shake_hands(peer, b"PULL")
+        peer.handshake("PULL")
         push.send(bytes(2 * MB))
         assert peer.recv_exactly(9) == long_head(2 * MB)
         assert peer.recv_exactly(2 * MB) == bytes(2 * MB)
@@ -234,7 +233,7 @@ def test_what_lies_behind_a_large_body_wakes_its_reader_however_busy_the_machine
     try:
         port = int(reader.stdout.readline().rpartition(":")[2])
         with RawPeer.connect(port) as peer:
-            shake_hands(peer, b"PUSH")
+            peer.handshake("PUSH")
             round_ = long_head(100_000) + bytes(100_000) + b"\x00\x01a" + b"\x00\x02bb"
             sender = Background(lambda: [peer.send(round_) for _ in range(rounds)])
             told = reader.communicate(timeout=TIMEOUT)[0]

@@ -12,25 +12,22 @@ import pytest
 from support import (
     Background,
     Child,
+    RawListener,
     RawPeer,
-    RawServer,
     bind,
     connected,
     dead_endpoint,
     eventually,
     fresh_inproc,
-    greeting,
     module_source,
     monitor_events,
     port_of,
-    read_frame,
-    ready,
     receive,
     refused,
     send_until_full,
-    shake_hands,
     waiting,
 )
+from support.zmtp import greeting, ready
 
 EVENT_CONNECTED = 0x0001
 EVENT_CONNECT_DELAYED = 0x0002
@@ -117,7 +114,7 @@ def test_immediate_sends_only_over_complete_connections(zmq, make):
 def test_immediate_without_a_complete_connection_refuses(zmq, make):
     """S-18: neither a dead endpoint nor an unfinished handshake is somebody to send to."""
     push = make(zmq.PUSH, immediate=1)
-    with RawServer() as server, dead_endpoint() as nowhere:
+    with RawListener() as server, dead_endpoint() as nowhere:
         push.connect(nowhere)
         push.connect(server.endpoint)
         with server.accept() as peer:
@@ -126,17 +123,17 @@ def test_immediate_without_a_complete_connection_refuses(zmq, make):
             assert not push.poll(50, zmq.POLLOUT)
             with refused(zmq, errno.EAGAIN):
                 push.send(b"x", zmq.DONTWAIT)
-            peer.send(ready(b"PULL"))
+            peer.send(ready("PULL"))
             connected(push)
 
 
 def test_immediate_loses_what_was_queued_when_the_peer_goes(zmq, make):
     """S-18: after the loss send refuses, and the next peer gets only what is sent from then on."""
     push = make(zmq.PUSH, immediate=1, reconnect_ivl=10, sndhwm=0)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         with server.accept() as peer:
-            shake_hands(peer, b"PULL")
+            peer.handshake("PULL")
             connected(push)
             for _ in range(300):
                 push.send(bytes(100_000))  # more than the kernel takes
@@ -144,10 +141,10 @@ def test_immediate_loses_what_was_queued_when_the_peer_goes(zmq, make):
         with refused(zmq, errno.EAGAIN):
             push.send(b"x", zmq.DONTWAIT)
         with server.accept() as peer:
-            shake_hands(peer, b"PULL")
+            peer.handshake("PULL")
             connected(push)
             push.send(b"new")
-            assert read_frame(peer) == (0, b"new")
+            assert peer.recv_frame() == (0, b"new")
 
 
 @pytest.mark.parametrize("said", ["nothing", "half a greeting", "greeting"])
@@ -161,10 +158,10 @@ def test_a_client_that_does_not_finish_its_handshake_is_nobody_to_send_to(zmq, m
         with refused(zmq, errno.EAGAIN):
             push.send(b"x", zmq.DONTWAIT)
     with RawPeer.connect(port_of(push)) as peer:
-        shake_hands(peer, b"PULL")
+        peer.handshake("PULL")
         connected(push)
         push.send(b"x")
-        assert read_frame(peer) == (0, b"x")
+        assert peer.recv_frame() == (0, b"x")
 
 
 # --- losing and making again ---------------------------------------------------------------------
@@ -174,10 +171,10 @@ def test_after_a_reconnect_the_rest_of_the_queue_follows_in_whole_messages(zmq, 
     """S-20: what the kernel had is lost, nothing else; a half-sent message is not continued."""
     push, pull = make(zmq.PUSH, sndhwm=0, reconnect_ivl=10), make(zmq.PULL)
     count, body = 300, bytes(50_000)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         with server.accept() as peer:
-            shake_hands(peer, b"PULL")
+            peer.handshake("PULL")
             for n in range(count):
                 push.send_multipart([b"%04d" % n, body, b"%04d" % n])
             peer.recv_exactly(6 + 9 + 20_000)  # in the middle of the first message
@@ -208,14 +205,14 @@ def test_subscriptions_reach_each_new_publisher_on_the_wire(zmq, make):
     sub = make(zmq.SUB, reconnect_ivl=10)
     for topic in (b"a", b"bb", b"ccc"):
         sub.subscribe(topic)
-    with RawServer() as server:
+    with RawListener() as server:
         sub.connect(server.endpoint)
         for _ in range(3):
             with server.accept() as peer:
-                shake_hands(peer, b"PUB")
+                peer.handshake("PUB")
                 # libzmq's SUB writes them again when it is in a call
                 eventually(lambda: (sub.poll(0), _readable(peer))[1])
-                got = {read_frame(peer) for _ in range(3)}
+                got = {peer.recv_frame() for _ in range(3)}
                 assert got == {(4, b"\x09SUBSCRIBE" + t) for t in (b"a", b"bb", b"ccc")}
 
 
@@ -265,8 +262,8 @@ def test_a_good_connection_resets_the_doubling(zmq, make):
     with dead_endpoint() as address:
         push.connect(address)
         assert [next_value(monitor, EVENT_CONNECT_RETRIED) for _ in range(3)] == [5, 10, 20]
-    with RawServer(int(address.rsplit(":", 1)[1])) as server, server.accept() as peer:
-        shake_hands(peer, b"PULL")
+    with RawListener(int(address.rsplit(":", 1)[1])) as server, server.accept() as peer:
+        peer.handshake("PULL")
         connected(push)
         monitor_events(monitor)  # those of the time before
     assert next_value(monitor, EVENT_CONNECT_RETRIED) == 5
@@ -275,10 +272,10 @@ def test_a_good_connection_resets_the_doubling(zmq, make):
 def test_without_reconnecting_a_lost_endpoint_is_gone(zmq, make):
     """S-23: RECONNECT_IVL=-1: the peer dies, the endpoint with it; connect() brings it back."""
     push = make(zmq.PUSH, reconnect_ivl=-1)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         with server.accept() as peer:
-            shake_hands(peer, b"PULL")
+            peer.handshake("PULL")
             connected(push)
         eventually(lambda: not push.poll(0, zmq.POLLOUT))
         assert server.nobody_comes(within=0.2)
@@ -286,9 +283,9 @@ def test_without_reconnecting_a_lost_endpoint_is_gone(zmq, make):
             push.disconnect(server.endpoint)
         push.connect(server.endpoint)
         with server.accept() as peer:
-            shake_hands(peer, b"PULL")
+            peer.handshake("PULL")
             push.send(b"again")
-            assert read_frame(peer) == (0, b"again")
+            assert peer.recv_frame() == (0, b"again")
 
 
 def test_without_reconnecting_a_refused_connect_is_tried_once(zmq, make):
@@ -321,7 +318,7 @@ def test_reconnecting_can_stop_at_a_failed_handshake(zmq, make):
     for stop in (0, 2):
         push = make(zmq.PUSH, reconnect_ivl=5)
         push.set(109, stop)
-        with RawServer() as server:
+        with RawListener() as server:
             push.connect(server.endpoint)
             with server.accept() as peer:
                 peer.send(greeting()[:20])
@@ -351,7 +348,7 @@ def test_reconnecting_can_stop_at_disconnect(zmq, make):
 @pytest.mark.parametrize(
     "what",
     [
-        pytest.param(ready(b"PUB"), id="incompatible socket type"),
+        pytest.param(ready("PUB"), id="incompatible socket type"),
         pytest.param(b"\x04\x06\x05HELLO", id="unknown command"),
         pytest.param(b"\x04\x0a\x05ERROR\x03400", id="error command"),
         pytest.param(b"\x04\x0a\x05READY\x0fabc", id="malformed ready"),
@@ -360,7 +357,7 @@ def test_reconnecting_can_stop_at_disconnect(zmq, make):
 def test_a_protocol_error_ends_a_connecter_for_good(zmq, make, what):
     """S-25: one connection, no second attempt."""
     dealer = make(zmq.DEALER, reconnect_ivl=5)
-    with RawServer() as server:
+    with RawListener() as server:
         dealer.connect(server.endpoint)
         with server.accept() as peer:
             peer.send(greeting())
@@ -373,10 +370,10 @@ def test_a_protocol_error_ends_a_connecter_for_good(zmq, make, what):
 def test_another_mechanism_ends_a_connecter_for_good(zmq, make):
     """S-25"""
     dealer = make(zmq.DEALER, reconnect_ivl=5)
-    with RawServer() as server:
+    with RawListener() as server:
         dealer.connect(server.endpoint)
         with server.accept() as peer:
-            peer.send(greeting(b"PLAIN"))
+            peer.send(greeting(mechanism=b"PLAIN"))
             eventually(lambda: disconnected(dealer, peer))
             assert server.nobody_comes(within=0.2)
 
@@ -384,13 +381,13 @@ def test_another_mechanism_ends_a_connecter_for_good(zmq, make):
 def test_a_connecter_tries_again_when_the_stream_just_ends(zmq, make):
     """S-25, the other half: a lost connection is no protocol error, at whatever stage."""
     dealer = make(zmq.DEALER, reconnect_ivl=5)
-    with RawServer() as server:
+    with RawListener() as server:
         dealer.connect(server.endpoint)
-        for said in (b"", greeting()[:5], greeting(), greeting() + ready(b"DEALER")):
+        for said in (b"", greeting()[:5], greeting(), greeting() + ready("DEALER")):
             with server.accept() as peer:
                 peer.send(said)
         with server.accept() as peer:
-            shake_hands(peer, b"DEALER")
+            peer.handshake("DEALER")
 
 
 def test_a_connection_to_oneself_does_no_harm(zmq, make):
@@ -431,7 +428,7 @@ def test_a_silent_client_is_cut_off_after_the_handshake_interval(zmq, make, said
 def test_a_silent_server_is_left_after_the_handshake_interval_and_tried_again(zmq, make):
     """S-27"""
     push = make(zmq.PUSH, handshake_ivl=100, reconnect_ivl=5)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         for _ in range(2):
             with server.accept() as peer:
@@ -443,7 +440,7 @@ def test_a_finished_handshake_stops_the_clock(zmq, make):
     pull = make(zmq.PULL, handshake_ivl=100)
     bind(pull)
     with RawPeer.connect(port_of(pull)) as peer:
-        shake_hands(peer, b"PUSH")
+        peer.handshake("PUSH")
         assert not peer.closed_by_peer(0.3)
         peer.send(b"\x00\x02hi")
         assert pull.recv() == b"hi"
@@ -452,7 +449,7 @@ def test_a_finished_handshake_stops_the_clock(zmq, make):
 @contextlib.contextmanager
 def black_hole():
     """A tcp endpoint where SYNs go unanswered: the queue of a listener that does not accept."""
-    with RawServer(backlog=0) as server, contextlib.ExitStack() as stack:
+    with RawListener(backlog=0) as server, contextlib.ExitStack() as stack:
         for _ in range(4):
             s = stack.enter_context(socket.socket())
             s.setblocking(False)
@@ -503,7 +500,7 @@ def test_garbage_that_looks_like_the_oldest_protocol(zmq, make, on_libzmq):
 def test_connecting_twice_to_one_endpoint(zmq, make, kind, connections):
     """S-29: DEALER, SUB, PUB and REQ keep to one connection, others get two."""
     s = make(getattr(zmq, kind))
-    with RawServer() as server:
+    with RawListener() as server:
         s.connect(server.endpoint)
         s.connect(server.endpoint)
         with contextlib.ExitStack() as stack:
@@ -545,12 +542,12 @@ def test_a_sender_forgets_inproc_peers_that_are_gone(zmq, make, on_libzmq, sende
 def test_disconnect_ends_all_connections_to_the_endpoint(zmq, make):
     """S-30: and the second disconnect finds nothing."""
     push = make(zmq.PUSH)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         push.connect(server.endpoint)
         with server.accept() as one, server.accept() as two:
             for peer in (one, two):
-                shake_hands(peer, b"PULL")
+                peer.handshake("PULL")
             push.disconnect(server.endpoint)
             for peer in (one, two):
                 eventually(lambda: disconnected(push, peer))  # noqa: B023
@@ -920,7 +917,7 @@ def test_a_port_can_be_bound_again_though_old_connections_linger_in_the_kernel(z
     pull = make(zmq.PULL)
     address = bind(pull)
     with RawPeer.connect(port_of(pull)) as peer:
-        shake_hands(peer, b"PUSH")
+        peer.handshake("PUSH")
         pull.close()  # the binder closes first: its side stays in TIME_WAIT
         assert peer.closed_by_peer()
     rebind(zmq, make(zmq.PULL), address)
@@ -996,7 +993,7 @@ def test_a_listener_outlives_a_want_of_descriptors(zmq, on_libzmq):
             seconds = float(child.line())
             if not on_libzmq:
                 assert seconds < 0.25, "the engine spins"
-            shake_hands(peer, b"PUSH")
+            peer.handshake("PUSH")
             peer.send(b"\x00\x02hi")
             assert child.line() == "hi"
         assert child.wait() == 0
@@ -1008,13 +1005,13 @@ def test_a_listener_outlives_a_want_of_descriptors(zmq, on_libzmq):
 def test_a_connection_can_have_a_source_address(zmq, make):
     """S-42: the part before the semicolon."""
     push = make(zmq.PUSH)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(f"tcp://127.0.0.2:0;127.0.0.1:{server.port}")
         with server.accept() as peer:
             assert peer.sock.getpeername()[0] == "127.0.0.2"
-            shake_hands(peer, b"PULL")
+            peer.handshake("PULL")
             push.send(b"hi")
-            assert read_frame(peer) == (0, b"hi")
+            assert peer.recv_frame() == (0, b"hi")
 
 
 def _has_ipv6() -> bool:

@@ -12,24 +12,18 @@ from contextlib import ExitStack
 from importlib import import_module
 
 import pytest
-from support import port_of
-from support_security import CLIENT, SERVER, CurveClient
-from support_wire import (
+from support import RawPeer, deliver, errno_of, port_of, wait_for_event, watched, zmtp_connect
+from support.security import CLIENT, SERVER, CurveClient
+from support.zmtp import (
     COMMAND,
     LONG,
     MORE,
-    ZmtpPeer,
     command,
-    deliver,
     frame,
     frame_v1,
     greeting,
     message,
     properties,
-    refused,
-    wait_for_event,
-    watched,
-    zmtp_connect,
 )
 
 ACCEPTED, DISCONNECTED, NO_DETAIL, SUCCEEDED, PROTOCOL = 0x20, 0x200, 0x800, 0x1000, 0x2000
@@ -100,7 +94,7 @@ def test_a_limit_can_be_read_and_set_like_any_option(make, zmq, name):
     setattr(s, f"MONOCOQUE_MAX_{name}", 77)
     assert s.getsockopt(option) == 77
     for bad in (0, -2, -(2**63)):
-        assert refused(zmq.ZMQError, s.set, option, bad) == errno.EINVAL
+        assert errno_of(zmq.ZMQError, s.set, option, bad) == errno.EINVAL
     for bad in (b"12345678", 1.5, "1"):
         with pytest.raises(TypeError):
             s.set(option, bad)
@@ -240,7 +234,7 @@ def test_a_command_has_at_most_so_many_bytes(server, size):
         is_dropped(peer, monitor)
 
 
-def welcomed(zmq, peer: ZmtpPeer) -> CurveClient:
+def welcomed(zmq, peer: RawPeer) -> CurveClient:
     """The client's side of CURVE, as far as WELCOME."""
     z85 = import_module(f"{zmq.__name__}.utils.z85")
     own, server = [[z85.decode(key) for key in pair] for pair in (CLIENT, SERVER)]
@@ -379,10 +373,10 @@ def test_an_old_peers_identity_is_limited_like_properties(server):
 # --- connections in handshake --------------------------------------------------------------------
 
 
-def open_connections(s, monitor, count: int, stack: ExitStack) -> list[ZmtpPeer]:
+def open_connections(s, monitor, count: int, stack: ExitStack) -> list[RawPeer]:
     peers = []
     for _ in range(count):
-        peers.append(stack.enter_context(ZmtpPeer.connect(port_of(s))))
+        peers.append(stack.enter_context(RawPeer.connect(port_of(s))))
         wait_for_event(monitor, ACCEPTED)
     return peers
 
@@ -391,7 +385,7 @@ def test_the_oldest_of_too_many_handshakes_is_dropped(server):
     pull, monitor = server("PULL", monocoque_max_handshakes=3)
     with ExitStack() as stack:
         silent = open_connections(pull, monitor, 3, stack)
-        good = stack.enter_context(ZmtpPeer.connect(port_of(pull)))
+        good = stack.enter_context(RawPeer.connect(port_of(pull)))
         assert silent[0].closed_by_peer()
         assert outcome(monitor)[0] == (NO_DETAIL, errno.ENOBUFS)
         good.handshake("PUSH")
@@ -409,7 +403,7 @@ def test_whoever_is_through_the_handshake_does_not_count(server):
     with ExitStack() as stack:
         peers = []
         for _ in range(20):
-            peer = stack.enter_context(ZmtpPeer.connect(port_of(pull)))
+            peer = stack.enter_context(RawPeer.connect(port_of(pull)))
             peer.handshake("PUSH")
             wait_for_event(monitor, SUCCEEDED)
             peers.append(peer)
@@ -424,7 +418,7 @@ def test_silent_connections_do_not_keep_others_out(server, make, zmq):
     push = make(zmq.PUSH, reconnect_ivl=10)
     with ExitStack() as stack:
         for _ in range(100):
-            stack.enter_context(ZmtpPeer.connect(port_of(pull))).send(b"\xff")
+            stack.enter_context(RawPeer.connect(port_of(pull))).send(b"\xff")
         push.connect(pull.LAST_ENDPOINT)
         push.send(b"x")
         assert pull.recv() == b"x"

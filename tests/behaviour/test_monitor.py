@@ -7,21 +7,19 @@ import os
 import socket
 
 import pytest
-from support import TIMEOUT, eventually, monitor_events
-from support_wire import (
+from support import (
+    TIMEOUT,
     RawListener,
-    command,
-    frame,
+    errno_of,
+    eventually,
     free_port,
     fresh_inproc,
-    greeting,
+    monitor_events,
     monitored,
-    properties,
-    ready,
-    refused,
     wait_for_event,
     zmtp_connect,
 )
+from support.zmtp import command, frame, greeting, properties, ready
 
 UNEXPECTED_COMMAND = 0x10000001
 MECHANISM_MISMATCH = 0x11000002
@@ -182,7 +180,7 @@ def test_a_bind_that_fails_is_told(zmq, make):
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         s = make(zmq.DEALER)
         m = monitored(s)
-        assert refused(zmq.ZMQError, s.bind, address) == errno.EADDRINUSE
+        assert errno_of(zmq.ZMQError, s.bind, address) == errno.EADDRINUSE
         event, value, _ = wait_for_event(m, zmq.EVENT_BIND_FAILED)[-1]
         assert (event, value) == (zmq.EVENT_BIND_FAILED, errno.EADDRINUSE)
 
@@ -403,7 +401,7 @@ def test_starting_anew_stops_the_one_before(zmq, make):
 )
 def test_a_monitor_lives_on_inproc_only(zmq, make, address, number):
     """semantics.md#errors."""
-    assert refused(zmq.ZMQError, make(zmq.PAIR).monitor, address, zmq.EVENT_ALL) == number
+    assert errno_of(zmq.ZMQError, make(zmq.PAIR).monitor, address, zmq.EVENT_ALL) == number
 
 
 def test_a_monitor_cannot_share_its_address(zmq, make):
@@ -411,13 +409,13 @@ def test_a_monitor_cannot_share_its_address(zmq, make):
     a, b = make(zmq.PAIR), make(zmq.PAIR)
     address = fresh_inproc()
     a.monitor(address, zmq.EVENT_ALL)
-    assert refused(zmq.ZMQError, b.monitor, address, zmq.EVENT_ALL) == errno.EADDRINUSE
+    assert errno_of(zmq.ZMQError, b.monitor, address, zmq.EVENT_ALL) == errno.EADDRINUSE
 
 
 @pytest.mark.parametrize("mask", [0x10000, 0x1FFFF, -1])
 def test_events_beyond_16_bits_are_refused(zmq, make, mask):
     """v1 knows no others."""
-    assert refused(zmq.ZMQError, make(zmq.PAIR).monitor, fresh_inproc(), mask) == errno.EINVAL
+    assert errno_of(zmq.ZMQError, make(zmq.PAIR).monitor, fresh_inproc(), mask) == errno.EINVAL
 
 
 def test_a_monitor_that_was_closed_disturbs_nobody(zmq, make, on_libzmq):

@@ -8,8 +8,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from support import TIMEOUT, eventually
-from support_wire import TRANSPORTS, bind_over, drain, fresh_inproc
+from support import TIMEOUT, TRANSPORTS, bind_over, drain, eventually, fresh_inproc
 
 
 @pytest.fixture

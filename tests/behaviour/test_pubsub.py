@@ -7,19 +7,21 @@ import select
 import socket
 
 import pytest
-from support import RawPeer, RawServer, eventually, port_of, read_frame, receive, shake_hands
-from support_wire import (
+from support import (
     TRANSPORTS,
     RawListener,
+    RawPeer,
     bind_over,
-    command,
     drain,
-    frame,
+    errno_of,
+    eventually,
     free_port,
     fresh_inproc,
-    refused,
+    port_of,
+    receive,
     zmtp_connect,
 )
+from support.zmtp import command, frame
 
 MANUAL_LAST_VALUE = 98
 ONLY_FIRST_SUBSCRIBE = 108
@@ -377,7 +379,7 @@ def test_pub_ignores_what_an_xsub_says(zmq, make):
     xsub.send(b"\x01A")
     know(pub)
     assert pub.events == zmq.POLLOUT
-    assert refused(zmq.ZMQError, pub.recv, zmq.DONTWAIT) == errno.ENOTSUP
+    assert errno_of(zmq.ZMQError, pub.recv, zmq.DONTWAIT) == errno.ENOTSUP
     pub.send(b"A1")
     assert xsub.recv() == b"A1"
 
@@ -593,7 +595,7 @@ def test_a_manual_publisher_is_told_what_a_lost_peer_had(zmq, make):
 
 def test_a_plain_publisher_cannot_be_subscribed_by_its_owner(zmq, make):
     """semantics.md#socket-options: SUBSCRIBE on XPUB only with MANUAL."""
-    assert refused(zmq.ZMQError, make(zmq.XPUB).setsockopt, zmq.SUBSCRIBE, b"A") == errno.EINVAL
+    assert errno_of(zmq.ZMQError, make(zmq.XPUB).setsockopt, zmq.SUBSCRIBE, b"A") == errno.EINVAL
 
 
 def test_last_value_publisher_answers_the_new_subscriber_only(zmq, make):
@@ -761,16 +763,16 @@ def _change(sub, kind: str, operations) -> None:
 def test_subscriptions_do_not_count_as_answers_that_nobody_reads(zmq, make):
     """More than 1 MiB of them wait for a publisher that reads slowly, and asks for a PONG."""
     sub, count = make(zmq.SUB, sndhwm=0, sndbuf=8192), 18_000
-    with RawServer() as server:
+    with RawListener() as server:
         server.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sub.connect(server.endpoint)
         with server.accept() as publisher:
-            shake_hands(publisher, b"PUB")
+            publisher.handshake("PUB")
             for n in range(count):
                 sub.subscribe(b"%060d" % n)
             publisher.send(b"\4\7\4PING\0\0")
             pongs = subscriptions = 0
             while not pongs or subscriptions < count:
-                _, body = read_frame(publisher)
+                _, body = publisher.recv_frame()
                 pongs += body.startswith(b"\4PONG")
                 subscriptions += body.startswith(b"\x09SUBSCRIBE")

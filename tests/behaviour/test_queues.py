@@ -13,7 +13,7 @@ import struct
 import pytest
 from support import (
     Background,
-    RawServer,
+    RawListener,
     address_for,
     bind,
     connected,
@@ -24,7 +24,6 @@ from support import (
     receive,
     refused,
     send_until_full,
-    shake_hands,
     waiting,
 )
 
@@ -423,12 +422,12 @@ def _segments_in(sock: socket.socket) -> int:
 def test_queued_small_messages_share_sends(zmq, make):
     """S-13: 1000 messages of 64 bytes leave in far fewer than 1000 segments."""
     push = make(zmq.PUSH, sndhwm=0)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         for _ in range(1000):
             push.send(bytes(64))
         with server.accept() as peer:
-            shake_hands(peer, b"PULL")
+            peer.handshake("PULL")
             before = _segments_in(peer.sock)
             peer.recv_exactly(1000 * 66)
             assert _segments_in(peer.sock) - before < 200
@@ -437,10 +436,10 @@ def test_queued_small_messages_share_sends(zmq, make):
 def test_a_burst_on_a_live_connection_shares_sends(zmq, make):
     """S-13: also without a backlog, a tight loop of sends is not a send call each."""
     push = make(zmq.PUSH, sndhwm=0)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         with server.accept() as peer:
-            shake_hands(peer, b"PULL")
+            peer.handshake("PULL")
             connected(push)
             before = _segments_in(peer.sock)
             for _ in range(5000):
@@ -453,10 +452,10 @@ def test_a_burst_on_a_live_connection_shares_sends(zmq, make):
 def test_messages_leave_without_any_further_call(zmq, make, count):
     """S-14: whatever the engine does to batch, the last message of a burst is not kept back."""
     push = make(zmq.PUSH)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         with server.accept() as peer:
-            shake_hands(peer, b"PULL")
+            peer.handshake("PULL")
             connected(push)
             for turn in range(3):
                 for n in range(count):

@@ -6,21 +6,20 @@ import errno
 import struct
 
 import pytest
-from support import eventually
-from support_wire import (
+from support import (
     TRANSPORTS,
     RawListener,
     bind_over,
     drain,
-    frame,
+    errno_of,
+    eventually,
     free_port,
     fresh_inproc,
-    message,
     monitored,
-    refused,
     wait_for_event,
     zmtp_connect,
 )
+from support.zmtp import frame, message
 
 # --- load balancing and fair queueing ------------------------------------------------------------
 
@@ -207,7 +206,7 @@ def test_mandatory_router_refuses_a_message_to_nobody(zmq, make):
     dealer.connect(bind_over(router, "inproc", ""))
     dealer.send(b"hello")
     assert router.recv_multipart() == [b"D", b"hello"]
-    assert refused(zmq.ZMQError, router.send, b"nobody", zmq.SNDMORE) == errno.EHOSTUNREACH
+    assert errno_of(zmq.ZMQError, router.send, b"nobody", zmq.SNDMORE) == errno.EHOSTUNREACH
     router.send_multipart([b"D", b"after"])
     assert dealer.recv() == b"after"
 
@@ -451,16 +450,16 @@ def test_req_alternates_between_send_and_recv(zmq, make):
     """S-67: EFSM out of turn, for both sides."""
     req, rep = make(zmq.REQ), make(zmq.REP)
     req.connect(bind_over(rep, "inproc", ""))
-    assert refused(zmq.ZMQError, req.recv, zmq.DONTWAIT) == zmq.EFSM
-    assert refused(zmq.ZMQError, rep.send, b"?", zmq.DONTWAIT) == zmq.EFSM
+    assert errno_of(zmq.ZMQError, req.recv, zmq.DONTWAIT) == zmq.EFSM
+    assert errno_of(zmq.ZMQError, rep.send, b"?", zmq.DONTWAIT) == zmq.EFSM
     req.send(b"q")
-    assert refused(zmq.ZMQError, req.send, b"q2") == zmq.EFSM
+    assert errno_of(zmq.ZMQError, req.send, b"q2") == zmq.EFSM
     assert rep.recv() == b"q"
-    assert refused(zmq.ZMQError, rep.recv) == zmq.EFSM
+    assert errno_of(zmq.ZMQError, rep.recv) == zmq.EFSM
     rep.send(b"a")
-    assert refused(zmq.ZMQError, rep.send, b"a2") == zmq.EFSM
+    assert errno_of(zmq.ZMQError, rep.send, b"a2") == zmq.EFSM
     assert req.recv() == b"a"
-    assert refused(zmq.ZMQError, req.recv) == zmq.EFSM
+    assert errno_of(zmq.ZMQError, req.recv) == zmq.EFSM
 
 
 def test_events_of_req_and_rep_follow_the_conversation(zmq, make):
@@ -733,7 +732,7 @@ def test_pair_without_its_peer_cannot_send(zmq, make):
     assert pair.events == zmq.POLLOUT
     peer.close()
     eventually(lambda: pair.events == 0)
-    assert refused(zmq.Again, pair.send, b"x", zmq.DONTWAIT) == errno.EAGAIN
+    assert errno_of(zmq.Again, pair.send, b"x", zmq.DONTWAIT) == errno.EAGAIN
 
 
 @pytest.mark.parametrize("kind", ["PAIR", "REQ", "DEALER", "PUSH"])
@@ -741,9 +740,9 @@ def test_without_peers_a_send_waits(zmq, make, kind):
     """S-73: EAGAIN and no POLLOUT; a connect makes room at once."""
     s = make(getattr(zmq, kind), reconnect_ivl=1000)
     assert s.events == 0
-    assert refused(zmq.Again, s.send, b"x", zmq.DONTWAIT) == errno.EAGAIN
+    assert errno_of(zmq.Again, s.send, b"x", zmq.DONTWAIT) == errno.EAGAIN
     s.sndtimeo = 10
-    assert refused(zmq.Again, s.send, b"x") == errno.EAGAIN
+    assert errno_of(zmq.Again, s.send, b"x") == errno.EAGAIN
     s.connect(f"tcp://127.0.0.1:{free_port()}")
     assert s.events == zmq.POLLOUT
     s.send(b"queued", zmq.DONTWAIT)
@@ -755,7 +754,7 @@ def test_an_immediate_socket_waits_for_a_real_peer(zmq, make, kind):
     s = make(getattr(zmq, kind), immediate=1)
     s.connect(f"tcp://127.0.0.1:{free_port()}")
     assert s.events == 0
-    assert refused(zmq.Again, s.send, b"x", zmq.DONTWAIT) == errno.EAGAIN
+    assert errno_of(zmq.Again, s.send, b"x", zmq.DONTWAIT) == errno.EAGAIN
 
 
 @pytest.mark.parametrize(
@@ -766,9 +765,9 @@ def test_one_way_sockets_refuse_the_other_way(zmq, make, kind, call):
     """semantics.md#errors: ENOTSUP, with and without peers."""
     s = make(getattr(zmq, kind))
     args = (b"x",) if call == "send" else ()
-    assert refused(zmq.ZMQError, getattr(s, call), *args) == errno.ENOTSUP
+    assert errno_of(zmq.ZMQError, getattr(s, call), *args) == errno.ENOTSUP
     s.bind(fresh_inproc())
-    assert refused(zmq.ZMQError, getattr(s, call), *args, zmq.DONTWAIT) == errno.ENOTSUP
+    assert errno_of(zmq.ZMQError, getattr(s, call), *args, zmq.DONTWAIT) == errno.ENOTSUP
 
 
 def test_multipart_is_delivered_whole_or_dropped_whole(zmq, make):

@@ -10,7 +10,7 @@ import re
 
 import pytest
 from support import Child, module_source
-from support_security import CLIENT, SERVER
+from support.security import CLIENT, SERVER
 
 pytestmark = pytest.mark.skipif(
     "san.so" in os.environ.get("LD_PRELOAD", ""), reason="sanitizers keep freed memory"

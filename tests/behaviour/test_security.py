@@ -12,8 +12,17 @@ import subprocess
 import sys
 
 import pytest
-from support import RawPeer, eventually, monitor_events, port_of
-from support_security import (
+from support import (
+    RawPeer,
+    bind_over,
+    errno_of,
+    eventually,
+    monitor_events,
+    port_of,
+    watched,
+    zmtp_connect,
+)
+from support.security import (
     CLIENT,
     MECHANISMS,
     SERVER,
@@ -23,17 +32,7 @@ from support_security import (
     make_server,
     reply,
 )
-from support_wire import (
-    ZmtpPeer,
-    bind_over,
-    command,
-    greeting,
-    properties,
-    ready,
-    refused,
-    watched,
-    zmtp_connect,
-)
+from support.zmtp import command, greeting, properties, ready
 
 NO_DETAIL, SUCCEEDED, PROTOCOL, AUTH = 0x0800, 0x1000, 0x2000, 0x4000
 DISCONNECTED = 0x0200
@@ -79,7 +78,7 @@ def test_the_public_key_of_libzmqs_example_is_known(zmq):
 
 
 def test_a_secret_key_that_is_no_z85_has_no_public_one(zmq):
-    assert refused(zmq.ZMQError, zmq.curve_public, b"~" * 40) == errno.EINVAL
+    assert errno_of(zmq.ZMQError, zmq.curve_public, b"~" * 40) == errno.EINVAL
 
 
 @pytest.mark.parametrize("name", ["PUBLICKEY", "SECRETKEY", "SERVERKEY"])
@@ -96,7 +95,7 @@ def test_a_curve_key_may_be_raw_or_text_and_makes_the_mechanism_curve(make, zmq,
 def test_a_curve_key_of_another_form_is_refused(make, zmq, name, key):
     s = make(zmq.PULL)
     option = getattr(zmq, f"CURVE_{name}")
-    assert refused(zmq.ZMQError, s.set, option, key) == errno.EINVAL
+    assert errno_of(zmq.ZMQError, s.set, option, key) == errno.EINVAL
     assert s.mechanism == NULL
 
 
@@ -427,7 +426,7 @@ def test_a_peer_of_another_mechanism_is_refused(make, zmq, mine, theirs):
     server = make(zmq.PULL)
     make_server(server, mine, SERVER)
     server.bind("tcp://127.0.0.1:*")
-    with watched(server) as monitor, ZmtpPeer.connect(port_of(server)) as peer:
+    with watched(server) as monitor, RawPeer.connect(port_of(server)) as peer:
         peer.send(greeting(mechanism=theirs.encode()))
         assert next_outcome(monitor) == (PROTOCOL, 0x11000002)
         assert peer.closed_by_peer()
@@ -438,7 +437,7 @@ def test_a_stranger_that_skips_the_handshake_gets_no_message_in(make, zmq, mecha
     server = make(zmq.PULL)
     make_server(server, mechanism, SERVER)
     server.bind("tcp://127.0.0.1:*")
-    with watched(server) as monitor, ZmtpPeer.connect(port_of(server)) as peer:
+    with watched(server) as monitor, RawPeer.connect(port_of(server)) as peer:
         peer.send(greeting(mechanism=mechanism.encode()) + ready("PUSH"))
         peer.send_message(b"let me in")
         assert next_outcome(monitor) == (PROTOCOL, 0x10000001)
@@ -524,7 +523,7 @@ def test_a_command_in_the_clear_after_the_handshake_ends_the_connection(make, zm
     server = make(zmq.PULL)
     make_server(server, "CURVE", SERVER)
     server.bind("tcp://127.0.0.1:*")
-    with watched(server) as monitor, ZmtpPeer.connect(port_of(server)) as peer:
+    with watched(server) as monitor, RawPeer.connect(port_of(server)) as peer:
         peer.send(greeting(mechanism=b"CURVE") + command(b"PING", b"\0\0"))
         assert next_outcome(monitor) == (PROTOCOL, 0x10000001)
 

@@ -18,34 +18,28 @@ import struct
 import threading
 
 import pytest
-from support import (
-    RawServer,
-    bind,
-    connected,
-    eventually,
-    fresh_inproc,
-    shake_hands,
-)
-from support_loops import run_green
+from support import RawListener, bind, connected, eventually, fresh_inproc
+from support.loops import run_green
 
 KINDS = {"PUSH": b"PULL", "PUB": b"SUB", "DEALER": b"DEALER"}
 
 
-class UnixServer(RawServer):
+class UnixServer(RawListener):
     def __init__(self, address: str):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.bind(address.removeprefix("ipc://"))
         self.sock.listen(16)
         self.endpoint = address
+        self.accepted = []
 
 
 class Wire:
     """The other end of a sender: what has arrived there, as message bodies in order."""
 
-    def __init__(self, zmq, s, kind: str, server: RawServer):
+    def __init__(self, zmq, s, kind: str, server: RawListener):
         s.connect(server.endpoint)
         self.peer = server.accept()
-        shake_hands(self.peer, KINDS[kind])
+        self.peer.handshake(KINDS[kind].decode())
         if kind == "PUB":
             self.peer.send(b"\0\1\1")  # to everything, as ZMTP 3.0 says it
         else:
@@ -75,7 +69,9 @@ def wires(zmq, tmp_path):
         def make_wires(sockets, kind, transport):
             out = []
             for i, s in enumerate(sockets):
-                server = RawServer() if transport == "tcp" else UnixServer(f"ipc://{tmp_path}/{i}")
+                server = (
+                    RawListener() if transport == "tcp" else UnixServer(f"ipc://{tmp_path}/{i}")
+                )
                 stack.enter_context(server)
                 out.append(Wire(zmq, s, kind, server))
                 stack.enter_context(out[-1].peer)
@@ -173,10 +169,10 @@ def test_subscriptions_leave_before_what_is_sent_behind_them(zmq, make, wires):
     """A row of them shares sends, and is there before the message that follows."""
     sub, push = make(zmq.SUB, sndhwm=0), make(zmq.PUSH)
     ends = wires([push], "PUSH", "tcp")
-    with RawServer() as server:
+    with RawListener() as server:
         sub.connect(server.endpoint)
         with server.accept() as publisher:
-            shake_hands(publisher, b"PUB")
+            publisher.handshake("PUB")
             before = segments_in(publisher.sock)
             for n in range(3000):
                 sub.subscribe(b"%04d" % n)

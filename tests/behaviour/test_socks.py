@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from support_wire import RawListener, deliver, monitored, wait_for_event
+from support import RawListener, deliver, monitored, wait_for_event
 
 GRANTED = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x12\x34"
 TARGET = "tcp://10.11.12.13:5555"

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import pytest
 from support import (
+    RawListener,
     RawPeer,
-    RawServer,
     bind,
     connected,
     dead_endpoint,
     eventually,
     fresh_inproc,
     port_of,
-    shake_hands,
 )
-from support_security import CLIENT, SERVER, handler, make_client, make_server, reply
+from support.security import CLIENT, SERVER, handler, make_client, make_server, reply
 
 MECHANISMS = ("PLAIN", "CURVE")
 
@@ -94,7 +93,7 @@ def test_an_ipc_path_that_is_not_there_and_an_unknown_host_are_told_apart(zmq, m
 
 def test_who_hangs_up_before_the_end_of_the_handshake_is_counted(zmq, make):
     push = make(zmq.PUSH, reconnect_ivl=-1)
-    with RawServer() as server:
+    with RawListener() as server:
         push.connect(server.endpoint)
         server.accept().close()
         eventually(lambda: push.stats()["handshakes_failed"] == 1)
@@ -106,7 +105,7 @@ def test_what_breaks_after_the_handshake_is_no_handshake_that_failed(zmq, make):
     pull = make(zmq.PULL)
     bind(pull)
     peer = RawPeer.connect(port_of(pull))
-    shake_hands(peer, b"PUSH")
+    peer.handshake("PUSH")
     peer.send(b"\xff" * 20)
     eventually(lambda: not pull.stats()["connections"])
     assert some(pull, "handshakes_failed", "last_handshake_error") == [0, ""]
@@ -142,7 +141,7 @@ def test_a_message_that_was_sent_in_part_is_dropped_with_its_connection(zmq, mak
     push = make(zmq.PUSH)
     bind(push)
     peer = RawPeer.connect(port_of(push))
-    shake_hands(peer, b"PULL")
+    peer.handshake("PULL")
     connected(push)
     push.send(b"x")
     push.send(bytes(50_000_000))  # more than the kernel's buffers
@@ -156,7 +155,7 @@ def test_a_message_whose_peer_goes_between_its_parts_is_dropped(zmq, make, kind)
     s = make(getattr(zmq, kind))
     bind(s)
     peer = RawPeer.connect(port_of(s))
-    shake_hands(peer, b"PULL" if kind == "PUSH" else b"DEALER", b"me")
+    peer.handshake("PULL" if kind == "PUSH" else "DEALER", b"me")
     if kind == "PUSH":
         connected(s)
     else:

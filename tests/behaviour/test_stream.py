@@ -6,15 +6,17 @@ import errno
 import socket
 
 import pytest
-from support import RawPeer, eventually, port_of
-from support_wire import (
+from support import (
     RawListener,
+    RawPeer,
+    errno_of,
+    eventually,
     free_port,
-    greeting,
     monitored,
-    refused,
+    port_of,
     wait_for_event,
 )
+from support.zmtp import greeting
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def test_an_unknown_connection_is_unreachable(served, zmq):
     s = served()
     unknown = b"\0none"
     flags = zmq.SNDMORE | zmq.DONTWAIT
-    assert refused(zmq.ZMQError, s.send, unknown, flags) == errno.EHOSTUNREACH
+    assert errno_of(zmq.ZMQError, s.send, unknown, flags) == errno.EHOSTUNREACH
     with RawPeer.connect(port_of(s)):
         peer, _ = s.recv_multipart()
     assert s.recv_multipart() == [peer, b""]
@@ -271,7 +273,7 @@ def test_a_stream_peer_that_does_not_read_fills_up(zmq, served):
                 s.send(peer, zmq.DONTWAIT | zmq.SNDMORE)
                 s.send(bytes(100_000), zmq.DONTWAIT)
 
-        assert refused(zmq.Again, fill) == errno.EAGAIN
+        assert errno_of(zmq.Again, fill) == errno.EAGAIN
         with RawPeer.connect(port_of(s)) as raw:
             other, _ = s.recv_multipart()
             s.send_multipart([other, b"x"])

@@ -10,14 +10,13 @@ import pytest
 from support import (
     TIMEOUT,
     Background,
-    RawServer,
+    RawListener,
     Signals,
     connected,
     dead_endpoint,
     eventually,
     fresh_inproc,
     refused,
-    shake_hands,
     waiting,
 )
 
@@ -231,12 +230,12 @@ def test_a_socket_counts_what_it_drops(zmq, make):
 
 
 def test_a_socket_counts_how_often_it_connected_again(zmq, make):
-    with RawServer() as server:
+    with RawListener() as server:
         dealer = make(zmq.DEALER, reconnect_ivl=1)
         dealer.connect(server.endpoint)
         for again in range(3):
             with server.accept() as peer:
-                shake_hands(peer, b"DEALER")
+                peer.handshake("DEALER")
                 eventually(lambda again=again: dealer.stats()["reconnects"] == again)
 
 

@@ -10,8 +10,8 @@ import stat
 import pytest
 from support import (
     Background,
+    RawListener,
     RawPeer,
-    RawServer,
     address_for,
     bind,
     dead_endpoint,
@@ -21,7 +21,6 @@ from support import (
     port_of,
     receive,
     run_python,
-    shake_hands,
     waiting,
 )
 
@@ -132,7 +131,7 @@ def test_the_source_of_a_connection_may_name_its_port(zmq, make):
         pass
     source = free.removeprefix("tcp://")
     push = make(zmq.PUSH)
-    with RawServer() as server:
+    with RawListener() as server:
         endpoint = f"tcp://{source};127.0.0.1:{server.port}"
         push.connect(endpoint)
         assert push.LAST_ENDPOINT.decode() == endpoint
@@ -160,7 +159,7 @@ def test_a_socket_listens_before_bind_returns(zmq, make):
     pull = make(zmq.PULL)
     bind(pull)
     with RawPeer.connect(port_of(pull)) as peer:
-        shake_hands(peer, b"PUSH")
+        peer.handshake("PUSH")
 
 
 def test_names_are_resolved_anew_for_each_try(zmq, make):

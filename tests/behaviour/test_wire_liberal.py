@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support_wire import (
-    RawListener,
-    ZmtpPeer,
-    command,
-    frame,
-    greeting,
-    monitored,
-    properties,
-    ready,
-    wait_for_event,
-    zmtp_connect,
-)
+from support import RawListener, RawPeer, monitored, wait_for_event, zmtp_connect
+from support.zmtp import command, frame, greeting, properties, ready
 
 
 @pytest.fixture
@@ -24,7 +14,7 @@ def dealer(zmq, make):
     return s
 
 
-def works(s, peer: ZmtpPeer) -> None:
+def works(s, peer: RawPeer) -> None:
     """A message each way."""
     peer.send_message(b"ping", b"1")
     assert s.recv_multipart() == [b"ping", b"1"]

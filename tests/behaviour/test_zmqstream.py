@@ -9,8 +9,7 @@ import logging
 import pickle
 
 import pytest
-import support_loops
-from support import TIMEOUT
+from support import TIMEOUT, loops
 
 IOLoop = pytest.importorskip("tornado.ioloop").IOLoop
 
@@ -37,12 +36,12 @@ async def until(condition):
 @pytest.fixture
 def pair(ctx, zmq):
     """Two connected sockets, PUSH and PULL."""
-    return support_loops.pair(zmq, ctx)
+    return loops.pair(zmq, ctx)
 
 
 @pytest.fixture
 def tcp_pair(ctx, zmq):
-    return support_loops.pair(zmq, ctx, address="tcp")
+    return loops.pair(zmq, ctx, address="tcp")
 
 
 def test_every_message_is_called_back_once_and_in_order(tcp_pair, stream_class):
@@ -316,7 +315,7 @@ def test_a_coroutine_that_flush_calls_runs_in_the_streams_loop(pair, stream_clas
 def test_tornado_sockets_answer_futures(zmq, tornado_zmq):
     async def test():
         with tornado_zmq.Context() as context:
-            push, pull = support_loops.pair(zmq, context)
+            push, pull = loops.pair(zmq, context)
             waiting = pull.recv_json()
             await push.send_json([1])
             assert await waiting == [1]
@@ -335,7 +334,7 @@ def test_tornado_sockets_answer_futures(zmq, tornado_zmq):
 def test_a_cancelled_tornado_future_raises_an_exception_of_its_own(zmq, tornado_zmq):
     async def test():
         with tornado_zmq.Context() as context:
-            push, pull = support_loops.pair(zmq, context)
+            push, pull = loops.pair(zmq, context)
             cancelled, waiting = pull.recv(), pull.recv()
             assert cancelled.cancel() and cancelled.cancelled()
             with pytest.raises(tornado_zmq.CancelledError):

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support_wire import free_port  # noqa: E402
+from support import free_port  # noqa: E402
 
 from libzmq_suite import source  # noqa: E402  (of this clone)
 from libzmq_suite.build import reference  # noqa: E402

@@ -10,8 +10,8 @@ import pytest
 from support import (
     Background,
     Fork,
+    RawListener,
     RawPeer,
-    RawServer,
     bind,
     connected,
     eventually,
@@ -19,7 +19,6 @@ from support import (
     module_source,
     port_of,
     run_python,
-    shake_hands,
 )
 
 
@@ -369,12 +368,12 @@ def test_a_child_does_not_hold_on_to_the_parent_s_connections(zmq, make, ours):
     bind(pull)
     port = port_of(pull)
     reading, writing = os.pipe()
-    with RawServer() as server, RawPeer.connect(port) as below:
+    with RawListener() as server, RawPeer.connect(port) as below:
         push = make(zmq.PUSH)
         push.connect(server.endpoint)
         with server.accept() as above:
-            shake_hands(above, b"PULL")
-            shake_hands(below, b"PUSH")
+            above.handshake("PULL")
+            below.handshake("PUSH")
             connected(push)
 
             def child():

@@ -9,18 +9,8 @@ import socket
 import struct
 
 import pytest
-from support import (
-    Child,
-    RawPeer,
-    bind,
-    connected,
-    eventually,
-    frame,
-    module_source,
-    port_of,
-    shake_hands,
-    waiting,
-)
+from support import Child, RawPeer, bind, connected, eventually, module_source, port_of, waiting
+from support.zmtp import MORE, frame
 
 SENDER = """
 s = zmq.Context().socket(zmq.PUSH)
@@ -145,10 +135,10 @@ CUTS = [
     b"\x01",
     b"\x01\x05",
     b"\x01\x05ab",
-    frame(b"whole part", more=True),
-    frame(b"part", more=True) + frame(bytes(1000))[:500],
-    frame(b"part", more=True) + b"\x02\x00\x00",
-    frame(b"p", more=True) * 50 + b"\x00",
+    frame(b"whole part", MORE),
+    frame(b"part", MORE) + frame(bytes(1000))[:500],
+    frame(b"part", MORE) + b"\x02\x00\x00",
+    frame(b"p", MORE) * 50 + b"\x00",
     b"\x02" + struct.pack(">Q", 1 << 62) + b"far too long",
 ]
 
@@ -160,8 +150,8 @@ def test_a_stream_cut_anywhere_leaves_whole_messages(zmq, make, cut, reset):
     pull, push = make(zmq.PULL), make(zmq.PUSH)
     address = bind(pull)
     with RawPeer.connect(port_of(pull)) as peer:
-        shake_hands(peer, b"PUSH")
-        peer.send(frame(b"a", more=True) + frame(b"b"))
+        peer.handshake("PUSH")
+        peer.send(frame(b"a", MORE) + frame(b"b"))
         assert pull.recv_multipart() == [b"a", b"b"]
         peer.send(cut)
         if reset:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 from support import eventually
-from support_security import make_client, make_server
+from support.security import make_client, make_server
 
 #: More allocations than a scenario takes.
 ENOUGH = 400

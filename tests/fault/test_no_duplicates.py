@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support_wire import RawListener
+from support import RawListener
 
 #: More than the kernel buffers between two sockets, so that a send is in flight when it breaks.
 MESSAGES, BYTES = 400, 100_000

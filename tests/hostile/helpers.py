@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support import TIMEOUT, eventually
-from support_security import CLIENT, SERVER, make_client, make_server
-from support_wire import ZmtpPeer, properties
+from support import TIMEOUT, RawPeer, eventually
+from support.security import CLIENT, SERVER, make_client, make_server
+from support.zmtp import properties
 
 from zmq_monocoque.utils import z85
 
@@ -37,7 +37,7 @@ NO_DETAIL = "HANDSHAKE_FAILED_NO_DETAIL"
 PROTOCOL = "HANDSHAKE_FAILED_PROTOCOL"
 AUTH = "HANDSHAKE_FAILED_AUTH"
 
-#: The keys of support_security as 32 bytes each, for CURVE by hand.
+#: The keys of support/security.py as 32 bytes each, for CURVE by hand.
 SERVER_KEYS, CLIENT_KEYS = (
     (z85.decode(public), z85.decode(secret)) for public, secret in (SERVER, CLIENT)
 )
@@ -134,13 +134,13 @@ class Target:
         self.endpoint = self.remote.call("bind")
         self.port = int(self.endpoint.rsplit(":", 1)[1])
 
-    def attack(self) -> ZmtpPeer:
-        return ZmtpPeer.connect(self.port)
+    def attack(self) -> RawPeer:
+        return RawPeer.connect(self.port)
 
     @contextmanager
-    def attackers(self, count: int) -> Iterator[list[ZmtpPeer]]:
+    def attackers(self, count: int) -> Iterator[list[RawPeer]]:
         """So many raw peers, connected; closed at the end."""
-        peers: list[ZmtpPeer] = []
+        peers: list[RawPeer] = []
         try:
             for _ in range(count):
                 peers.append(self.attack())
@@ -227,13 +227,13 @@ class Honest:
         print(f"honest messages a second: {before:.0f} before, {rate:.0f} during")
 
 
-def reset(peer: ZmtpPeer) -> None:
+def reset(peer: RawPeer) -> None:
     """Closes with RST, whatever is in the buffers."""
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
 
 
-def send_anyhow(peer: ZmtpPeer, data: bytes) -> bool:
+def send_anyhow(peer: RawPeer, data: bytes) -> bool:
     """Sends to a peer that may have gone; did it take all?"""
     try:
         peer.send(data)
@@ -242,11 +242,11 @@ def send_anyhow(peer: ZmtpPeer, data: bytes) -> bool:
     return True
 
 
-def all_closed(peers: list[ZmtpPeer]) -> bool:
+def all_closed(peers: list[RawPeer]) -> bool:
     return all(peer.closed_by_peer() for peer in peers)
 
 
-def flood(peer: ZmtpPeer, piece: bytes, megabytes: float) -> bool:
+def flood(peer: RawPeer, piece: bytes, megabytes: float) -> bool:
     """Sends ``piece`` again and again, reading nothing; did it all go?"""
     block = piece * max(1, 65536 // len(piece))
     for _ in range(int(megabytes * MB / len(block)) + 1):
@@ -255,7 +255,7 @@ def flood(peer: ZmtpPeer, piece: bytes, megabytes: float) -> bool:
     return True
 
 
-def flood_reading(peer: ZmtpPeer, piece: bytes, megabytes: float) -> None:
+def flood_reading(peer: RawPeer, piece: bytes, megabytes: float) -> None:
     """As flood, and reads what is answered, so that nothing has to wait for that."""
     block = piece * max(1, 65536 // len(piece))
     left = int(megabytes * MB / len(block)) + 1

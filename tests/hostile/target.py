@@ -18,7 +18,7 @@ TESTS, PACKAGE = sys.argv[1:3]
 sys.path[:0] = [PACKAGE, TESTS]
 
 import leaks  # noqa: E402
-from support_security import OK, Handler, reply  # noqa: E402
+from support.security import OK, Handler, reply  # noqa: E402
 
 import zmq_monocoque as zmq  # noqa: E402
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 
 from hostile.helpers import NO_DETAIL, reset
-from support import eventually
-from support_wire import ZmtpPeer, message
+from support import RawPeer, eventually
+from support.zmtp import message
 
 
 def test_when_strangers_take_all_descriptors_others_go_on(target, honest):
@@ -34,7 +34,7 @@ def test_when_strangers_take_all_descriptors_others_go_on(target, honest):
     target.left_with(1)
 
 
-def come_in(target, peer) -> ZmtpPeer:
+def come_in(target, peer) -> RawPeer:
     """Shakes hands; a peer that was dropped for want of a descriptor comes again, as clients do."""
     try:
         peer.handshake("DEALER", b"")

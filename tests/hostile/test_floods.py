@@ -10,7 +10,6 @@ import os
 import struct
 
 import pytest
-import support_security as sec
 from hostile.helpers import (
     CLIENT_KEYS,
     NO_DETAIL,
@@ -25,7 +24,8 @@ from hostile.helpers import (
     send_anyhow,
 )
 from support import eventually
-from support_wire import COMMAND, LONG, MORE, command, frame, greeting, message, ping, ready
+from support import security as sec
+from support.zmtp import COMMAND, LONG, MORE, command, frame, greeting, message, ping, ready
 
 # --- sizes ---------------------------------------------------------------------------------------
 

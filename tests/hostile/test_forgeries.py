@@ -10,7 +10,6 @@ import errno
 import struct
 
 import pytest
-import support_security as sec
 from hostile.helpers import (
     AUTH,
     CLIENT_KEYS,
@@ -32,18 +31,9 @@ from hostile.helpers import (
     secured,
     send_anyhow,
 )
-from support import TIMEOUT, eventually
-from support_wire import (
-    COMMAND,
-    RawListener,
-    ZmtpPeer,
-    command,
-    frame,
-    greeting,
-    message,
-    ping,
-    ready,
-)
+from support import TIMEOUT, RawListener, RawPeer, eventually
+from support import security as sec
+from support.zmtp import COMMAND, command, frame, greeting, message, ping, ready
 
 TIMES = 10  # each attack, one after the other
 
@@ -63,7 +53,7 @@ def flipped(body: bytes, at: int) -> bytes:
 class Curve:
     """A client by hand that goes as far as it is asked to."""
 
-    def __init__(self, peer: ZmtpPeer):
+    def __init__(self, peer: RawPeer):
         self.peer = peer
         self.side = sec.CurveClient(CLIENT_KEYS, SERVER_KEYS[0])
         peer.send(greeting(mechanism=b"CURVE"))
@@ -122,7 +112,7 @@ def initiate_again(peer):
 
 def initiate_from_elsewhere(peer):
     """A whole, valid INITIATE, recorded on another connection to the same server."""
-    with ZmtpPeer.connect(peer.sock.getpeername()[1]) as other:
+    with RawPeer.connect(peer.sock.getpeername()[1]) as other:
         curve = Curve(other).welcomed()
         recorded = curve.side.initiate(US)
     Curve(peer).welcomed().tell(recorded)
@@ -130,7 +120,7 @@ def initiate_from_elsewhere(peer):
 
 def conversation_from_elsewhere(peer):
     """All that another client said, byte by byte: its HELLO is valid, and the rest is not."""
-    with ZmtpPeer.connect(peer.sock.getpeername()[1]) as other:
+    with RawPeer.connect(peer.sock.getpeername()[1]) as other:
         curve = Curve(other)
         hello = curve.side.hello()
         curve.tell(hello)
@@ -301,7 +291,7 @@ CURVE_ATTACKS = {
 HELLO = command(b"HELLO", b"\x04user\x02pw")
 
 
-def plain(peer: ZmtpPeer, *said: bytes) -> None:
+def plain(peer: RawPeer, *said: bytes) -> None:
     """Says one after the other, each when the one before has been answered."""
     peer.send(greeting(mechanism=b"PLAIN"))
     peer.recv_exactly(64)

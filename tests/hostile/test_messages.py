@@ -8,8 +8,8 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from support import Background
-from support_wire import MORE, command, frame, message, zmtp_connect
+from support import Background, zmtp_connect
+from support.zmtp import MORE, command, frame, message
 
 PEER_OF = {
     "PULL": "PUSH",

@@ -27,18 +27,9 @@ from hostile.helpers import (
     secured,
     send_anyhow,
 )
-from support_security import CurveClient, CurveServer
-from support_wire import (
-    COMMAND,
-    RawListener,
-    ZmtpPeer,
-    command,
-    frame,
-    greeting,
-    message,
-    ping,
-    ready,
-)
+from support import RawListener, RawPeer
+from support.security import CurveClient, CurveServer
+from support.zmtp import COMMAND, command, frame, greeting, message, ping, ready
 from zmtp import transcripts as t
 
 IVL = 500  # ms
@@ -84,7 +75,7 @@ def options_of(key: tuple) -> dict:
     return out
 
 
-def end(peer: ZmtpPeer, how: str, number: int) -> None:
+def end(peer: RawPeer, how: str, number: int) -> None:
     if how == "garbage":
         send_anyhow(peer, random.Random(number).randbytes(80))
         try:
@@ -171,7 +162,7 @@ class Enough(Exception):
 class Stingy:
     """Sends the first ``budget`` bytes of a conversation, and then no more."""
 
-    def __init__(self, peer: ZmtpPeer, budget: int | None):
+    def __init__(self, peer: RawPeer, budget: int | None):
         self.peer = peer
         self.budget = budget
         self.sent = 0
@@ -259,7 +250,7 @@ class Door:
         self.target = target
         self.listener = RawListener() if connecting else None
 
-    def peer(self) -> ZmtpPeer:
+    def peer(self) -> RawPeer:
         if not self.listener:
             return self.target.attack()
         self.target.remote.call("connect", self.listener.endpoint)
@@ -316,7 +307,7 @@ def play(target, door, batch, mechanism, as_server, how) -> None:
     here = target.state()["connections"]
     whole = handshake_bytes(mechanism, as_server)
     before = target.count(NO_DETAIL, errno.EAGAIN)
-    peers: list[ZmtpPeer] = []
+    peers: list[RawPeer] = []
     try:
         sent = []
         for number, budget in enumerate(batch):

@@ -11,8 +11,8 @@ import socket
 import pytest
 from hostile.helpers import NO_DETAIL, all_closed, reset, secured, send_anyhow
 from support import eventually
-from support_security import MECHANISMS
-from support_wire import frame, greeting, ready
+from support.security import MECHANISMS
+from support.zmtp import frame, greeting, ready
 
 IVL = 400
 MANY = 200

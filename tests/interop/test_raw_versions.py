@@ -6,22 +6,18 @@ protocol.md, from the greeting to the commands; RFC 13 (1.0), 15 (2.0), 23 (3.0)
 from __future__ import annotations
 
 import pytest
-from support import eventually
-from support_wire import (
+from support import RawListener, deliver, eventually, never_readable, zmtp_connect
+from support.zmtp import (
     VERSIONS,
-    RawListener,
     answer_to,
     command,
-    deliver,
     frame,
     frame_v1,
     greeting,
-    never_readable,
     opening,
     parts_of,
     ready,
     signature,
-    zmtp_connect,
 )
 
 #: our socket type: the mock's

@@ -6,8 +6,8 @@ from __future__ import annotations
 import errno
 
 import pytest
-from support import eventually, monitor_events
-from support_security import (
+from support import bind_over, eventually, monitor_events, monitored
+from support.security import (
     CLIENT,
     DOMAIN,
     MECHANISMS,
@@ -20,7 +20,6 @@ from support_security import (
     make_server,
     reply,
 )
-from support_wire import bind_over, monitored
 
 from zmq_monocoque.utils import z85
 

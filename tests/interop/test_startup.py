@@ -14,14 +14,15 @@ import subprocess
 import sys
 
 import pytest
-from support import RawPeer, RawServer, greeting, read_frame, ready, shake_hands
+from support import RawListener, RawPeer
+from support.zmtp import greeting, ready
 
 SUBSCRIBED = b"\x04\x0a\x09SUBSCRIBE"
 
 
 @pytest.fixture
 def servers():
-    with RawServer() as first, RawServer() as second:
+    with RawListener() as first, RawListener() as second:
         yield first, second
 
 
@@ -47,12 +48,12 @@ def started(zmq, make, servers):
 
 def _subscription_is_there_with_the_request(publisher, service) -> bool:
     """The publisher answers later than the one who gets the request."""
-    service.send(greeting() + ready(b"REP"))
+    service.send(greeting() + ready("REP"))
     service.recv_exactly(64)
-    read_frame(service)  # READY: nothing but the subscriber holds the request up
-    publisher.send(greeting() + ready(b"PUB"))
-    assert read_frame(service) == (1, b"")
-    assert read_frame(service) == (0, b"ready")
+    service.recv_frame()  # READY: nothing but the subscriber holds the request up
+    publisher.send(greeting() + ready("PUB"))
+    assert service.recv_frame() == (1, b"")
+    assert service.recv_frame() == (0, b"ready")
     publisher.sock.setblocking(False)
     try:
         return publisher.sock.recv(1 << 16).endswith(SUBSCRIBED)
@@ -75,9 +76,9 @@ def test_a_subscription_leaves_before_the_request_that_follows_it(on_libzmq, zmq
 def test_a_publisher_that_says_nothing_holds_nobody_up(started):
     """The request leaves all the same, soon."""
     _, service = started
-    shake_hands(service, b"REP")
-    assert read_frame(service) == (1, b"")
-    assert read_frame(service) == (0, b"ready")
+    service.handshake("REP")
+    assert service.recv_frame() == (1, b"")
+    assert service.recv_frame() == (0, b"ready")
 
 
 def test_sends_beside_many_connections_that_do_not_come_about_are_not_delayed_each(
@@ -88,8 +89,8 @@ def test_sends_beside_many_connections_that_do_not_come_about_are_not_delayed_ea
     push = make(zmq.PUSH)
     push.connect(server.endpoint)
     with server.accept() as peer, contextlib.ExitStack() as stack:
-        shake_hands(peer, b"PULL")
-        silent = stack.enter_context(RawServer(backlog=128))
+        peer.handshake("PULL")
+        silent = stack.enter_context(RawListener(backlog=128))
         for _ in range(100):
             make(zmq.DEALER).connect(silent.endpoint)
         before = _switches()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import EXAMPLES
-from support_security import CLIENT, SERVER
+from support.security import CLIENT, SERVER
 from zmtp import transcripts as t
 from zmtp.transcripts import zmtp
 

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from support import EXAMPLES
-from support_security import CLIENT, SERVER
+from support.security import CLIENT, SERVER
 from zmtp.transcripts import zmtp
 
 from zmq_monocoque.backend._engine import ffi, lib

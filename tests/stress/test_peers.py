@@ -16,12 +16,11 @@ from support import (
     bind,
     connected,
     eventually,
-    greeting,
     module_source,
     port_of,
-    ready,
     run_python,
 )
+from support.zmtp import greeting, ready
 
 
 def descriptors() -> int:
@@ -75,7 +74,7 @@ def test_a_thousand_connections_at_once(zmq, make):
             batch = [RawPeer.connect(port) for _ in range(50)]
             peers += batch
             for peer in batch:
-                peer.send(greeting() + ready(b"PULL"))
+                peer.send(greeting() + ready("PULL"))
             for peer in batch:
                 peer.recv_exactly(64 + 28)  # greeting and READY of a PUSH
         for _ in peers:
@@ -98,7 +97,7 @@ def test_peers_that_leave_at_every_stage(zmq, make):
     before = descriptors()
     seed = random.randrange(1 << 30)
     rng = random.Random(seed)
-    script = greeting() + ready(b"PUSH") + b"\x01\x02hi\x00\x05there" * 3 + b"\x01\x05never"
+    script = greeting() + ready("PUSH") + b"\x01\x02hi\x00\x05there" * 3 + b"\x01\x05never"
     for _ in range(500):
         cut = rng.randrange(len(script))
         with RawPeer.connect(port_of(pull)) as peer:

@@ -17,7 +17,7 @@ import stat
 
 import pytest
 from support import eventually
-from support_c import build_program, build_shared, run_program
+from support.c import build_program, build_shared, run_program
 
 SOURCES = ("driver/address.c", "driver/sockopt.c", "base/alloc.c", "base/check.c", "base/fds.c")
 ENOCOMPATPROTO = 156384712 + 52

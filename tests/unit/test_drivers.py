@@ -15,7 +15,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support_c import own_environment
+from support.c import own_environment
 
 HERE = Path(__file__).parent / "c"
 ENGINE = Path(__file__).parents[2] / "zmq_monocoque" / "_engine"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from support_c import build_program, run_program
+from support.c import build_program, run_program
 
 BASE = ("base/alloc.c", "base/check.c")
 BLOCKS = (*BASE, "base/block.c", "base/lock.c", "base/secret.c")

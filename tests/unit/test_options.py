@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support_c import build_program, build_shared, run_program
+from support.c import build_program, build_shared, run_program
 
 SOURCES = (
     "core/options.c",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support_c import build_program, run_program
+from support.c import build_program, run_program
 
 
 def test_peers_cannot_choose_ids_that_share_a_bucket(tmp_path):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from support_c import ENGINE, build_shared, own_environment, run_program
+from support.c import ENGINE, build_shared, own_environment, run_program
 
 SOURCES = ("base/secret.c", "base/alloc.c", "base/check.c", "base/lock.c")
 SIZE, SLOTS = 128, 64

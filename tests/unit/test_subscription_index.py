@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from support_c import build_program, run_program
+from support.c import build_program, run_program
 
 SOURCES = ("route/subscription_index.c", "base/alloc.c", "base/check.c")
 

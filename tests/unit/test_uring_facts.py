@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support_c import own_environment
+from support.c import own_environment
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "c" / "uring_facts.c"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from support_c import build_program, own_environment
+from support.c import build_program, own_environment
 
 
 def test_a_wait_sleeps_where_epoll_pwait2_is_forbidden(tmp_path):

@@ -10,8 +10,8 @@ import errno
 import struct
 
 import pytest
-import support_security as sec
-from support_wire import command, frame, greeting, properties
+from support import security as sec
+from support.zmtp import command, frame, greeting, properties
 from zmtp import transcripts as t
 from zmtp.transcripts import zmtp
 

@@ -7,7 +7,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from support import TIMEOUT, Background, address_for
+from .sockets import address_for
+from .waiting import TIMEOUT, Background
 
 
 def pair(zmq, context, kinds="PUSH PULL", address="inproc", ipc_address="", **options) -> list[Any]:

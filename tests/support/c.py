@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ENGINE = Path(__file__).parent.parent / "zmq_monocoque" / "_engine"
-HARNESSES = Path(__file__).parent / "unit" / "c"
+ENGINE = Path(__file__).parents[2] / "zmq_monocoque" / "_engine"
+HARNESSES = Path(__file__).parents[1] / "unit" / "c"
 
 _FLAGS = ["-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", f"-I{ENGINE}"]
 _SANITIZERS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

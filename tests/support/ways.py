@@ -17,7 +17,7 @@ import zmq_monocoque
 
 TIMEOUT = 50
 PARENT = Path(zmq_monocoque.__file__).parent.parent
-COMPAT = Path(__file__).parent.parent / "compat"
+COMPAT = Path(__file__).parents[2] / "compat"
 
 
 def python(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> str:

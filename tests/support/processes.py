@@ -1,4 +1,4 @@
-"""Helpers for tests: waiting for events, raw peers, peers in other processes."""
+"""Threads, forks, signals, and programs in other processes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import os
 import pickle
 import select
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -18,11 +16,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 
-import pytest
-
-TIMEOUT = 10.0
-#: How many times as many examples the property tests are to try.
-EXAMPLES = int(os.environ.get("ZM_EXAMPLES", "1"))
+from .waiting import TIMEOUT, eventually
 
 #: For the environment of a child that is to answer for its leaks, too, under AddressSanitizer.
 CHECK_LEAKS = (
@@ -30,92 +24,6 @@ CHECK_LEAKS = (
     if "ASAN_OPTIONS" in os.environ
     else {}
 )
-
-
-def eventually(condition: Callable[[], object], timeout: float = TIMEOUT, step: float = 0.005):
-    """Polls ``condition`` until it is truthy, and returns what it returned."""
-    end = time.monotonic() + timeout
-    while True:
-        result = condition()
-        if result:
-            return result
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {timeout} s: {condition}")
-        time.sleep(step)
-
-
-def monitor_events(monitor, until: int | None = None, timeout: float = TIMEOUT) -> list:
-    """Reads (event, value, endpoint) from a monitor socket until the event ``until`` came.
-
-    Without ``until``: what is there now.
-    """
-    out = []
-    end = time.monotonic() + timeout
-    while True:
-        left = max(0.0, end - time.monotonic()) if until is not None else 0.0
-        if not monitor.poll(int(left * 1000)):
-            if until is None:
-                return out
-            raise AssertionError(f"no event {until:#x} within {timeout} s, only {out}")
-        head, endpoint = monitor.recv_multipart()
-        event, value = struct.unpack("=HI", head)
-        out.append((event, value, endpoint))
-        if until is not None and event == until:
-            return out
-
-
-class RawPeer:
-    """A plain TCP socket that speaks bytes: a mock ZMTP peer."""
-
-    def __init__(self, sock: socket.socket):
-        self.sock = sock
-        sock.settimeout(TIMEOUT)
-        if sock.family != socket.AF_UNIX:
-            # Else a second small send waits up to 40 ms for the acknowledgement of the first.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    @classmethod
-    def connect(cls, port: int) -> RawPeer:
-        return cls(socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT))
-
-    def send(self, data: bytes) -> None:
-        self.sock.sendall(data)
-
-    def recv_exactly(self, n: int) -> bytes:
-        data = b""
-        while len(data) < n:
-            piece = self.sock.recv(n - len(data))
-            if not piece:
-                raise EOFError(f"closed after {data!r}")
-            data += piece
-        return data
-
-    def closed_by_peer(self, timeout: float = TIMEOUT) -> bool:
-        """Reads on until the end of the stream (True) or the timeout (False)."""
-        end = time.monotonic() + timeout
-        while (left := end - time.monotonic()) > 0:
-            if not select.select([self.sock], [], [], left)[0]:
-                return False
-            try:
-                if not self.sock.recv(65536):
-                    return True
-            except ConnectionError:
-                return True
-        return False
-
-    def close(self) -> None:
-        self.sock.close()
-
-    def __enter__(self) -> RawPeer:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-
-def port_of(s) -> int:
-    """The tcp port of a socket's last endpoint."""
-    return int(s.LAST_ENDPOINT.rsplit(b":", 1)[1])
 
 
 class Child:
@@ -158,111 +66,6 @@ class Child:
         assert self.process.stdout and self.process.stdin
         self.process.stdout.close()
         self.process.stdin.close()
-
-
-# --- sockets of the module under test ------------------------------------------------------------
-
-
-def bind(s, address: str = "tcp://127.0.0.1:*") -> str:
-    """Binds ``s``; the endpoint for others to connect to."""
-    s.bind(address)
-    return s.LAST_ENDPOINT.decode()
-
-
-_names = itertools.count()
-
-
-def fresh_inproc() -> str:
-    """An inproc name that no other test uses."""
-    return f"inproc://fresh-{next(_names)}"
-
-
-def address_for(transport: str, ipc_address: str) -> str:
-    """Something to bind to; only for inproc and ipc may it also be connected to beforehand."""
-    return {"tcp": "tcp://127.0.0.1:*", "ipc": ipc_address, "inproc": fresh_inproc()}[transport]
-
-
-@contextlib.contextmanager
-def refused(zmq, errno: int):
-    """The block must raise a ZMQError with this errno."""
-    with pytest.raises(zmq.ZMQError) as info:
-        yield info
-    assert info.value.errno == errno, info.value
-
-
-def send_until_full(zmq, s, limit: int, payload: bytes = b"") -> int:
-    """Sends numbered messages (4 bytes + payload) without waiting; how many were taken."""
-    for n in range(limit):
-        try:
-            s.send(n.to_bytes(4, "big") + payload, zmq.DONTWAIT)
-        except zmq.Again:
-            return n
-    return limit
-
-
-def waiting(s) -> list[list[bytes]]:
-    """All whole messages that are there now."""
-    out = []
-    while s.poll(0):
-        out.append(s.recv_multipart())
-    return out
-
-
-def receive(s, count: int) -> list[list[bytes]]:
-    """Exactly ``count`` messages, each waited for (RCVTIMEO)."""
-    return [s.recv_multipart() for _ in range(count)]
-
-
-def connected(*sockets) -> None:
-    """Waits until each of these senders has someone to send to."""
-    for s in sockets:
-        assert s.poll(int(TIMEOUT * 1000), 2), "nobody connected"
-
-
-# --- threads and processes -----------------------------------------------------------------------
-
-
-class Background:
-    """Runs ``function`` in a thread; ``result()`` is what it returned, or raises what it raised."""
-
-    def __init__(self, function: Callable[[], object]):
-        self._function = function
-        self._value: object = None
-        self._error: BaseException | None = None
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._value = self._function()
-        except BaseException as error:
-            self._error = error
-
-    def result(self, timeout: float = TIMEOUT):
-        self.thread.join(timeout)
-        assert not self.thread.is_alive(), f"{self._function} did not end within {timeout} s"
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-    def still_runs(self, after: float) -> bool:
-        """Is it still at work after so many seconds?"""
-        self.thread.join(after)
-        return self.thread.is_alive()
-
-    def blocked(self) -> Background:
-        """Waits until the thread sleeps in the kernel (or ended), and returns self."""
-
-        def sleeps() -> bool:
-            try:
-                with open(f"/proc/self/task/{self.thread.native_id}/stat") as f:
-                    return f.read().rsplit(")", 1)[1].split()[0] == "S"
-            except FileNotFoundError:
-                return True
-
-        for _ in range(3):
-            eventually(sleeps)
-        return self
 
 
 def module_source(zmq) -> str:
@@ -479,93 +282,3 @@ context.destroy(linger=0)
         self.process.stdout.close()
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-
-
-# --- mock ZMTP peers -----------------------------------------------------------------------------
-
-
-def greeting(mechanism: bytes = b"NULL", as_server: int = 0, minor: int = 1) -> bytes:
-    """The 64 bytes of a ZMTP 3 greeting (RFC 37)."""
-    return (
-        b"\xff"
-        + bytes(8)
-        + b"\x7f\x03"
-        + bytes([minor])
-        + mechanism.ljust(20, b"\0")
-        + bytes([as_server])
-        + bytes(31)
-    )
-
-
-def frame(body: bytes, more: bool = False, command: bool = False) -> bytes:
-    """One ZMTP 2/3 frame, in its shortest form."""
-    flags = more * 1 | command * 4
-    if len(body) < 256:
-        return bytes([flags, len(body)]) + body
-    return bytes([flags | 2]) + struct.pack(">Q", len(body)) + body
-
-
-def ready(socket_type: bytes, identity: bytes | None = b"") -> bytes:
-    """A READY command as a peer of this type sends it."""
-    properties = [(b"Socket-Type", socket_type)]
-    if identity is not None and socket_type in (b"REQ", b"DEALER", b"ROUTER"):
-        properties.append((b"Identity", identity))
-    body = b"\x05READY" + b"".join(
-        bytes([len(k)]) + k + struct.pack(">I", len(v)) + v for k, v in properties
-    )
-    return frame(body, command=True)
-
-
-def read_frame(peer: RawPeer) -> tuple[int, bytes]:
-    """The flags and the body of the next frame."""
-    flags, size = peer.recv_exactly(2)
-    if flags & 2:
-        size = struct.unpack(">Q", bytes([size]) + peer.recv_exactly(7))[0]
-    return flags, peer.recv_exactly(size)
-
-
-def shake_hands(peer: RawPeer, socket_type: bytes, identity: bytes | None = b"") -> bytes:
-    """Does the whole NULL handshake; the body of the other side's READY."""
-    peer.send(greeting())
-    peer.recv_exactly(64)
-    peer.send(ready(socket_type, identity))
-    flags, body = read_frame(peer)
-    assert flags & 4 and body.startswith(b"\x05READY"), (flags, body)
-    return body
-
-
-class RawServer:
-    """A listening TCP socket on 127.0.0.1 whose accepted connections are RawPeers."""
-
-    def __init__(self, port: int = 0, backlog: int = 16):
-        self.sock = socket.socket()
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.sock.bind(("127.0.0.1", port))
-        self.sock.listen(backlog)
-        self.port = self.sock.getsockname()[1]
-        self.endpoint = f"tcp://127.0.0.1:{self.port}"
-
-    def accept(self, timeout: float = TIMEOUT) -> RawPeer:
-        self.sock.settimeout(timeout)
-        return RawPeer(self.sock.accept()[0])
-
-    def nobody_comes(self, within: float) -> bool:
-        """Does nobody connect within so many seconds?"""
-        return not select.select([self.sock], [], [], within)[0]
-
-    def close(self) -> None:
-        self.sock.close()
-
-    def __enter__(self) -> RawServer:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-
-@contextlib.contextmanager
-def dead_endpoint():
-    """A tcp endpoint that refuses every connection for as long as the block runs."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))  # bound, not listening: nobody else can take the port
-        yield f"tcp://127.0.0.1:{holder.getsockname()[1]}"

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from contextlib import contextmanager
 
 from nacl import bindings as nacl
-from support import TIMEOUT
-from support_wire import parse_properties, properties
+
+from .waiting import TIMEOUT
+from .zmtp import parse_properties, properties
 
 MECHANISMS = ("NULL", "PLAIN", "CURVE")
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"

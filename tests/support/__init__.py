@@ -1,0 +1,81 @@
+"""Helpers for tests. What most tests need is imported from here; the rest has modules of its own:
+`zmtp` (bytes), `security`, `loops`, `c`, `docs`, `ways`.
+"""
+
+from __future__ import annotations
+
+from .peers import RawListener, RawPeer, deliver, wait_until_taken, zmtp_connect
+from .processes import (
+    CHECK_LEAKS,
+    SECCOMP,
+    Child,
+    Fork,
+    RemotePyzmq,
+    Signals,
+    module_source,
+    run_python,
+)
+from .sockets import (
+    TRANSPORTS,
+    address_for,
+    bind,
+    bind_over,
+    connected,
+    dead_endpoint,
+    drain,
+    errno_of,
+    events_become,
+    free_port,
+    fresh_inproc,
+    monitor_events,
+    monitored,
+    port_of,
+    receive,
+    refused,
+    send_until_full,
+    wait_for_event,
+    waiting,
+    watched,
+)
+from .waiting import EXAMPLES, TIMEOUT, Background, eventually, never_readable
+
+__all__ = [
+    "Background",
+    "CHECK_LEAKS",
+    "Child",
+    "EXAMPLES",
+    "Fork",
+    "RawListener",
+    "RawPeer",
+    "RemotePyzmq",
+    "SECCOMP",
+    "Signals",
+    "TIMEOUT",
+    "TRANSPORTS",
+    "address_for",
+    "bind",
+    "bind_over",
+    "connected",
+    "dead_endpoint",
+    "deliver",
+    "drain",
+    "errno_of",
+    "events_become",
+    "eventually",
+    "free_port",
+    "fresh_inproc",
+    "module_source",
+    "monitor_events",
+    "monitored",
+    "never_readable",
+    "port_of",
+    "receive",
+    "refused",
+    "run_python",
+    "send_until_full",
+    "wait_for_event",
+    "wait_until_taken",
+    "waiting",
+    "watched",
+    "zmtp_connect",
+]
