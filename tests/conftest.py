@@ -16,6 +16,7 @@ import tempfile
 
 import pytest
 from leaks import nothing_is_left, pytest_runtest_makereport  # noqa: F401
+from support import Background
 
 MODULE = os.environ.get("ZM_TEST_MODULE", "zmq_monocoque")
 
@@ -72,6 +73,14 @@ def ctx(zmq):
     context = zmq.Context()
     yield context
     context.destroy(linger=0)
+
+
+@pytest.fixture
+def own_ctx(zmq):
+    """A context that the test ends itself; if it does not, the fixture does."""
+    context = zmq.Context()
+    yield context
+    Background(lambda: context.destroy(linger=0)).result()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .peers import RawListener, RawPeer, deliver, wait_until_taken, zmtp_connect
+from .peers import RawListener, RawPeer, deliver, disconnected, wait_until_taken, zmtp_connect
 from .processes import (
     CHECK_LEAKS,
     SECCOMP,
@@ -20,6 +20,7 @@ from .sockets import (
     address_for,
     bind,
     bind_over,
+    binds,
     connected,
     dead_endpoint,
     drain,
@@ -29,7 +30,9 @@ from .sockets import (
     fresh_inproc,
     monitor_events,
     monitored,
+    next_value,
     port_of,
+    rebind,
     receive,
     refused,
     send_until_full,
@@ -55,9 +58,11 @@ __all__ = [
     "address_for",
     "bind",
     "bind_over",
+    "binds",
     "connected",
     "dead_endpoint",
     "deliver",
+    "disconnected",
     "drain",
     "errno_of",
     "events_become",
@@ -68,7 +73,9 @@ __all__ = [
     "monitor_events",
     "monitored",
     "never_readable",
+    "next_value",
     "port_of",
+    "rebind",
     "receive",
     "refused",
     "run_python",

@@ -23,6 +23,21 @@ def pair(zmq, context, kinds="PUSH PULL", address="inproc", ipc_address="", **op
     return sockets
 
 
+async def ticks(count=1):
+    """Lets a loop of asyncio go round."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def live_timers(loop):
+    return [handle for handle in loop._scheduled if not handle.cancelled()]
+
+
+def watched(loop):
+    """Descriptors in the loop, its own pipe apart."""
+    return [fd for fd in loop._selector.get_map() if fd != loop._ssock.fileno()]
+
+
 def run_asyncio(zmq, test: Callable[[Any], Any], timeout: float = TIMEOUT) -> Any:
     """``await test(context)`` in a loop of its own; its sockets are closed in it."""
     zaio = importlib.import_module(zmq.__name__ + ".asyncio")

@@ -114,6 +114,12 @@ class RawPeer:
         return never_readable(self.sock, seconds)
 
 
+def disconnected(s, peer: RawPeer) -> bool:
+    """Has ``s`` closed its connection to this peer? Calls it, since libzmq ends pipes in calls."""
+    s.get(15)  # EVENTS
+    return peer.closed_by_peer(0.02)
+
+
 class RawListener:
     """A listening TCP socket on 127.0.0.1. What it accepted is closed with it."""
 

@@ -24,6 +24,21 @@ def bind(s, address: str = "tcp://127.0.0.1:*") -> str:
     return s.LAST_ENDPOINT.decode()
 
 
+def binds(zmq, s, address: str) -> bool:
+    """Binds ``s``; False: somebody has the address."""
+    try:
+        s.bind(address)
+    except zmq.ZMQError as error:
+        assert error.errno == errno.EADDRINUSE
+        return False
+    return True
+
+
+def rebind(zmq, s, address: str) -> None:
+    """Binds an address that an earlier socket may be just about to give up."""
+    eventually(lambda: binds(zmq, s, address))
+
+
 def fresh_inproc() -> str:
     """An inproc name that no other test uses."""
     return f"inproc://fresh-{next(_names)}"
@@ -166,6 +181,11 @@ def monitor_events(monitor, until: int | None = None, timeout: float = TIMEOUT) 
         out.append((event, value, endpoint))
         if until is not None and event == until:
             return out
+
+
+def next_value(monitor, event: int) -> int:
+    """The value of the next such event."""
+    return monitor_events(monitor, until=event)[-1][1]
 
 
 def wait_for_event(monitor, event: int, times: int = 1) -> list:
