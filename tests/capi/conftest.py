@@ -5,67 +5,13 @@ Its tests load it with ctypes, or compile programs that use it.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-
-COUNT, POINTER = ctypes.c_size_t, ctypes.c_void_p
-
-#: Functions that do not answer an int, or take a size or a pointer where ctypes would take an int.
-ANSWERS = {
-    "zmq_ctx_new": POINTER,
-    "zmq_init": POINTER,
-    "zmq_socket": POINTER,
-    "zmq_msg_data": POINTER,
-    "zmq_msg_size": COUNT,
-    "zmq_msg_gets": ctypes.c_char_p,
-    "zmq_msg_group": ctypes.c_char_p,
-    "zmq_msg_routing_id": ctypes.c_uint32,
-    "zmq_strerror": ctypes.c_char_p,
-    "zmq_timers_new": POINTER,
-    "zmq_timers_timeout": ctypes.c_long,
-    "zmq_poller_new": POINTER,
-    "zmq_atomic_counter_new": POINTER,
-    "zmq_atomic_counter_set": None,
-    "zmq_atomic_counter_destroy": None,
-    "zmq_stopwatch_start": POINTER,
-    "zmq_stopwatch_intermediate": ctypes.c_ulong,
-    "zmq_stopwatch_stop": ctypes.c_ulong,
-    "zmq_threadstart": POINTER,
-    "zmq_threadclose": None,
-    "zmq_z85_encode": ctypes.c_char_p,
-    "zmq_z85_decode": POINTER,
-    "zmq_connect_peer": ctypes.c_uint32,
-    "zmq_version": None,
-}
-
-
-class Face:
-    """The library; its functions take Python's ints as pointers."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._library = ctypes.CDLL(path, use_errno=True)
-
-    def __getattr__(self, name: str):
-        function = self._library[name]
-        function.restype = ANSWERS.get(name, ctypes.c_int)
-
-        def call(*arguments):
-            ctypes.set_errno(0)
-            return function(*(POINTER(a) if isinstance(a, int) else a for a in arguments))
-
-        setattr(self, name, call)
-        return call
-
-    def refusal(self, name: str, *arguments) -> tuple[object, int]:
-        """What a call answers, and its errno."""
-        answer = getattr(self, name)(*arguments)
-        return answer, ctypes.get_errno()
+from support_capi import Face
 
 
 @pytest.fixture(scope="session")

@@ -7,78 +7,17 @@ import gc
 from errno import EFAULT, EINVAL, ENOTSOCK
 
 import pytest
-
-BUFFER = ctypes.create_string_buffer(256)
-SIZE = ctypes.c_size_t(256)
-PAIR, DEALER = 0, 5
-
-#: name: the arguments behind the handle.
-ON_SOCKETS = {
-    "zmq_close": (),
-    "zmq_bind": (b"inproc://a",),
-    "zmq_connect": (b"inproc://a",),
-    "zmq_unbind": (b"inproc://a",),
-    "zmq_disconnect": (b"inproc://a",),
-    "zmq_setsockopt": (17, ctypes.byref(ctypes.c_int(0)), ctypes.c_size_t(4)),
-    "zmq_getsockopt": (17, BUFFER, ctypes.byref(SIZE)),
-    "zmq_send": (b"x", ctypes.c_size_t(1), 0),
-    "zmq_send_const": (b"x", ctypes.c_size_t(1), 0),
-    "zmq_recv": (BUFFER, ctypes.c_size_t(1), 1),
-    "zmq_sendiov": (BUFFER, ctypes.c_size_t(1), 0),
-    "zmq_recviov": (BUFFER, ctypes.byref(SIZE), 1),
-    "zmq_socket_monitor": (b"inproc://m", 0xFFFF),
-    "zmq_socket_monitor_versioned": (b"inproc://m", ctypes.c_uint64(0xFFFF), 1, 0),
-    "zmq_socket_monitor_pipes_stats": (),
-    "zmq_socket_get_peer_state": (b"x", ctypes.c_size_t(1)),
-    "zmq_join": (b"group",),
-    "zmq_leave": (b"group",),
-    "zmq_disconnect_peer": (1,),
-}
-ON_CONTEXTS = {
-    "zmq_ctx_term": (),
-    "zmq_term": (),
-    "zmq_ctx_destroy": (),
-    "zmq_ctx_shutdown": (),
-    "zmq_ctx_set": (1, 1),
-    "zmq_ctx_get": (1,),
-    "zmq_ctx_set_ext": (1, ctypes.byref(ctypes.c_int(1)), ctypes.c_size_t(4)),
-    "zmq_ctx_get_ext": (1, BUFFER, ctypes.byref(SIZE)),
-}
-ON_TIMERS = {
-    "zmq_timers_cancel": (1,),
-    "zmq_timers_set_interval": (1, ctypes.c_size_t(1)),
-    "zmq_timers_reset": (1,),
-    "zmq_timers_timeout": (),
-    "zmq_timers_execute": (),
-}
-ON_POLLERS = {
-    "zmq_poller_size": (),
-    "zmq_poller_add": (None, None, ctypes.c_short(1)),
-    "zmq_poller_modify": (None, ctypes.c_short(1)),
-    "zmq_poller_remove": (None,),
-    "zmq_poller_wait": (BUFFER, ctypes.c_long(0)),
-    "zmq_poller_wait_all": (BUFFER, 1, ctypes.c_long(0)),
-    "zmq_poller_fd": (BUFFER,),
-    "zmq_poller_add_fd": (0, None, ctypes.c_short(1)),
-    "zmq_poller_modify_fd": (0, ctypes.c_short(1)),
-    "zmq_poller_remove_fd": (0,),
-}
-ON_COUNTERS = {"zmq_atomic_counter_inc": (), "zmq_atomic_counter_dec": ()}
-ON_COUNTERS["zmq_atomic_counter_value"] = ()
-#: Answers, besides errno, that are not -1.
-ON_MESSAGES = {
-    "zmq_msg_close": ((), -1),
-    "zmq_msg_data": ((), None),
-    "zmq_msg_size": ((), 0),
-    "zmq_msg_more": ((), -1),
-    "zmq_msg_get": ((1,), -1),
-    "zmq_msg_set": ((1, 1), -1),
-    "zmq_msg_gets": ((b"Socket-Type",), None),
-    "zmq_msg_set_routing_id": ((1,), -1),
-    "zmq_msg_routing_id": ((), 0),
-    "zmq_msg_set_group": ((b"group",), -1),
-    "zmq_msg_group": ((), None),
-}
+from support_capi import (
+    DEALER,
+    OF_MESSAGES,
+    ON_CONTEXTS,
+    ON_COUNTERS,
+    ON_MESSAGES,
+    ON_POLLERS,
+    ON_SOCKETS,
+    ON_TIMERS,
+    PAIR,
+)
 
 
 @pytest.fixture
@@ -194,6 +133,9 @@ def test_a_message_that_is_none_is_refused(face, context):
             assert face.refusal(name, bad, None, 1) == (-1, ENOTSOCK)
         for name in ("zmq_sendmsg", "zmq_recvmsg"):
             assert face.refusal(name, socket, bad, 1) == (-1, EFAULT)
+    for name, (arguments, answer) in OF_MESSAGES.items():
+        error = EINVAL if name == "zmq_msg_set" else EFAULT
+        assert face.refusal(name, None, *arguments) == (answer, error), name
     for name in ("zmq_msg_init", "zmq_msg_init_size", "zmq_msg_init_data", "zmq_msg_init_buffer"):
         more = (None, ctypes.c_size_t(0), None, None)
         assert face.refusal(name, None, *more) == (-1, EFAULT), name
@@ -244,6 +186,9 @@ def test_every_function_of_the_header_is_tried(face, package):
     header = (Path(package.get_includes()[-1]) / "zmq.h").read_text()
     declared = set(re.findall(r"\b(zmq_\w+)\(", header)) - {"zmq_free_fn", "zmq_timer_fn"}
     tried = set(re.findall(r"zmq_\w+", Path(__file__).read_text()))
+    for table in (ON_SOCKETS, ON_CONTEXTS, ON_TIMERS, ON_POLLERS, ON_COUNTERS, ON_MESSAGES):
+        tried |= set(table)
+    tried |= set(OF_MESSAGES)
     without = {
         *("zmq_errno", "zmq_strerror", "zmq_ctx_new", "zmq_init", "zmq_sleep", "zmq_ppoll"),
     }

@@ -178,8 +178,10 @@ CAPI int zmq_msg_close(zmq_msg_t *msg)
     capi_message *m = capi_message_of(msg);
     if (!m)
         return capi_refuse(EFAULT);
+    uint8_t more = m->flags & CAPI_MESSAGE_MORE;
     capi_message_empty(m);
     m->kind = CLOSED;
+    m->flags = more; /* there are programs that ask for it afterwards */
     return 0;
 }
 
@@ -244,17 +246,17 @@ CAPI int zmq_msg_more(const zmq_msg_t *msg)
 
 CAPI int zmq_msg_get(const zmq_msg_t *msg, int property)
 {
-    const capi_message *m = capi_message_of(msg);
-    if (!m)
+    const capi_message *any = (const capi_message *) msg, *m = capi_message_of(msg);
+    if (!any)
         return capi_refuse(EFAULT);
     const char *fd;
     switch (property) {
     case ZMQ_MORE:
-        return m->flags & CAPI_MESSAGE_MORE ? 1 : 0;
+        return any->seal == SEAL && any->flags & CAPI_MESSAGE_MORE ? 1 : 0;
     case ZMQ_SHARED:
-        return m->kind == BLOCK && (!m->block || m->flags & CAPI_MESSAGE_SHARED) ? 1 : 0;
+        return m && m->kind == BLOCK && (!m->block || m->flags & CAPI_MESSAGE_SHARED) ? 1 : 0;
     case ZMQ_SRCFD:
-        fd = m->metadata ? zm_api_get()->metadata_get(m->metadata, "__fd") : NULL;
+        fd = m && m->metadata ? zm_api_get()->metadata_get(m->metadata, "__fd") : NULL;
         return fd ? atoi(fd) : capi_refuse(EINVAL);
     default:
         return capi_refuse(EINVAL);
@@ -263,8 +265,8 @@ CAPI int zmq_msg_get(const zmq_msg_t *msg, int property)
 
 CAPI int zmq_msg_set(zmq_msg_t *msg, int property, int value)
 {
-    (void) property, (void) value;
-    return capi_refuse(capi_message_of(msg) ? EINVAL : EFAULT); /* there is none to be set */
+    (void) msg, (void) property, (void) value;
+    return capi_refuse(EINVAL); /* there is none to be set */
 }
 
 CAPI const char *zmq_msg_gets(const zmq_msg_t *msg, const char *property)
@@ -274,7 +276,7 @@ CAPI const char *zmq_msg_gets(const zmq_msg_t *msg, const char *property)
     if (m && property && m->metadata)
         value = zm_api_get()->metadata_get(m->metadata, property);
     if (!value)
-        errno = m && property ? EINVAL : EFAULT;
+        errno = msg && property ? EINVAL : EFAULT;
     return value;
 }
 
