@@ -30,6 +30,7 @@ from hostile.helpers import (
 from support import RawListener, RawPeer
 from support.security import CurveClient, CurveServer
 from support.zmtp import COMMAND, command, frame, greeting, message, ping, ready
+from zmtp import replay
 from zmtp import transcripts as t
 
 IVL = 500  # ms
@@ -47,16 +48,16 @@ def beginnings(data: bytes) -> list[int]:
     return cuts
 
 
-def groups() -> dict[tuple, dict[bytes, t.Result]]:
+def groups() -> dict[tuple, dict[bytes, replay.Result]]:
     """(type, options) -> beginnings, and what a session makes of each."""
-    out: dict[tuple, dict[bytes, t.Result]] = {}
+    out: dict[tuple, dict[bytes, replay.Result]] = {}
     for transcript in t.ALL:
         key = (transcript.kind, tuple(sorted(transcript.options.items())))
         found = out.setdefault(key, {})
         for n in beginnings(transcript.received):
             data = transcript.received[:n]
             if data not in found:
-                found[data] = t.feed(transcript.session(), [data])
+                found[data] = replay.feed(transcript.session(), [data])
     return out
 
 
@@ -94,7 +95,7 @@ def batches(items):
         yield batch
 
 
-def outcome(result: t.Result) -> tuple[str, int] | None:
+def outcome(result: replay.Result) -> tuple[str, int] | None:
     """How a handshake ends, and None where a monitor hears of its end as DISCONNECTED alone."""
     if any(isinstance(event, t.Ready) for event in result.events):
         return "HANDSHAKE_SUCCEEDED", 0
@@ -104,7 +105,7 @@ def outcome(result: t.Result) -> tuple[str, int] | None:
     return {"protocol": (PROTOCOL, value), "auth": (AUTH, value), "silent": None}[kind]
 
 
-def stays(result: t.Result) -> bool:
+def stays(result: replay.Result) -> bool:
     return result.error is None and outcome(result) == ("HANDSHAKE_SUCCEEDED", 0)
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import EXAMPLES
 from support.security import CLIENT, SERVER
+from zmtp import replay
 from zmtp import transcripts as t
 from zmtp.transcripts import zmtp
 
@@ -33,7 +34,7 @@ def test_every_cut_in_two_makes_no_difference(transcript):
         places = [*range(1, 100), *random.Random(size).sample(range(100, size), 100)]
     for place in places:
         pieces = cut(transcript.received, [place])
-        assert t.feed(transcript.session(), pieces) == t.of(transcript), place
+        assert replay.feed(transcript.session(), pieces) == replay.of(transcript), place
 
 
 @given(transcript=TRANSCRIPTS, data=st.data())
@@ -41,7 +42,7 @@ def test_every_cut_in_two_makes_no_difference(transcript):
 def test_any_cuts_make_no_difference(transcript, data):
     places = st.integers(1, max(1, len(transcript.received) - 1))
     pieces = cut(transcript.received, data.draw(st.lists(places, max_size=20)))
-    assert t.feed(transcript.session(), pieces) == t.of(transcript)
+    assert replay.feed(transcript.session(), pieces) == replay.of(transcript)
 
 
 # --- whatever comes ------------------------------------------------------------------------------
@@ -66,10 +67,10 @@ GARBAGE = st.lists(
 ).map(b"".join)
 
 
-def feed_and_watch(data: bytes, pieces: list[bytes]) -> t.Result:
+def feed_and_watch(data: bytes, pieces: list[bytes]) -> replay.Result:
     """Feeds a limited DEALER and checks after every piece what it holds and what it asks for."""
     session = zmtp.Session(zmtp.DEALER, max_message_size=LIMIT)
-    result = t.Result(sent=session.data_to_send())
+    result = replay.Result(sent=session.data_to_send())
     given_bytes = 0
     for piece in filter(None, pieces):
         given_bytes += len(piece)

@@ -11,6 +11,7 @@ import errno
 import pytest
 from support import RawPeer, monitor_events, port_of
 from zmtp import transcripts as t
+from zmtp.replay import feed
 
 # Differences of protocol.md#where-libzmq-differs-from-the-rfcs and of differences.md, apart from
 # Transcript.differs.
@@ -55,7 +56,7 @@ def replay(peer: RawPeer, transcript: t.Transcript) -> bytes:
     got = b""
     peer.send(greeting)
     if rest:
-        due = len(t.feed(transcript.session(), [greeting]).sent)
+        due = len(feed(transcript.session(), [greeting]).sent)
         got += peer.recv_exactly(due)
         peer.send(rest)
     if not transcript.error:

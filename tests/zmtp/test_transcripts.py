@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from zmtp import replay
 from zmtp import transcripts as t
 
 
@@ -12,20 +13,20 @@ def by_name(table):
 
 @by_name(t.ALL)
 def test_the_session_answers_and_tells_what_the_transcript_says(transcript):
-    assert t.feed(transcript.session(), [transcript.received]) == t.of(transcript)
+    assert replay.feed(transcript.session(), [transcript.received]) == replay.of(transcript)
 
 
 @by_name(t.ALL)
 def test_a_byte_at_a_time_makes_no_difference(transcript):
     pieces = [bytes([b]) for b in transcript.received]
-    assert t.feed(transcript.session(), pieces) == t.of(transcript)
+    assert replay.feed(transcript.session(), pieces) == replay.of(transcript)
 
 
 @by_name(t.ALL)
 @pytest.mark.parametrize("cut", [1, 9, 10, 11, 12, 63, 64, 65, 66, 70])
 def test_a_cut_in_the_greeting_makes_no_difference(transcript, cut):
     pieces = [transcript.received[:cut], transcript.received[cut:]]
-    assert t.feed(transcript.session(), pieces) == t.of(transcript)
+    assert replay.feed(transcript.session(), pieces) == replay.of(transcript)
 
 
 @by_name([x for x in t.ALL if not x.error])
