@@ -26,12 +26,13 @@ enum ping { NO_PING, PING_QUEUED, PING_FLIES };
 #define FRAME_BYTES_MAX ((size_t) 1 << 38)
 
 static void broke(zm_conn *conn, int error);
-static int queue_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more, zm_block *own);
 static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own);
 static void ping_has_left(zm_conn *conn);
 static void receive_done(zm_op *op, int32_t res);
 static void send_done(zm_op *op, int32_t res);
 static void timer_due(zm_timer *timer);
+static bool pull(zm_conn *conn);
+static const zm_conn_ops conn_ops;
 
 /* --- start ------------------------------------------------------------------------------------ */
 
@@ -120,12 +121,6 @@ static int start_session(zm_conn *conn, const zm_options *o)
     return rc;
 }
 
-void zm_conn_settled_locked(zm_conn *conn)
-{
-    conn->socket->newcomers -= conn->newcomer;
-    conn->newcomer = false;
-}
-
 static void handshake_over(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
@@ -154,6 +149,7 @@ bool zm_conn_drop_handshaking_locked(zm_socket *s)
 }
 
 static void ready(zm_conn *conn);
+static void conn_free(zm_ended *ended);
 
 int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd)
 {
@@ -161,6 +157,8 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     int rc = -ENOMEM;
     if (!conn)
         goto no_memory;
+    conn->ops = &conn_ops;
+    conn->ended.reap = conn_free;
     conn->socket = s;
     conn->endpoint = endpoint;
     conn->transport = transport;
@@ -207,7 +205,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
     zm_conn_wants_recv_locked(conn);
     /* Whoever connects speaks at once: what is there is answered along with our first bytes. */
     if (!conn->raw && endpoint->kind == ZM_LISTENER)
-        zm_conn_pull_locked(conn);
+        pull(conn);
     return 0;
 
 no_timers:
@@ -247,7 +245,7 @@ static void unlist(zm_conn *conn)
 }
 
 /* Nothing of it is in flight any more: the descriptor goes now, the memory when nobody up the stack
- * can be using it (zm_conns_reap_locked). */
+ * can be using it (zm_reap_ended_locked). */
 static void end_if_done(zm_conn *conn)
 {
     if (!conn->closing || conn->fd < 0 || conn->recv_op.in_flight || conn->send_op.in_flight)
@@ -255,11 +253,12 @@ static void end_if_done(zm_conn *conn)
     zm_fd_close(conn->fd);
     conn->fd = -1;
     zm_list_remove(&conn->link);
-    zm_list_append(&conn->socket->ended_conns, &conn->link);
+    zm_list_append(&conn->socket->ended, &conn->ended.link);
 }
 
-static void conn_free(zm_conn *conn)
+static void conn_free(zm_ended *ended)
 {
+    zm_conn *conn = ZM_CONTAINER(ended, zm_conn, ended);
     zm_socket *s = conn->socket;
     if (conn->peer) {
         /* Only a lingering peer stays with its connection to the end. */
@@ -282,17 +281,10 @@ static void conn_free(zm_conn *conn)
         zm_session_fini(&conn->session);
     zm_free(conn->recoded);
     zm_free(conn->text);
-    zm_list_remove(&conn->link);
     zm_timers_release(&s->timers, 4);
     s->connection_count--;
     atomic_fetch_sub(&zm_live_connections, 1);
     zm_free(conn);
-}
-
-void zm_conns_reap_locked(zm_socket *s)
-{
-    for (int steps = 0; !zm_list_empty(&s->ended_conns) && !zm_socket_gives_way(s, steps); steps++)
-        conn_free(ZM_CONTAINER(s->ended_conns.next, zm_conn, link));
 }
 
 void zm_conn_close_locked(zm_conn *conn)
@@ -402,7 +394,7 @@ static void settle_queue(zm_conn *conn, zm_peer *peer, size_t sent)
     zm_socket_lost(peer->socket, zm_outq_cut(q));
 }
 
-void zm_conn_detach_locked(zm_conn *conn)
+static void detach(zm_conn *conn)
 {
     zm_peer *peer = conn->peer;
     conn->peer = NULL;
@@ -437,10 +429,10 @@ static void leave_peer(zm_conn *conn)
     zm_socket *s = conn->socket;
     if (!peer)
         return;
-    zm_conn_detach_locked(conn);
+    detach(conn);
     drop_incomplete(conn, peer); /* as at the other end of it (S-20, S-51) */
     if (conn->raw)
-        zm_conn_notify_locked(peer);
+        zm_peer_announce_locked(peer);
     zm_endpoint *endpoint = peer->endpoint;
     if (endpoint && !endpoint->options.immediate && !conn->raw
         && (!s->closing || endpoint->lingering)) {
@@ -559,13 +551,6 @@ static void broke_rules(zm_conn *conn)
     zm_conn_failed_locked(conn, false);
 }
 
-void zm_conn_notify_locked(zm_peer *peer)
-{
-    static const uint8_t nothing;
-    if (peer->socket->options.stream_notify)
-        queue_frame(peer, &nothing, 0, false, NULL);
-}
-
 /* --- handshake done -------------------------------------------------------------------------- */
 
 static void ready(zm_conn *conn)
@@ -626,53 +611,6 @@ static void ready(zm_conn *conn)
 
 /* --- receiving ------------------------------------------------------------------------------- */
 
-/* A complete message is in the peer's queue. */
-static void message_arrived(zm_peer *peer)
-{
-    zm_socket *s = peer->socket;
-    peer->in_staged = 0;
-    s->stats.messages_received++;
-    if (peer->in_messages++ == 0 && !peer->reading && !peer->ignored) {
-        s->pattern->readable(peer);
-        zm_socket_notify_locked(s);
-    }
-    int hwm = s->options.rcvhwm;
-    if (hwm > 0 && peer->in_messages >= (uint32_t) hwm && !peer->conflate)
-        if (peer->conn)
-            peer->conn->stopped = true;
-}
-
-/* Queues one frame whose bytes are in `holder`, which is referenced only if `own`. */
-static int queue_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more, zm_block *own)
-{
-    zm_block *copy = NULL;
-    if (ZM_UNLIKELY(peer->conflate)) {
-        /* A conflated queue holds one frame; its memory is the frame's own. */
-        copy = zm_block_new(size);
-        if (!copy)
-            return -ENOMEM;
-        memcpy(copy->data, data, size);
-        zm_frames_clear(&peer->in);
-        peer->in_messages = 0;
-        data = copy->data;
-        more = false;
-    }
-    zm_frame frame = {data, size, copy ? copy : own, more ? ZM_MORE : 0};
-    int rc = zm_frames_push(&peer->in, frame);
-    if (ZM_UNLIKELY(rc < 0)) {
-        if (copy)
-            zm_block_unref(copy);
-        return rc;
-    }
-    if (copy && own)
-        zm_block_unref(own);
-    if (more)
-        peer->in_staged++;
-    else
-        message_arrived(peer);
-    return 0;
-}
-
 /* Counts a message frame. Is its message more than the peer may send? */
 static bool too_much(zm_conn *conn, const zm_event *event)
 {
@@ -709,7 +647,7 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
         }
         rc = s->pattern->arrived ? s->pattern->arrived(conn->peer, event) : 1;
         if (rc == 1) {
-            rc = queue_frame(conn->peer, event->data, event->size, event->more, own);
+            rc = zm_peer_queue_locked(conn->peer, event->data, event->size, event->more, own);
             if (rc == 0)
                 own = NULL;
         }
@@ -816,14 +754,6 @@ static int parse_large(zm_conn *conn)
     ZM_ASSERT((size_t) n == large->size);
     int rc = event_arrived(conn, &event, large);
     return rc < 0 ? rc : take_session_output(conn);
-}
-
-void zm_conn_wants_recv_locked(zm_conn *conn)
-{
-    if (conn->wants_recv || conn->closing)
-        return;
-    conn->wants_recv = true;
-    zm_list_append(&conn->socket->wants_recv, &conn->wants_recv_link);
 }
 
 static void wants_recv_again(zm_conn *conn)
@@ -977,7 +907,7 @@ static bool ready_to_receive(zm_conn *conn, uint8_t **out_to, size_t *out_size)
     return true;
 }
 
-void zm_conn_arm_locked(zm_conn *conn)
+static void arm(zm_conn *conn)
 {
     uint8_t *to;
     size_t size;
@@ -999,7 +929,7 @@ void zm_conn_arm_locked(zm_conn *conn)
     zm_list_append(s->arm_thread == me ? &s->armed : &s->armed_elsewhere, &conn->armed_link);
 }
 
-bool zm_conn_pull_locked(zm_conn *conn)
+static bool pull(zm_conn *conn)
 {
     uint8_t *to;
     size_t size;
@@ -1015,14 +945,6 @@ bool zm_conn_pull_locked(zm_conn *conn)
 }
 
 /* --- sending --------------------------------------------------------------------------------- */
-
-void zm_conn_wants_send_locked(zm_conn *conn)
-{
-    if (conn->wants_send || conn->closing)
-        return;
-    conn->wants_send = true;
-    zm_list_append(&conn->socket->wants_send, &conn->wants_send_link);
-}
 
 int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size)
 {
@@ -1045,7 +967,7 @@ int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size)
     return 0;
 }
 
-void zm_conn_subscribe_locked(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size)
+static void subscribe(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size)
 {
     zm_session *session = &conn->session;
     if (conn->raw)
@@ -1169,7 +1091,7 @@ static bool sends_large(const zm_conn *conn)
     return q && q->count && q->lengths[q->first] > ZM_SLAB_BYTES / 2;
 }
 
-void zm_conn_flush_locked(zm_conn *conn)
+static void flush(zm_conn *conn)
 {
     if (conn->wants_send) {
         conn->wants_send = false;
@@ -1320,3 +1242,26 @@ static void timer_due(zm_timer *timer)
     else
         broke(conn, ETIMEDOUT);
 }
+
+/* --- for the drive and the peers ------------------------------------------------------------- */
+
+static const uint8_t *routing_id(const zm_conn *conn, size_t *out_size)
+{
+    *out_size = conn->raw ? 0 : conn->session.peer_routing_id_size;
+    return conn->session.peer_routing_id;
+}
+
+static void drop(zm_conn *conn)
+{
+    detach(conn);
+    zm_conn_close_locked(conn);
+}
+
+static const zm_conn_ops conn_ops = {
+    .arm = arm,
+    .pull = pull,
+    .flush = flush,
+    .subscribe = subscribe,
+    .routing_id = routing_id,
+    .drop = drop,
+};

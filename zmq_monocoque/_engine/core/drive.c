@@ -357,7 +357,7 @@ static bool pull_body(zm_socket *s, int64_t patience_ns, int64_t deadline_ns)
                     || s->bulk != conn || !conn->wants_recv;
         if (news || now >= end)
             return true;
-        if (zm_conn_pull_locked(conn)) {
+        if (conn->ops->pull(conn)) {
             if (s->pattern->can_recv(s))
                 return true;
             until = now + patience_ns;

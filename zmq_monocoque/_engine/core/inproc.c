@@ -31,6 +31,7 @@ typedef struct zm_inproc_name {
 } zm_inproc_name;
 
 static void link_told(zm_socket *s, zm_command *command);
+static const zm_peer_ops link_ops;
 
 static void link_unref(zm_link *taken)
 {
@@ -98,6 +99,7 @@ static zm_peer *peer_of(zm_socket *s, zm_link *link, int side)
     zm_peer *peer = zm_peer_new_locked(s);
     if (!peer)
         return NULL;
+    peer->ops = &link_ops;
     peer->inproc = link;
     peer->socket->links++;
     peer->side = (uint8_t) side;
@@ -384,7 +386,7 @@ bool zm_inproc_can_read(zm_peer *peer)
     return has || refill(peer);
 }
 
-zm_frame zm_inproc_read(zm_peer *peer)
+static zm_frame read_frame(zm_peer *peer)
 {
     zm_frame frame = zm_frames_take(&peer->in);
     peer->reading = frame.flags & ZM_MORE;
@@ -400,7 +402,7 @@ zm_frame zm_inproc_read(zm_peer *peer)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-bool zm_inproc_can_write(zm_peer *peer)
+static bool can_write(zm_peer *peer)
 {
     zm_link *link = peer->inproc;
     zm_link_side *me = mine(peer), *reader = other(peer);
@@ -516,7 +518,7 @@ int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *bloc
     return rc;
 }
 
-void zm_inproc_rollback(zm_peer *peer)
+static void rollback(zm_peer *peer)
 {
     zm_link *link = peer->inproc;
     zm_link_side *me = mine(peer);
@@ -594,7 +596,7 @@ static void link_told(zm_socket *s, zm_command *command)
     link_unref(link);
 }
 
-void zm_inproc_hwm_locked(zm_peer *peer)
+static void hwm_changed(zm_peer *peer)
 {
     zm_link *link = peer->inproc;
     zm_link_side *me = mine(peer);
@@ -606,7 +608,7 @@ void zm_inproc_hwm_locked(zm_peer *peer)
     zm_lock_give(&link->lock);
 }
 
-void zm_inproc_queued(zm_peer *peer, uint64_t *in, uint64_t *out)
+static void count_queued(zm_peer *peer, uint64_t *in, uint64_t *out)
 {
     zm_lock_take(&peer->inproc->lock);
     *in += other(peer)->out_messages - peer->in_unreported;
@@ -638,3 +640,22 @@ void zm_inproc_close_locked(zm_peer *peer)
     peer->socket->links--;
     link_unref(link);
 }
+
+static const uint8_t *routing_id(const zm_peer *peer, size_t *out_size)
+{
+    const zm_link_side *theirs = &peer->inproc->side[!peer->side];
+    *out_size = peer->joined ? theirs->routing_id_size : 0; /* else it may be coming this moment */
+    return theirs->routing_id;
+}
+
+static const zm_peer_ops link_ops = {
+    .can_read = zm_inproc_can_read,
+    .read = read_frame,
+    .can_write = can_write,
+    .write = zm_inproc_write,
+    .rollback = rollback,
+    .hwm_changed = hwm_changed,
+    .count_queued = count_queued,
+    .routing_id = routing_id,
+    .close = zm_inproc_close_locked,
+};

@@ -70,9 +70,32 @@ typedef struct zm_command {
     void (*run)(zm_socket *s, struct zm_command *command); /* once it is taken; `s` is locked */
 } zm_command;
 
+/* --- what has ended (wakeup.c) ---------------------------------------------------------------- */
+
+/* In the list of a socket, to be freed where nobody up the stack can hold it any more. */
+typedef struct zm_ended {
+    zm_list link; /* socket->ended */
+    void (*reap)(struct zm_ended *ended); /* it is out of the list, and may come in again */
+} zm_ended;
+
 /* --- peers (peer.c): what libzmq calls a pipe ------------------------------------------------- */
 
+/* A peer over something else than a connection: inproc. What is done for every message over a
+ * connection is in peer.c, without a table in between. */
+typedef struct zm_peer_ops {
+    bool (*can_read)(zm_peer *peer);
+    zm_frame (*read)(zm_peer *peer);
+    bool (*can_write)(zm_peer *peer);
+    int (*write)(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags);
+    void (*rollback)(zm_peer *peer);
+    void (*hwm_changed)(zm_peer *peer); /* SNDHWM, RCVHWM */
+    void (*count_queued)(zm_peer *peer, uint64_t *in, uint64_t *out); /* adds its messages */
+    const uint8_t *(*routing_id)(const zm_peer *peer, size_t *out_size);
+    void (*close)(zm_peer *peer); /* the peer is about to be freed */
+} zm_peer_ops;
+
 struct zm_peer {
+    const zm_peer_ops *ops; /* NULL: over a connection */
     zm_list link; /* socket->peers */
     zm_socket *socket;
     uint32_t index;        /* in socket->peer_table */
@@ -83,7 +106,7 @@ struct zm_peer {
     uint8_t side;
     bool attached;  /* the pattern knows it */
     bool ended;     /* nothing will arrive any more: detached when `in` is read out */
-    zm_list ended_link; /* socket->ended_peers, when it may be time to free it */
+    zm_ended ending; /* in socket->ended when it may be time to free it */
 
     /* Reading. Remote: `in`; inproc: the link's queue. */
     zm_frames in;
@@ -134,9 +157,8 @@ zm_peer *zm_peer_new_locked(zm_socket *s);
 void zm_peer_attach_locked(zm_peer *peer);
 /* Takes the peer from the pattern: the application does not see it any more. */
 void zm_peer_detach_locked(zm_peer *peer);
-/* Nothing comes or goes any more: freed once its messages are read (by zm_peers_reap_locked). */
+/* Nothing comes or goes any more: freed once its messages are read (by zm_reap_ended_locked). */
 void zm_peer_end_locked(zm_peer *peer);
-void zm_peers_reap_locked(zm_socket *s);
 /* Something that an ended peer may have waited for has happened: it is looked at again. */
 void zm_peer_ripen_locked(zm_peer *peer);
 /* Takes the peer from the pattern and frees it (its connection, if any, is told apart first). */
@@ -169,12 +191,43 @@ void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size
 /* Room came back: tells the pattern when the low-water mark is reached. */
 void zm_peer_drained_locked(zm_peer *peer);
 uint32_t zm_peer_low_water(int hwm);
+/* A frame has arrived over a connection. `own`: a reference to its memory, which is taken with 0;
+ * NULL: the caller sees to that. 0 or -ENOMEM. */
+int zm_peer_queue_locked(zm_peer *peer, const uint8_t *data, size_t size, bool more,
+                         zm_block *own);
+/* STREAM, ROUTER_RAW: an empty message tells the application that a peer came or went. */
+void zm_peer_announce_locked(zm_peer *peer);
+/* What the other side calls itself; *out_size 0: nothing, or it is not there yet. */
+const uint8_t *zm_peer_own_id(const zm_peer *peer, size_t *out_size);
+void zm_peer_hwm_changed_locked(zm_peer *peer); /* SNDHWM, RCVHWM */
+/* Adds the messages that wait. */
+void zm_peer_count_queued(zm_peer *peer, uint64_t *in, uint64_t *out);
+/* The application closes its connection, with what is queued for it, and for good. */
+void zm_peer_drop_locked(zm_peer *peer);
 
-/* --- connections (connection.c) -------------------------------------------------------------- */
+/* --- connections (connection.c) --------------------------------------------------------------- */
 
 enum { ZM_SLAB_FIRST = 4096 - 64, ZM_SLAB_BYTES = 65536 - 64, ZM_VECTORS_MAX = 32 };
 
+/* What the drive and the peers have a connection do. */
+typedef struct zm_conn_ops {
+    /* Parses what RCVHWM held back, and arms its receive. */
+    void (*arm)(zm_conn *conn);
+    /* The same, but receives what is there at once. False: nothing, or it is gone. */
+    bool (*pull)(zm_conn *conn);
+    /* Starts sending what waits, if nothing is in flight. */
+    void (*flush)(zm_conn *conn);
+    /* A subscription (or its end) leaves at the next message boundary. */
+    void (*subscribe)(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size);
+    /* What the peer calls itself; *out_size 0: nothing. */
+    const uint8_t *(*routing_id)(const zm_conn *conn, size_t *out_size);
+    /* Closes it, with what is queued for its peer, which stays. */
+    void (*drop)(zm_conn *conn);
+} zm_conn_ops;
+
 struct zm_conn {
+    const zm_conn_ops *ops;
+    zm_ended ended;
     zm_list link; /* socket->conns */
     zm_socket *socket;
     zm_endpoint *endpoint; /* listener or connecter it came from; NULL: that is gone */
@@ -235,12 +288,6 @@ struct zm_conn {
 
 /* A connection on `fd` (taken, also on failure). 0 or -errno. */
 int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd);
-/* Starts sending what waits, if nothing is in flight. */
-void zm_conn_flush_locked(zm_conn *conn);
-/* Parses what RCVHWM held back, and arms its receive. */
-void zm_conn_arm_locked(zm_conn *conn);
-/* As zm_conn_arm_locked(), but receives what is there at once. False: nothing, or it is gone. */
-bool zm_conn_pull_locked(zm_conn *conn);
 /* Puts the connection on the list of those that want to receive. */
 void zm_conn_wants_recv_locked(zm_conn *conn);
 /* It has subscribed, or is not waited for any longer. */
@@ -249,15 +296,8 @@ void zm_conn_settled_locked(zm_conn *conn);
 void zm_conn_wants_send_locked(zm_conn *conn);
 /* Bytes of the session's own (PONG, SUBSCRIBE ...), at the next message boundary. */
 int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size);
-void zm_conn_subscribe_locked(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size);
-/* STREAM, ROUTER_RAW: an empty message tells the application that a peer came or went. */
-void zm_conn_notify_locked(zm_peer *peer);
 /* Ends it now: no events, no reconnect. Freed once nothing is in flight. */
 void zm_conn_close_locked(zm_conn *conn);
-/* The peer goes from its connection; what is in flight of its queue is settled when it lands. */
-void zm_conn_detach_locked(zm_conn *conn);
-/* Frees what has ended; not with a connection or peer of the socket in hand. */
-void zm_conns_reap_locked(zm_socket *s);
 /* Its connecter is let go: sends what is queued, over further connections if this one breaks, until
  * the endpoint's own time is over. */
 void zm_conn_finish_locked(zm_conn *conn);
@@ -285,7 +325,7 @@ int zm_zap_ask_locked(zm_conn *conn, const zm_event *event);
 /* The question is of no interest any more; NULL allowed. */
 void zm_zap_free_locked(zm_zap *taken);
 
-/* --- endpoints (endpoints.c): listeners and connecters ------------------------------------ */
+/* --- endpoints (endpoints.c): listeners and connecters ---------------------------------------- */
 
 typedef enum zm_endpoint_kind {
     ZM_LISTENER, ZM_CONNECTER, ZM_INPROC_BIND, ZM_INPROC_CONNECT
@@ -344,7 +384,7 @@ void zm_endpoint_lost_locked(zm_endpoint *endpoint, bool reconnect);
 /* No new connections; frees it once nothing is in flight. */
 void zm_endpoint_close_locked(zm_endpoint *endpoint);
 
-/* --- names that are looked up (resolver.c) --------------------------------------------------- */
+/* --- names that are looked up (resolver.c) ---------------------------------------------------- */
 
 /* What came of it: 0 and `address` with what it resolved to, or -errno. `s` is locked. */
 typedef void zm_resolved(void *owner, const zm_address *address, int result);
@@ -367,7 +407,7 @@ void zm_socks_start(zm_endpoint *endpoint);
 /* A step is complete. 1: connected to the destination; 0: more to come; -errno: refused. */
 int zm_socks_step(zm_endpoint *endpoint, int32_t res);
 
-/* --- inproc (inproc.c) ----------------------------------------------------------------------- */
+/* --- inproc (inproc.c) ------------------------------------------------------------------------ */
 
 typedef struct zm_link_side {
     zm_socket *socket; /* NULL: not bound yet, or closed */
@@ -404,17 +444,11 @@ int zm_inproc_bind_locked(zm_socket *s, const zm_address *address);
 int zm_inproc_connect_locked(zm_socket *s, const zm_address *address);
 void zm_inproc_unbind_locked(zm_socket *s, const char *text);
 bool zm_inproc_can_read(zm_peer *peer);
-bool zm_inproc_can_write(zm_peer *peer);
-zm_frame zm_inproc_read(zm_peer *peer);
 int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags);
-void zm_inproc_rollback(zm_peer *peer);
 /* Joins `asker`, which is in none of its socket's lists, to the REP or ROUTER that bound `name`.
  * `answered` is called when something came back, or the other side went away. -ECONNREFUSED: nobody
  * did; -ENOMEM. */
 int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_peer *asker));
-/* HWM options changed. */
-void zm_inproc_hwm_locked(zm_peer *peer);
-void zm_inproc_queued(zm_peer *peer, uint64_t *in, uint64_t *out);
 /* Connects that wait for a bind are forgotten; the context is locked. */
 void zm_inproc_forget_waiting(zm_context *context);
 /* Lets go of the link. */
@@ -512,7 +546,8 @@ struct zm_socket {
     int64_t waiting_until; /* the timer it will wake for; ZM_FOREVER: none was set */
 
     /* peers */
-    zm_list peers, conns, endpoints, ended_peers, ended_conns;
+    zm_list peers, conns, endpoints;
+    zm_list ended; /* peers and connections, to be freed where nobody holds them */
     zm_list crowded; /* peers without room, which may have some in a moment */
     zm_names endpoint_names;
     zm_peer_slot *peer_table;
@@ -683,7 +718,7 @@ void zm_drive_take_locked(zm_socket *s);
 /* `news`: something is to be reaped. */
 void zm_drive_leave_locked(zm_socket *s, bool news);
 void zm_drive_wake_followers_locked(zm_socket *s);
-/* What has ended since the last time is freed, where nobody holds it any more. */
+/* What has ended since the last time is freed; not with a connection or peer in hand. */
 void zm_reap_ended_locked(zm_socket *s);
 int64_t zm_drive_burst_locked(zm_socket *s, int64_t now);
 void zm_commands_take_locked(zm_socket *s);
@@ -804,7 +839,7 @@ void zm_order_earlier_locked(zm_socket *s);
 void zm_order_finish(zm_socket *s, bool over);
 void zm_order_after_fork(void);
 
-/* --- monitor (monitor.c) --------------------------------------------------------------------- */
+/* --- monitor (monitor.c) ---------------------------------------------------------------------- */
 
 void zm_monitor_event(zm_socket *s, int event, uint32_t value, const char *endpoint);
 void zm_monitor_stop_locked(zm_socket *s);
@@ -818,7 +853,7 @@ enum zm_monitor_events {
     ZM_HANDSHAKE_FAILED_PROTOCOL = 0x2000, ZM_HANDSHAKE_FAILED_AUTH = 0x4000
 };
 
-/* --- context, I/O thread --------------------------------------------------------------------- */
+/* --- context, I/O thread ---------------------------------------------------------------------- */
 
 enum {
     ZM_IO_THREADS_MAX = 64,
@@ -922,7 +957,7 @@ void zm_io_thread_look(zm_socket *s, int64_t at);
 /* An application thread stops driving `s`: what is left to do by time is the I/O thread's. */
 void zm_io_thread_resume_locked(zm_socket *s);
 
-/* --- process --------------------------------------------------------------------------------- */
+/* --- process ---------------------------------------------------------------------------------- */
 
 extern _Atomic int64_t zm_live_connections, zm_live_threads, zm_live_sockets, zm_live_contexts;
 /* Of all sockets: requests that the kernel holds, and entries of their drivers. */

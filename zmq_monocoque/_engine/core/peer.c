@@ -7,6 +7,8 @@
 /* For a peer that does not read at all this is lost, once. */
 enum { PATIENCE_NS = 2000 * 1000 };
 
+static void reap(zm_ended *ending);
+
 static int take_index(zm_socket *s, zm_peer *peer)
 {
     if (!s->peer_free) {
@@ -39,6 +41,7 @@ zm_peer *zm_peer_new_locked(zm_socket *s)
     if (!peer)
         return NULL;
     peer->socket = s;
+    peer->ending.reap = reap;
     if (take_index(s, peer) < 0) {
         zm_free(peer);
         return NULL;
@@ -84,9 +87,9 @@ void zm_peer_free_locked(zm_peer *taken)
         taken->conn->peer = NULL;
     if (taken->endpoint)
         taken->endpoint->peer = NULL;
-    if (taken->inproc)
-        zm_inproc_close_locked(taken);
-    zm_list_remove(&taken->ended_link);
+    if (taken->ops)
+        taken->ops->close(taken);
+    zm_list_remove(&taken->ending.link);
     zm_list_remove(&taken->crowded_link);
     zm_frames_fini(&taken->in);
     zm_socket_lost(s, taken->out.count);
@@ -120,33 +123,30 @@ void zm_peer_end_locked(zm_peer *peer)
 
 void zm_peer_ripen_locked(zm_peer *peer)
 {
-    if (peer->ended && !zm_list_linked(&peer->ended_link))
-        zm_list_append(&peer->socket->ended_peers, &peer->ended_link);
+    if (peer->ended && !zm_list_linked(&peer->ending.link))
+        zm_list_append(&peer->socket->ended, &peer->ending.link);
 }
 
-void zm_peers_reap_locked(zm_socket *s)
+/* Nothing comes or goes any more: is it read out? */
+static void reap(zm_ended *ending)
 {
-    for (int steps = 0; !zm_list_empty(&s->ended_peers) && !zm_socket_gives_way(s, steps);
-         steps++) {
-        zm_peer *peer = ZM_CONTAINER(s->ended_peers.next, zm_peer, ended_link);
-        zm_list_remove(&peer->ended_link);
-        if (peer->in_flight_conn)
-            continue;
-        bool done = peer->ignored || !peer->attached || s->pattern->never_reads
-                    || !zm_peer_can_read(peer);
-        if (done && peer->conn)
-            zm_peer_detach_locked(peer); /* what it is still to be sent is in its queue */
-        else if (done)
-            zm_peer_free_locked(peer);
-    }
+    zm_peer *peer = ZM_CONTAINER(ending, zm_peer, ending);
+    if (peer->in_flight_conn)
+        return;
+    bool done = peer->ignored || !peer->attached || peer->socket->pattern->never_reads
+                || !zm_peer_can_read(peer);
+    if (done && peer->conn)
+        zm_peer_detach_locked(peer); /* what it is still to be sent is in its queue */
+    else if (done)
+        zm_peer_free_locked(peer);
 }
 
-/* --- reading --------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 bool zm_peer_can_read(zm_peer *peer)
 {
-    if (peer->inproc)
-        return zm_inproc_can_read(peer);
+    if (peer->ops)
+        return peer->ops->can_read(peer);
     return peer->reading || peer->in_messages > 0;
 }
 
@@ -154,8 +154,8 @@ zm_frame zm_peer_read(zm_peer *peer)
 {
     if (ZM_UNLIKELY(peer->ended))
         zm_peer_ripen_locked(peer);
-    if (peer->inproc)
-        return zm_inproc_read(peer);
+    if (peer->ops)
+        return peer->ops->read(peer);
     zm_frame frame = zm_frames_take(&peer->in);
     peer->reading = frame.flags & ZM_MORE;
     if (!peer->reading) {
@@ -170,12 +170,68 @@ zm_frame zm_peer_read(zm_peer *peer)
     return frame;
 }
 
-/* --- writing --------------------------------------------------------------------------------- */
+/* --- what arrives over a connection ----------------------------------------------------------- */
+
+/* A complete message is in the peer's queue. */
+static void message_arrived(zm_peer *peer)
+{
+    zm_socket *s = peer->socket;
+    peer->in_staged = 0;
+    s->stats.messages_received++;
+    if (peer->in_messages++ == 0 && !peer->reading && !peer->ignored) {
+        s->pattern->readable(peer);
+        zm_socket_notify_locked(s);
+    }
+    int hwm = s->options.rcvhwm;
+    if (hwm > 0 && peer->in_messages >= (uint32_t) hwm && !peer->conflate)
+        if (peer->conn)
+            peer->conn->stopped = true;
+}
+
+int zm_peer_queue_locked(zm_peer *peer, const uint8_t *data, size_t size, bool more,
+                         zm_block *own)
+{
+    zm_block *copy = NULL;
+    if (ZM_UNLIKELY(peer->conflate)) {
+        /* A conflated queue holds one frame; its memory is the frame's own. */
+        copy = zm_block_new(size);
+        if (!copy)
+            return -ENOMEM;
+        memcpy(copy->data, data, size);
+        zm_frames_clear(&peer->in);
+        peer->in_messages = 0;
+        data = copy->data;
+        more = false;
+    }
+    zm_frame frame = {data, size, copy ? copy : own, more ? ZM_MORE : 0};
+    int rc = zm_frames_push(&peer->in, frame);
+    if (ZM_UNLIKELY(rc < 0)) {
+        if (copy)
+            zm_block_unref(copy);
+        return rc;
+    }
+    if (copy && own)
+        zm_block_unref(own);
+    if (more)
+        peer->in_staged++;
+    else
+        message_arrived(peer);
+    return 0;
+}
+
+void zm_peer_announce_locked(zm_peer *peer)
+{
+    static const uint8_t nothing;
+    if (peer->socket->options.stream_notify)
+        zm_peer_queue_locked(peer, &nothing, 0, false, NULL);
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
 
 bool zm_peer_can_write(zm_peer *peer)
 {
-    if (peer->inproc)
-        return zm_inproc_can_write(peer);
+    if (peer->ops)
+        return peer->ops->can_write(peer);
     if (ZM_UNLIKELY(peer->out_full))
         return false;
     int hwm = peer->socket->options.sndhwm;
@@ -190,7 +246,7 @@ bool zm_peer_can_write(zm_peer *peer)
 void zm_peer_drained_locked(zm_peer *peer)
 {
     int hwm = peer->socket->options.sndhwm;
-    if (!peer->out_full || peer->inproc)
+    if (!peer->out_full || peer->ops)
         return;
     if (hwm > 0 && peer->out.count + zm_peer_low_water(hwm) > (uint32_t) hwm)
         return;
@@ -208,8 +264,8 @@ static inline bool has_many(const zm_peer *peer)
 
 int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
 {
-    if (peer->inproc) {
-        int rc = zm_inproc_write(peer, data, size, block, more ? ZM_MORE : 0);
+    if (peer->ops) {
+        int rc = peer->ops->write(peer, data, size, block, more ? ZM_MORE : 0);
         if (ZM_UNLIKELY(rc == -ENOMEM))
             zm_peer_rollback(peer);
         return rc;
@@ -269,7 +325,7 @@ int zm_peer_find_room_locked(zm_peer *peer)
 {
     if (ZM_LIKELY(zm_peer_can_write(peer)))
         return 0;
-    if (peer->inproc || peer->ended || !peer->conn)
+    if (peer->ops || peer->ended || !peer->conn)
         return -EAGAIN;
     zm_drive_for_room_locked(peer->conn);
     if (!peer->ended && zm_peer_can_write(peer))
@@ -310,16 +366,57 @@ void zm_peers_await_room_locked(zm_socket *s)
 void zm_peer_rollback(zm_peer *peer)
 {
     peer->writing = false;
-    if (peer->inproc)
-        zm_inproc_rollback(peer);
+    if (peer->ops)
+        peer->ops->rollback(peer);
     else
         zm_outq_rollback(&peer->out);
 }
 
 void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
 {
-    if (peer->inproc)
-        zm_inproc_write(peer, topic, size, NULL, subscribe ? ZM_SUBSCRIBE_FRAME : ZM_CANCEL_FRAME);
+    if (peer->ops)
+        peer->ops->write(peer, topic, size, NULL, subscribe ? ZM_SUBSCRIBE_FRAME : ZM_CANCEL_FRAME);
     else if (peer->conn && peer->conn->active)
-        zm_conn_subscribe_locked(peer->conn, subscribe, topic, size);
+        peer->conn->ops->subscribe(peer->conn, subscribe, topic, size);
+}
+
+/* --- the rest --------------------------------------------------------------------------------- */
+
+const uint8_t *zm_peer_own_id(const zm_peer *peer, size_t *out_size)
+{
+    if (peer->ops)
+        return peer->ops->routing_id(peer, out_size);
+    *out_size = 0;
+    return peer->conn ? peer->conn->ops->routing_id(peer->conn, out_size) : NULL;
+}
+
+void zm_peer_hwm_changed_locked(zm_peer *peer)
+{
+    if (peer->ops)
+        peer->ops->hwm_changed(peer);
+    else
+        zm_peer_drained_locked(peer);
+    if (peer->conn && peer->conn->stopped)
+        zm_conn_wants_recv_locked(peer->conn);
+}
+
+void zm_peer_count_queued(zm_peer *peer, uint64_t *in, uint64_t *out)
+{
+    if (peer->ops) {
+        peer->ops->count_queued(peer, in, out);
+    } else {
+        *in += peer->in_messages;
+        *out += peer->out.count;
+    }
+}
+
+void zm_peer_drop_locked(zm_peer *peer)
+{
+    zm_conn *conn = peer->conn;
+    zm_endpoint *endpoint = peer->endpoint;
+    zm_peer_end_locked(peer);
+    if (conn)
+        conn->ops->drop(conn);
+    if (endpoint)
+        zm_endpoint_close_locked(endpoint);
 }

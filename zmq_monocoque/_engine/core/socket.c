@@ -37,9 +37,8 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_list_init(&s->conns);
     zm_list_init(&s->handshaking);
     zm_list_init(&s->endpoints);
-    zm_list_init(&s->ended_peers);
+    zm_list_init(&s->ended);
     zm_list_init(&s->crowded);
-    zm_list_init(&s->ended_conns);
     zm_list_init(&s->wants_send);
     zm_list_init(&s->wants_recv);
     zm_list_init(&s->armed);
@@ -114,9 +113,9 @@ static void destroy_locked(zm_socket *s)
 
 static bool reap_locked(zm_socket *s)
 {
-    zm_conns_reap_locked(s);
+    zm_reap_ended_locked(s);
     if (!s->closing || s->driven || s->followers || s->pollers || !zm_list_empty(&s->conns)
-        || !zm_list_empty(&s->endpoints))
+        || !zm_list_empty(&s->ended) || !zm_list_empty(&s->endpoints))
         return false;
     if (s->driver && zm_driver_in_flight(s->driver))
         return false;
@@ -255,15 +254,8 @@ static int set_locked(zm_socket *s, int option, const void *value, size_t size)
         return s->pattern->set_option(s, option, value ? value : "", size);
     }
     if (rc == 0 && (option == SNDHWM || option == RCVHWM))
-        ZM_LIST_EACH (node, &s->peers) {
-            zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
-            if (peer->inproc)
-                zm_inproc_hwm_locked(peer);
-            else
-                zm_peer_drained_locked(peer);
-            if (peer->conn && peer->conn->stopped)
-                zm_conn_wants_recv_locked(peer->conn);
-        }
+        ZM_LIST_EACH (node, &s->peers)
+            zm_peer_hwm_changed_locked(ZM_CONTAINER(node, zm_peer, link));
     return rc;
 }
 
@@ -514,15 +506,8 @@ int zm_socket_stats(int64_t handle, zm_stats *out)
     *out = s->stats;
     out->connections = s->connection_count;
     out->out_queued = out->in_queued = 0;
-    ZM_LIST_EACH (node, &s->peers) {
-        zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
-        if (peer->inproc) {
-            zm_inproc_queued(peer, &out->in_queued, &out->out_queued);
-        } else {
-            out->out_queued += peer->out.count;
-            out->in_queued += peer->in_messages;
-        }
-    }
+    ZM_LIST_EACH (node, &s->peers)
+        zm_peer_count_queued(ZM_CONTAINER(node, zm_peer, link), &out->in_queued, &out->out_queued);
     zm_lock_give(&s->lock);
     return 0;
 }

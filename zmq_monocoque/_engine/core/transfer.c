@@ -16,6 +16,30 @@ enum {
     LOOK_GAP_MAX_NS = 1000 * 1000
 };
 
+/* --- which connections take part -------------------------------------------------------------- */
+
+void zm_conn_settled_locked(zm_conn *conn)
+{
+    conn->socket->newcomers -= conn->newcomer;
+    conn->newcomer = false;
+}
+
+void zm_conn_wants_recv_locked(zm_conn *conn)
+{
+    if (conn->wants_recv || conn->closing)
+        return;
+    conn->wants_recv = true;
+    zm_list_append(&conn->socket->wants_recv, &conn->wants_recv_link);
+}
+
+void zm_conn_wants_send_locked(zm_conn *conn)
+{
+    if (conn->wants_send || conn->closing)
+        return;
+    conn->wants_send = true;
+    zm_list_append(&conn->socket->wants_send, &conn->wants_send_link);
+}
+
 /* --- in --------------------------------------------------------------------------------------- */
 
 /* Takes in what is complete. Returns how many. Not while another thread waits in the driver. One at
@@ -44,7 +68,7 @@ void zm_transfer_arm_except_locked(zm_socket *s, const zm_conn *except, zm_patie
             node = node->next;
             continue;
         }
-        zm_conn_arm_locked(conn);
+        conn->ops->arm(conn);
         node = s->wants_recv.next; /* arming may end connections, others too */
     }
 }
@@ -85,7 +109,8 @@ void zm_transfer_flush_some_locked(zm_socket *s, zm_patience patience)
     for (int steps = 0; !zm_list_empty(&work); steps++) {
         if (patience == MAY_GIVE_WAY && zm_socket_gives_way(s, steps))
             break;
-        zm_conn_flush_locked(ZM_CONTAINER(work.next, zm_conn, wants_send_link));
+        zm_conn *conn = ZM_CONTAINER(work.next, zm_conn, wants_send_link);
+        conn->ops->flush(conn);
     }
     zm_list_append_all(&work, &s->wants_send);
     zm_list_append_all(&s->wants_send, &work);

@@ -52,10 +52,12 @@ bool zm_socket_gives_way(zm_socket *s, int steps)
 /* What has ended since the last time is freed here, where nobody holds it any more. */
 void zm_reap_ended_locked(zm_socket *s)
 {
-    if (ZM_UNLIKELY(!zm_list_empty(&s->ended_conns)))
-        zm_conns_reap_locked(s);
-    if (ZM_UNLIKELY(!zm_list_empty(&s->ended_peers)))
-        zm_peers_reap_locked(s);
+    for (int steps = 0; ZM_UNLIKELY(!zm_list_empty(&s->ended)) && !zm_socket_gives_way(s, steps);
+         steps++) {
+        zm_ended *ended = ZM_CONTAINER(s->ended.next, zm_ended, link);
+        zm_list_remove(&ended->link);
+        ended->reap(ended);
+    }
 }
 
 /* The oldest command, taken out. NULL: there is none. */

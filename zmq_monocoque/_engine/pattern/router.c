@@ -38,23 +38,6 @@ static int add_auto_id(zm_peer *peer)
     return rc;
 }
 
-/* What the peer calls itself; size 0: nothing. */
-static const uint8_t *own_id(const zm_peer *peer, size_t *out_size)
-{
-    *out_size = 0;
-    if (peer->inproc) {
-        if (!peer->joined)
-            return NULL; /* it may be coming this moment */
-        const zm_link_side *theirs = &peer->inproc->side[!peer->side];
-        *out_size = theirs->routing_id_size;
-        return theirs->routing_id;
-    }
-    if (!peer->conn || peer->conn->raw)
-        return NULL;
-    *out_size = peer->conn->session.peer_routing_id_size;
-    return peer->conn->session.peer_routing_id;
-}
-
 /* The new peer takes the id over. The old one keeps its connection, as with libzmq (a peer that is
  * cut off reconnects, and the two would push each other out for ever), but nothing of it is
  * heard. */
@@ -77,7 +60,7 @@ static int identify(zm_peer *peer)
     zm_socket *s = peer->socket;
     router *own = s->state;
     size_t size;
-    const uint8_t *id = own_id(peer, &size);
+    const uint8_t *id = zm_peer_own_id(peer, &size);
     if (peer->wanted_id_size) {
         id = peer->wanted_id;
         size = peer->wanted_id_size;
@@ -116,7 +99,7 @@ static void router_attached(zm_peer *peer)
     router_writable(peer);
     zm_probe(peer);
     if (peer->raw && peer->conn)
-        zm_conn_notify_locked(peer);
+        zm_peer_announce_locked(peer);
 }
 
 static void router_connected(zm_peer *peer)
@@ -126,7 +109,7 @@ static void router_connected(zm_peer *peer)
         if (zm_peer_can_read(peer))
             zm_fair_readable(peer);
     } else if (peer->raw) {
-        zm_conn_notify_locked(peer);
+        zm_peer_announce_locked(peer);
     }
 }
 
@@ -265,12 +248,12 @@ static void stream_attached(zm_peer *peer)
     if (peer->endpoint && peer->endpoint->kind == ZM_CONNECTER)
         zm_bytes_set(&s->options.routing_id, route->id, route->id_size);
     if (peer->conn)
-        zm_conn_notify_locked(peer);
+        zm_peer_announce_locked(peer);
 }
 
 static void stream_connected(zm_peer *peer)
 {
-    zm_conn_notify_locked(peer);
+    zm_peer_announce_locked(peer);
 }
 
 static int stream_send(zm_socket *s, const zm_outgoing *m)
@@ -297,15 +280,7 @@ static int stream_send(zm_socket *s, const zm_outgoing *m)
         return 0;
     if (m->size == 0) {
         /* The connection is closed, with what is queued for it. */
-        zm_conn *conn = peer->conn;
-        zm_endpoint *ep = peer->endpoint;
-        zm_peer_end_locked(peer);
-        if (conn) {
-            zm_conn_detach_locked(conn);
-            zm_conn_close_locked(conn);
-        }
-        if (ep)
-            zm_endpoint_close_locked(ep);
+        zm_peer_drop_locked(peer);
         return 0;
     }
     zm_peer_write(peer, m->data, m->size, m->block, false);
