@@ -94,7 +94,7 @@ static int start_session(zm_conn *conn, const zm_options *o)
         .socket_type = s->type,
         .mechanism = (zm_mechanism) o->mechanism,
         .as_server = o->as_server,
-        .zap = zm_zap_wanted(o),
+        .zap = zm_options_want_zap(o),
         .refuse_old = o->mechanism != ZM_NULL || o->zap_domain.size > 0,
         .max_msg_size = o->max_msg_size,
         .max_command = o->limits.command,
@@ -151,7 +151,8 @@ bool zm_conn_drop_handshaking_locked(zm_socket *s)
 static void ready(zm_conn *conn);
 static void conn_free(zm_ended *ended);
 
-int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd)
+int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner *owner,
+                        zm_transport transport, int fd)
 {
     zm_conn *conn = zm_calloc(sizeof *conn);
     int rc = -ENOMEM;
@@ -159,6 +160,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transp
         goto no_memory;
     conn->ops = &conn_ops;
     conn->ended.reap = conn_free;
+    conn->owner = owner;
     conn->socket = s;
     conn->endpoint = endpoint;
     conn->transport = transport;
@@ -293,7 +295,8 @@ void zm_conn_close_locked(zm_conn *conn)
     if (!conn->closing) {
         conn->closing = true;
         zm_conn_settled_locked(conn);
-        zm_zap_free_locked(conn->zap);
+        if (conn->zap)
+            conn->owner->forget(conn->zap);
         handshake_over(conn);
         stop_timers(conn);
         unlist(conn);
@@ -460,10 +463,9 @@ void zm_conn_failed_locked(zm_conn *conn, bool reconnect)
         zm_monitor_event(s, ZM_DISCONNECTED, (uint32_t) conn->fd,
                          conn->text);
     leave_peer(conn);
-    bool connecter = endpoint && endpoint->kind == ZM_CONNECTER;
     zm_conn_close_locked(conn);
-    if (connecter)
-        zm_endpoint_lost_locked(endpoint, reconnect);
+    if (endpoint && conn->owner->lost)
+        conn->owner->lost(endpoint, reconnect);
     zm_socket_notify_locked(s);
 }
 
@@ -518,7 +520,7 @@ static void turn_away(zm_conn *conn)
     set_timer(conn, &conn->handshake, FAREWELL_MS);
     if (endpoint->kind == ZM_CONNECTER) {
         endpoint->conn = NULL;
-        zm_endpoint_lost_locked(endpoint, false);
+        conn->owner->lost(endpoint, false);
     }
 }
 
@@ -668,7 +670,7 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
         rc = take_session_output(conn);
         break;
     case ZM_EVENT_ZAP:
-        rc = zm_zap_ask_locked(conn, event);
+        rc = conn->owner->ask(conn, event);
         if (conn->session.config.mechanism == ZM_PLAIN)
             explicit_bzero((uint8_t *) (uintptr_t) event->data, event->size); /* the password */
         break;

@@ -32,6 +32,7 @@ typedef struct zm_inproc_name {
 
 static void link_told(zm_socket *s, zm_command *command);
 static const zm_peer_ops link_ops;
+static const zm_endpoint_ops bind_ops, connect_ops;
 
 static void link_unref(zm_link *taken)
 {
@@ -152,9 +153,10 @@ static zm_link *take_waiting(zm_inproc_name *entry)
     return link;
 }
 
-static zm_endpoint *remember(zm_socket *s, zm_endpoint_kind kind, const zm_address *address)
+static zm_endpoint *remember(zm_socket *s, zm_endpoint_kind kind, const zm_endpoint_ops *ops,
+                             const zm_address *address)
 {
-    zm_endpoint *ep = zm_endpoint_new_locked(s, kind, address);
+    zm_endpoint *ep = zm_endpoint_new_locked(s, kind, ops, address);
     if (ep)
         memcpy(s->last_endpoint, address->text, sizeof s->last_endpoint);
     return ep;
@@ -166,7 +168,7 @@ int zm_inproc_bind_locked(zm_socket *s, const zm_address *address)
     zm_lock_take(&context->lock);
     zm_inproc_name *entry = need_name(context, address->name);
     bool taken = entry && entry->socket;
-    zm_endpoint *ep = !entry || taken ? NULL : remember(s, ZM_INPROC_BIND, address);
+    zm_endpoint *ep = !entry || taken ? NULL : remember(s, ZM_INPROC_BIND, &bind_ops, address);
     if (!ep) {
         if (entry)
             drop_name(context, entry);
@@ -206,7 +208,7 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
     side_facts facts;
     note_facts(&facts, s);
     fill_side(link, 0, s, &facts);
-    ep = remember(s, ZM_INPROC_CONNECT, address);
+    ep = remember(s, ZM_INPROC_CONNECT, &connect_ops, address);
     if (ep)
         peer = peer_of(s, link, 0);
     if (!peer) {
@@ -281,19 +283,6 @@ int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_p
     asker->side = 0;
     asker->joined = true;
     return 0;
-}
-
-void zm_inproc_unbind_locked(zm_socket *s, const char *text)
-{
-    zm_context *context = s->context;
-    const char *name = strstr(text, "://");
-    zm_lock_take(&context->lock);
-    zm_inproc_name *entry = name ? find_name(context, name + 3) : NULL;
-    if (entry && entry->socket == s) {
-        entry->socket = NULL;
-        drop_name(context, entry);
-    }
-    zm_lock_give(&context->lock);
 }
 
 void zm_inproc_forget_waiting(zm_context *context)
@@ -659,3 +648,36 @@ static const zm_peer_ops link_ops = {
     .routing_id = routing_id,
     .close = zm_inproc_close_locked,
 };
+
+/* --- unbind, disconnect ---------------------------------------------------------------------- */
+
+static void unbind(zm_endpoint *ep, int linger_ms)
+{
+    (void) linger_ms;
+    zm_socket *s = ep->socket;
+    zm_context *context = s->context;
+    const char *name = strstr(ep->text, "://");
+    zm_lock_take(&context->lock);
+    zm_inproc_name *entry = name ? find_name(context, name + 3) : NULL;
+    if (entry && entry->socket == s) {
+        entry->socket = NULL;
+        drop_name(context, entry);
+    }
+    zm_lock_give(&context->lock);
+    zm_endpoint_free_locked(ep);
+}
+
+static void disconnect(zm_endpoint *ep, int linger_ms)
+{
+    (void) linger_ms; /* what is queued is the other side's already */
+    zm_peer *peer = ep->peer;
+    zm_endpoint_free_locked(ep);
+    if (peer) {
+        peer->endpoint = NULL;
+        zm_peer_rollback(peer);
+        zm_peer_free_locked(peer);
+    }
+}
+
+static const zm_endpoint_ops bind_ops = {.let_go = unbind};
+static const zm_endpoint_ops connect_ops = {.let_go = disconnect};

@@ -225,8 +225,19 @@ typedef struct zm_conn_ops {
     void (*drop)(zm_conn *conn);
 } zm_conn_ops;
 
+/* What a connection tells the one that opened it. */
+typedef struct zm_conn_owner {
+    /* It is over, by itself; `reconnect`: another may take its place. NULL: of no interest. */
+    void (*lost)(zm_endpoint *endpoint, bool reconnect);
+    /* The session's ZM_EVENT_ZAP: may the peer come in? The answer goes to zm_conn_admit_locked().
+     * 0, -ENOMEM, or -ECONNABORTED: the connection is gone. */
+    int (*ask)(zm_conn *conn, const zm_event *event);
+    void (*forget)(zm_zap *taken); /* the question is of no interest any more */
+} zm_conn_owner;
+
 struct zm_conn {
     const zm_conn_ops *ops;
+    const zm_conn_owner *owner;
     zm_ended ended;
     zm_list link; /* socket->conns */
     zm_socket *socket;
@@ -287,13 +298,10 @@ struct zm_conn {
 };
 
 /* A connection on `fd` (taken, also on failure). 0 or -errno. */
-int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, zm_transport transport, int fd);
-/* Puts the connection on the list of those that want to receive. */
-void zm_conn_wants_recv_locked(zm_conn *conn);
+int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner *owner,
+                        zm_transport transport, int fd);
 /* It has subscribed, or is not waited for any longer. */
 void zm_conn_settled_locked(zm_conn *conn);
-/* Puts the connection on the list of those with something to send. */
-void zm_conn_wants_send_locked(zm_conn *conn);
 /* Bytes of the session's own (PONG, SUBSCRIBE ...), at the next message boundary. */
 int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size);
 /* Ends it now: no events, no reconnect. Freed once nothing is in flight. */
@@ -317,12 +325,10 @@ int zm_conn_admit_locked(zm_conn *conn, unsigned status);
 
 /* --- authentication (zap.c) ------------------------------------------------------------------- */
 
-/* Is a ZAP handler (RFC 27) to be asked about peers under these options? */
-bool zm_zap_wanted(const zm_options *options);
 /* ZM_EVENT_ZAP: asks. The answer comes as a command; where there is nobody to ask, it is decided
  * here. 0, -ENOMEM, or -ECONNABORTED: the connection is gone. */
 int zm_zap_ask_locked(zm_conn *conn, const zm_event *event);
-/* The question is of no interest any more; NULL allowed. */
+/* The question is of no interest any more. */
 void zm_zap_free_locked(zm_zap *taken);
 
 /* --- endpoints (endpoints.c): listeners and connecters ---------------------------------------- */
@@ -342,7 +348,18 @@ typedef struct zm_socks {
     uint8_t bytes[ZM_SOCKS_BYTES];
 } zm_socks;
 
+/* What a kind of endpoint does. */
+typedef struct zm_endpoint_ops {
+    void (*done)(zm_op *op, int32_t res); /* of its request; with each timer: NULL, it has none */
+    void (*retry_due)(zm_timer *timer);
+    void (*timeout_due)(zm_timer *timer);
+    void (*linger_due)(zm_timer *timer);
+    /* unbind(), disconnect(), or its socket is closed: sends what is queued within `linger_ms`. */
+    void (*let_go)(zm_endpoint *endpoint, int linger_ms);
+} zm_endpoint_ops;
+
 struct zm_endpoint {
+    const zm_endpoint_ops *ops;
     zm_list link; /* socket->endpoints */
     zm_name by_text; /* socket->endpoint_names */
     zm_list conns;
@@ -370,8 +387,13 @@ struct zm_endpoint {
 };
 
 /* An entry in the socket's list. NULL: memory is out. */
-zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind, const zm_address *address);
+zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
+                                    const zm_endpoint_ops *ops, const zm_address *address);
 void zm_endpoint_free_locked(zm_endpoint *taken);
+/* Of one that is closed. */
+void zm_endpoint_free_if_done_locked(zm_endpoint *endpoint);
+int zm_listener_bind_locked(zm_socket *s, const zm_address *address);
+int zm_connecter_connect_locked(zm_socket *s, const zm_address *address);
 /* bind() and connect(). Takes the lock itself: names are looked up without it. */
 int zm_endpoint_open(int64_t socket, const char *text, bool bind, bool brief);
 void zm_endpoints_close_locked(zm_socket *s);
@@ -379,8 +401,6 @@ int zm_endpoint_term(int64_t socket, const char *text, bool brief); /* unbind(),
 bool zm_endpoint_is_raw(const zm_endpoint *endpoint); /* STREAM, ROUTER_RAW */
 /* CONNECT_ROUTING_ID goes to the peer that the connect() makes. */
 void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer);
-/* Its connection ended; tries again or gives up. */
-void zm_endpoint_lost_locked(zm_endpoint *endpoint, bool reconnect);
 /* No new connections; frees it once nothing is in flight. */
 void zm_endpoint_close_locked(zm_endpoint *endpoint);
 
@@ -442,7 +462,6 @@ struct zm_link {
 
 int zm_inproc_bind_locked(zm_socket *s, const zm_address *address);
 int zm_inproc_connect_locked(zm_socket *s, const zm_address *address);
-void zm_inproc_unbind_locked(zm_socket *s, const char *text);
 bool zm_inproc_can_read(zm_peer *peer);
 int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags);
 /* Joins `asker`, which is in none of its socket's lists, to the REP or ROUTER that bound `name`.
@@ -576,6 +595,46 @@ struct zm_socket {
     zm_stats stats;
 };
 
+/* Puts the connection on the list of those that want to receive. */
+static inline void zm_conn_wants_recv_locked(zm_conn *conn)
+{
+    if (conn->wants_recv || conn->closing)
+        return;
+    conn->wants_recv = true;
+    zm_list_append(&conn->socket->wants_recv, &conn->wants_recv_link);
+}
+
+/* Puts the connection on the list of those with something to send. */
+static inline void zm_conn_wants_send_locked(zm_conn *conn)
+{
+    if (conn->wants_send || conn->closing)
+        return;
+    conn->wants_send = true;
+    zm_list_append(&conn->socket->wants_send, &conn->wants_send_link);
+}
+
+/* A loop under the lock has made so many steps: is it time for others, who wait for the lock? Then
+ * the I/O thread comes back for the rest, unless it is done before. */
+enum { ZM_STEPS_MIN = 32 }; /* before those who want the lock get a turn */
+static inline bool zm_socket_gives_way(zm_socket *s, int steps)
+{
+    if (ZM_LIKELY(steps < ZM_STEPS_MIN || !zm_lock_wanted(&s->lock)))
+        return false;
+    s->work_left = true;
+    return true;
+}
+
+/* What has ended since the last time is freed; not with a connection or peer in hand. */
+void zm_reap_ended_slowly_locked(zm_socket *s);
+static inline void zm_reap_ended_locked(zm_socket *s)
+{
+    if (ZM_UNLIKELY(!zm_list_empty(&s->ended)))
+        zm_reap_ended_slowly_locked(s);
+}
+
+/* Everything that waited has left. */
+void zm_order_leave_locked(zm_socket *s);
+
 /* Starts the sends that are wanted (transfer.c). */
 void zm_transfer_flush_some_locked(zm_socket *s, zm_patience patience);
 static inline void zm_transfer_flush_for_locked(zm_socket *s, zm_patience patience)
@@ -586,6 +645,37 @@ static inline void zm_transfer_flush_for_locked(zm_socket *s, zm_patience patien
 static inline void zm_transfer_flush_locked(zm_socket *s)
 {
     zm_transfer_flush_for_locked(s, TO_THE_END);
+}
+/* Arms all receives that are wanted, but that of `except` (NULL: all). */
+void zm_transfer_arm_some_locked(zm_socket *s, const zm_conn *except, zm_patience patience);
+static inline void zm_transfer_arm_except_locked(zm_socket *s, const zm_conn *except,
+                                                 zm_patience patience)
+{
+    if (!zm_list_empty(&s->wants_recv))
+        zm_transfer_arm_some_locked(s, except, patience);
+}
+static inline void zm_transfer_arm_locked(zm_socket *s)
+{
+    zm_transfer_arm_except_locked(s, s->bulk_is_left ? s->bulk : NULL, TO_THE_END);
+}
+/* Starts all that can be started; or some of it, if others want the lock meanwhile: then the I/O
+ * thread does the rest. */
+static inline void zm_transfer_start_locked(zm_socket *s)
+{
+    zm_transfer_arm_locked(s);
+    zm_transfer_flush_locked(s);
+}
+static inline void zm_transfer_start_some_locked(zm_socket *s)
+{
+    zm_transfer_arm_except_locked(s, s->bulk_is_left ? s->bulk : NULL, MAY_GIVE_WAY);
+    zm_transfer_flush_for_locked(s, MAY_GIVE_WAY);
+}
+/* The kernel has what was started. */
+static inline void zm_transfer_submit_locked(zm_socket *s)
+{
+    zm_driver_submit(s->driver);
+    if (s->order && zm_list_empty(&s->wants_send))
+        zm_order_leave_locked(s);
 }
 
 /* One more, and a queue of `count` messages is above half of SNDHWM (0: no limit)? Below that it is
@@ -668,15 +758,6 @@ int zm_socket_need_driver_locked(zm_socket *s);
 /* transfer.c */
 /* Takes in what is complete. Returns how many. Not while another thread waits in the driver. */
 int zm_transfer_reap_locked(zm_socket *s);
-/* Arms all receives that are wanted, but that of `except` (NULL: all). */
-void zm_transfer_arm_except_locked(zm_socket *s, const zm_conn *except, zm_patience patience);
-void zm_transfer_arm_locked(zm_socket *s);
-/* Starts all that can be started; or some of it, if others want the lock meanwhile: then the I/O
- * thread does the rest. */
-void zm_transfer_start_locked(zm_socket *s);
-void zm_transfer_start_some_locked(zm_socket *s);
-/* The kernel has what was started. */
-void zm_transfer_submit_locked(zm_socket *s);
 
 /* Takes completions, commands and due timers in; arms receives; starts sends; submits. Does not
  * wait. */
@@ -718,8 +799,6 @@ void zm_drive_take_locked(zm_socket *s);
 /* `news`: something is to be reaped. */
 void zm_drive_leave_locked(zm_socket *s, bool news);
 void zm_drive_wake_followers_locked(zm_socket *s);
-/* What has ended since the last time is freed; not with a connection or peer in hand. */
-void zm_reap_ended_locked(zm_socket *s);
 int64_t zm_drive_burst_locked(zm_socket *s, int64_t now);
 void zm_commands_take_locked(zm_socket *s);
 /* Leaves a command, and wakes whoever waits. The caller keeps the target alive (link->lock ...). */
@@ -729,9 +808,6 @@ void zm_socket_wake(zm_socket *s);
 /* The application can see something new: sets the signaler, unless this is the watcher itself. */
 void zm_socket_notify_locked(zm_socket *s);
 int zm_socket_fd_locked(zm_socket *s);
-/* A loop under the lock has made so many steps: is it time for others, who wait for the lock? Then
- * the I/O thread comes back for the rest, unless it is done before. */
-bool zm_socket_gives_way(zm_socket *s, int steps);
 /* The driver came after the descriptor was made. */
 int zm_socket_fd_extend_locked(zm_socket *s);
 int zm_socket_signaler_locked(zm_socket *s);
@@ -806,8 +882,6 @@ static inline bool zm_order_goes_on(const zm_socket *s)
 }
 /* The calling thread's sends on `s` wait from now on, behind those that wait already. */
 void zm_order_enter_locked(zm_socket *s);
-/* Everything that waited has left. */
-void zm_order_leave_locked(zm_socket *s);
 /* Does anything the calling thread has sent wait elsewhere? */
 bool zm_order_has_others(const zm_socket *s);
 /* Before the calling thread sends on `s`, where it did not send last: what must be there first is
@@ -842,8 +916,6 @@ void zm_order_after_fork(void);
 /* --- monitor (monitor.c) ---------------------------------------------------------------------- */
 
 void zm_monitor_event(zm_socket *s, int event, uint32_t value, const char *endpoint);
-void zm_monitor_stop_locked(zm_socket *s);
-int zm_monitor_start_locked(zm_socket *s, const char *endpoint, int events);
 
 enum zm_monitor_events {
     ZM_CONNECTED = 0x1, ZM_CONNECT_DELAYED = 0x2, ZM_CONNECT_RETRIED = 0x4, ZM_LISTENING = 0x8,

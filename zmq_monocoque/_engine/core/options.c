@@ -865,3 +865,15 @@ void zm_options_fini(zm_options *options)
     zm_secret_free(options->curve_secret);
     memset(options, 0, sizeof *options); /* a second call finds nothing */
 }
+
+bool zm_options_want_zap(const zm_options *o)
+{
+    switch (o->mechanism) {
+    case ZM_NULL:
+        return o->zap_domain.size > 0;
+    case ZM_PLAIN:
+        return o->as_server;
+    default:
+        return o->as_server && (o->zap_domain.size > 0 || !o->zap_enforce_domain);
+    }
+}

@@ -97,5 +97,7 @@ int zm_options_get(const zm_options *options, int socket_type, int option, void 
 /* What a get answers with: copies `size` bytes, zeroes the room behind them and tells the size.
  * For the socket's own string options too. 0; -EINVAL: the room is too small. */
 int zm_option_answer(void *out, size_t *inout_size, const void *borrowed, size_t size);
+/* Is a ZAP handler (RFC 27) to be asked about peers under these options? */
+bool zm_options_want_zap(const zm_options *options);
 
 #endif

@@ -9,6 +9,7 @@
 /* --- the life of a socket -------------------------------------------------------------------- */
 
 static bool reap_locked(zm_socket *s);
+static void stop_monitor_locked(zm_socket *s);
 
 /* Makes a socket in a locked context. */
 int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
@@ -75,7 +76,7 @@ static void destroy_locked(zm_socket *s)
     zm_context *context = s->context;
     zm_order_leave_locked(s);
     zm_order_begun_locked(s);
-    zm_monitor_stop_locked(s);
+    stop_monitor_locked(s);
     while (!zm_list_empty(&s->peers))
         zm_peer_free_locked(ZM_CONTAINER(s->peers.next, zm_peer, link));
     /* From here on nobody else knows the socket. */
@@ -147,6 +148,49 @@ void zm_socket_close_locked(zm_socket *s)
     zm_socket_wake(s);
     zm_io_thread_look(s, zm_now_ns());
     zm_lock_give(&s->lock);
+}
+
+/* --- its monitor ----------------------------------------------------------------------------- */
+
+static void stop_monitor_locked(zm_socket *s)
+{
+    zm_socket *monitor = s->monitor;
+    if (!monitor)
+        return;
+    zm_monitor_event(s, ZM_MONITOR_STOPPED, 0, "");
+    s->monitor = NULL;
+    zm_lock_take(&monitor->lock);
+    zm_socket_close_locked(monitor);
+}
+
+static int start_monitor_locked(zm_socket *s, const char *endpoint, int events)
+{
+    zm_address address;
+    int rc = zm_address_parse(endpoint, true, false, &address);
+    if (rc < 0)
+        return rc;
+    if (address.transport != ZM_INPROC)
+        return -EPROTONOSUPPORT;
+    if (events & ~0xFFFF)
+        return -EINVAL;
+    stop_monitor_locked(s);
+    zm_socket *monitor;
+    zm_lock_take(&s->context->lock);
+    rc = zm_socket_make(s->context, ZM_PAIR, &monitor);
+    zm_lock_give(&s->context->lock);
+    if (rc < 0)
+        return rc;
+    zm_lock_take(&monitor->lock);
+    monitor->options.linger_ms = 0;
+    rc = zm_inproc_bind_locked(monitor, &address);
+    if (rc < 0) {
+        zm_socket_close_locked(monitor);
+        return rc;
+    }
+    zm_lock_give(&monitor->lock);
+    s->monitor = monitor;
+    s->monitor_events = events;
+    return 0;
 }
 
 /* --- parts ----------------------------------------------------------------------------------- */
@@ -396,9 +440,9 @@ int zm_socket_monitor_for(int64_t handle, const char *endpoint, int events, bool
     rc = zm_socket_enter_aside_locked(s);
     if (rc == 0) {
         if (endpoint)
-            rc = zm_monitor_start_locked(s, endpoint, events);
+            rc = start_monitor_locked(s, endpoint, events);
         else
-            zm_monitor_stop_locked(s);
+            stop_monitor_locked(s);
     }
     zm_lock_give(&s->lock);
     return rc;

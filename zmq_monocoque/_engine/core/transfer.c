@@ -16,28 +16,10 @@ enum {
     LOOK_GAP_MAX_NS = 1000 * 1000
 };
 
-/* --- which connections take part -------------------------------------------------------------- */
-
 void zm_conn_settled_locked(zm_conn *conn)
 {
     conn->socket->newcomers -= conn->newcomer;
     conn->newcomer = false;
-}
-
-void zm_conn_wants_recv_locked(zm_conn *conn)
-{
-    if (conn->wants_recv || conn->closing)
-        return;
-    conn->wants_recv = true;
-    zm_list_append(&conn->socket->wants_recv, &conn->wants_recv_link);
-}
-
-void zm_conn_wants_send_locked(zm_conn *conn)
-{
-    if (conn->wants_send || conn->closing)
-        return;
-    conn->wants_send = true;
-    zm_list_append(&conn->socket->wants_send, &conn->wants_send_link);
 }
 
 /* --- in --------------------------------------------------------------------------------------- */
@@ -56,8 +38,7 @@ int zm_transfer_reap_locked(zm_socket *s)
     return total;
 }
 
-/* All but `except` (NULL: all). */
-void zm_transfer_arm_except_locked(zm_socket *s, const zm_conn *except, zm_patience patience)
+void zm_transfer_arm_some_locked(zm_socket *s, const zm_conn *except, zm_patience patience)
 {
     zm_list *node = s->wants_recv.next;
     for (int steps = 0; node != &s->wants_recv; steps++) {
@@ -71,11 +52,6 @@ void zm_transfer_arm_except_locked(zm_socket *s, const zm_conn *except, zm_patie
         conn->ops->arm(conn);
         node = s->wants_recv.next; /* arming may end connections, others too */
     }
-}
-
-void zm_transfer_arm_locked(zm_socket *s)
-{
-    zm_transfer_arm_except_locked(s, s->bulk_is_left ? s->bulk : NULL, TO_THE_END);
 }
 
 /* --- out -------------------------------------------------------------------------------------- */
@@ -117,28 +93,6 @@ void zm_transfer_flush_some_locked(zm_socket *s, zm_patience patience)
 }
 
 /* --- both ------------------------------------------------------------------------------------- */
-
-/* The kernel has what was started. */
-void zm_transfer_submit_locked(zm_socket *s)
-{
-    zm_driver_submit(s->driver);
-    if (s->order && zm_list_empty(&s->wants_send))
-        zm_order_leave_locked(s);
-}
-
-/* Starts all that can be started. */
-void zm_transfer_start_locked(zm_socket *s)
-{
-    zm_transfer_arm_locked(s);
-    zm_transfer_flush_locked(s);
-}
-
-/* The same, of which the I/O thread does the rest if others want the lock meanwhile. */
-void zm_transfer_start_some_locked(zm_socket *s)
-{
-    zm_transfer_arm_except_locked(s, s->bulk_is_left ? s->bulk : NULL, MAY_GIVE_WAY);
-    zm_transfer_flush_for_locked(s, MAY_GIVE_WAY);
-}
 
 void zm_socket_flush_locked(zm_socket *s)
 {

@@ -2,8 +2,6 @@
  * threads; the threads that sleep in it; and those who watch its descriptors from outside. */
 #include "internal.h"
 
-enum { STEPS_MIN = 32 /* of any loop under the lock, before those who want it get a turn */ };
-
 /* --- commands --------------------------------------------------------------------------------- */
 
 /* The signaler first: it may be heard once more than there was a reason to, but never for ever. */
@@ -41,19 +39,9 @@ bool zm_socket_post(zm_socket *s, zm_command *command)
     return true;
 }
 
-bool zm_socket_gives_way(zm_socket *s, int steps)
+void zm_reap_ended_slowly_locked(zm_socket *s)
 {
-    if (ZM_LIKELY(steps < STEPS_MIN || !zm_lock_wanted(&s->lock)))
-        return false;
-    s->work_left = true;
-    return true;
-}
-
-/* What has ended since the last time is freed here, where nobody holds it any more. */
-void zm_reap_ended_locked(zm_socket *s)
-{
-    for (int steps = 0; ZM_UNLIKELY(!zm_list_empty(&s->ended)) && !zm_socket_gives_way(s, steps);
-         steps++) {
+    for (int steps = 0; !zm_list_empty(&s->ended) && !zm_socket_gives_way(s, steps); steps++) {
         zm_ended *ended = ZM_CONTAINER(s->ended.next, zm_ended, link);
         zm_list_remove(&ended->link);
         ended->reap(ended);

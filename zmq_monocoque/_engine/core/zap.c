@@ -26,22 +26,8 @@ struct zm_zap {
     zm_conn *conn;
 };
 
-bool zm_zap_wanted(const zm_options *o)
-{
-    switch (o->mechanism) {
-    case ZM_NULL:
-        return o->zap_domain.size > 0;
-    case ZM_PLAIN:
-        return o->as_server;
-    default:
-        return o->as_server && (o->zap_domain.size > 0 || !o->zap_enforce_domain);
-    }
-}
-
 void zm_zap_free_locked(zm_zap *taken)
 {
-    if (!taken)
-        return;
     taken->conn->zap = NULL;
     zm_inproc_close_locked(&taken->asker);
     zm_frames_fini(&taken->asker.in);
