@@ -62,7 +62,7 @@ zm_metadata *zm_metadata_ref(zm_metadata *borrowed);
 void zm_metadata_unref(zm_metadata *taken); /* NULL allowed */
 const char *zm_metadata_get(const zm_metadata *metadata, const char *name);
 
-/* --- commands (drive.c): what other threads leave for a socket -------------------------------- */
+/* --- commands (drive.c): what other threads leave for a socket ------------------------------- */
 
 typedef struct zm_command {
     struct zm_command *next;
@@ -70,7 +70,7 @@ typedef struct zm_command {
     void (*run)(zm_socket *s, struct zm_command *command); /* once it is taken; `s` is locked */
 } zm_command;
 
-/* --- what has ended (wakeup.c) ---------------------------------------------------------------- */
+/* --- what has ended (wakeup.c) --------------------------------------------------------------- */
 
 /* In the list of a socket, to be freed where nobody up the stack can hold it any more. */
 typedef struct zm_ended {
@@ -78,7 +78,7 @@ typedef struct zm_ended {
     void (*reap)(struct zm_ended *ended); /* it is out of the list, and may come in again */
 } zm_ended;
 
-/* --- peers (peer.c): what libzmq calls a pipe ------------------------------------------------- */
+/* --- peers (peer.c): what libzmq calls a pipe ------------------------------------------------ */
 
 /* A peer over something else than a connection: inproc. What is done for every message over a
  * connection is in peer.c, without a table in between. */
@@ -205,7 +205,7 @@ void zm_peer_count_queued(zm_peer *peer, uint64_t *in, uint64_t *out);
 /* The application closes its connection, with what is queued for it, and for good. */
 void zm_peer_drop_locked(zm_peer *peer);
 
-/* --- connections (connection.c) --------------------------------------------------------------- */
+/* --- connections (connection.c) -------------------------------------------------------------- */
 
 enum { ZM_SLAB_FIRST = 4096 - 64, ZM_SLAB_BYTES = 65536 - 64, ZM_VECTORS_MAX = 32 };
 
@@ -323,7 +323,7 @@ bool zm_conn_drop_handshaking_locked(zm_socket *s);
 /* The session's ZM_EVENT_ZAP is answered. 0, or < 0: the connection is gone. */
 int zm_conn_admit_locked(zm_conn *conn, unsigned status);
 
-/* --- authentication (zap.c) ------------------------------------------------------------------- */
+/* --- authentication (zap.c) ------------------------------------------------------------------ */
 
 /* ZM_EVENT_ZAP: asks. The answer comes as a command; where there is nobody to ask, it is decided
  * here. 0, -ENOMEM, or -ECONNABORTED: the connection is gone. */
@@ -331,7 +331,7 @@ int zm_zap_ask_locked(zm_conn *conn, const zm_event *event);
 /* The question is of no interest any more. */
 void zm_zap_free_locked(zm_zap *taken);
 
-/* --- endpoints (endpoints.c): listeners and connecters ---------------------------------------- */
+/* --- endpoints (endpoints.c): listeners and connecters --------------------------------------- */
 
 typedef enum zm_endpoint_kind {
     ZM_LISTENER, ZM_CONNECTER, ZM_INPROC_BIND, ZM_INPROC_CONNECT
@@ -404,7 +404,7 @@ void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer);
 /* No new connections; frees it once nothing is in flight. */
 void zm_endpoint_close_locked(zm_endpoint *endpoint);
 
-/* --- names that are looked up (resolver.c) ---------------------------------------------------- */
+/* --- names that are looked up (resolver.c) --------------------------------------------------- */
 
 /* What came of it: 0 and `address` with what it resolved to, or -errno. `s` is locked. */
 typedef void zm_resolved(void *owner, const zm_address *address, int result);
@@ -416,7 +416,7 @@ int zm_resolution_start(zm_socket *s, const zm_address *address, bool ipv6, void
 void zm_resolution_drop(zm_resolution *taken);
 void zm_resolver_after_fork(void);
 
-/* --- SOCKS_PROXY (socks.c) -------------------------------------------------------------------- */
+/* --- SOCKS_PROXY (socks.c) ------------------------------------------------------------------- */
 
 bool zm_socks_wanted(const zm_endpoint *endpoint);
 /* The proxy's address, which may need resolving. 0 or -errno. */
@@ -427,7 +427,7 @@ void zm_socks_start(zm_endpoint *endpoint);
 /* A step is complete. 1: connected to the destination; 0: more to come; -errno: refused. */
 int zm_socks_step(zm_endpoint *endpoint, int32_t res);
 
-/* --- inproc (inproc.c) ------------------------------------------------------------------------ */
+/* --- inproc (inproc.c) ----------------------------------------------------------------------- */
 
 typedef struct zm_link_side {
     zm_socket *socket; /* NULL: not bound yet, or closed */
@@ -483,7 +483,7 @@ typedef struct zm_allowance {
 int64_t zm_allowance_left(const zm_allowance *allowance, int64_t now);
 void zm_allowance_spend(zm_allowance *allowance, int64_t began, int64_t now, bool in_vain);
 
-/* --- sockets (socket.c, drive.c, transfer.c) -------------------------------------------------- */
+/* --- sockets (socket.c, drive.c, transfer.c) ------------------------------------------------- */
 
 /* May a loop leave the rest for later? Not that of one who goes to sleep, or while another thread
  * does: nobody would come back for it. */
@@ -813,7 +813,7 @@ int zm_socket_fd_extend_locked(zm_socket *s);
 int zm_socket_signaler_locked(zm_socket *s);
 void zm_socket_signaler_clear_locked(zm_socket *s);
 
-/* --- calls by handle (socket.c): see api.h ---------------------------------------------------- */
+/* --- calls by handle (socket.c): see api.h --------------------------------------------------- */
 
 int64_t zm_socket_new_for(int64_t context, int type, bool brief);
 int zm_socket_close_for(int64_t socket, bool brief);
@@ -823,12 +823,12 @@ int zm_socket_set_for(int64_t socket, int option, const void *value, size_t size
 int zm_socket_get_for(int64_t socket, int option, void *out_value, size_t *inout_size, bool brief);
 int zm_socket_monitor_for(int64_t socket, const char *endpoint, int events, bool brief);
 
-/* --- poll (poll.c): see api.h ----------------------------------------------------------------- */
+/* --- poll (poll.c): see api.h ---------------------------------------------------------------- */
 
 int zm_poll_glance(zm_pollitem *items, int count);
 int zm_poll(zm_pollitem *items, int count, int64_t deadline_ns);
 
-/* --- signals (signals.c) ---------------------------------------------------------------------- */
+/* --- signals (signals.c) --------------------------------------------------------------------- */
 
 /* Where a thread is about to sleep: in a driver, on a word, or in poll() with the signaler. */
 typedef struct zm_sleep {
@@ -852,7 +852,7 @@ int zm_signals_pipe(void);
 bool zm_signals_are_mine(void);
 int64_t zm_signals_heed(int64_t look_ns);
 void zm_signals_after_fork(void);
-/* --- the order of a thread's sends (order.c) -------------------------------------------------- */
+/* --- the order of a thread's sends (order.c) ------------------------------------------------- */
 
 /* For a connection to come about before later ones' messages. */
 #define ZM_HOLD_NS (20 * ZM_MS)
@@ -913,7 +913,7 @@ void zm_order_earlier_locked(zm_socket *s);
 void zm_order_finish(zm_socket *s, bool over);
 void zm_order_after_fork(void);
 
-/* --- monitor (monitor.c) ---------------------------------------------------------------------- */
+/* --- monitor (monitor.c) --------------------------------------------------------------------- */
 
 void zm_monitor_event(zm_socket *s, int event, uint32_t value, const char *endpoint);
 
@@ -925,7 +925,7 @@ enum zm_monitor_events {
     ZM_HANDSHAKE_FAILED_PROTOCOL = 0x2000, ZM_HANDSHAKE_FAILED_AUTH = 0x4000
 };
 
-/* --- context, I/O thread ---------------------------------------------------------------------- */
+/* --- context, I/O thread --------------------------------------------------------------------- */
 
 enum {
     ZM_IO_THREADS_MAX = 64,
@@ -1029,7 +1029,7 @@ void zm_io_thread_look(zm_socket *s, int64_t at);
 /* An application thread stops driving `s`: what is left to do by time is the I/O thread's. */
 void zm_io_thread_resume_locked(zm_socket *s);
 
-/* --- process ---------------------------------------------------------------------------------- */
+/* --- process --------------------------------------------------------------------------------- */
 
 extern _Atomic int64_t zm_live_connections, zm_live_threads, zm_live_sockets, zm_live_contexts;
 /* Of all sockets: requests that the kernel holds, and entries of their drivers. */

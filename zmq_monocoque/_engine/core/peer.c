@@ -141,7 +141,7 @@ static void reap(zm_ended *ending)
         zm_peer_free_locked(peer);
 }
 
-/* --- reading ---------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 bool zm_peer_can_read(zm_peer *peer)
 {
@@ -170,7 +170,7 @@ zm_frame zm_peer_read(zm_peer *peer)
     return frame;
 }
 
-/* --- what arrives over a connection ----------------------------------------------------------- */
+/* --- what arrives over a connection ---------------------------------------------------------- */
 
 /* A complete message is in the peer's queue. */
 static void message_arrived(zm_peer *peer)
@@ -226,7 +226,7 @@ void zm_peer_announce_locked(zm_peer *peer)
         zm_peer_queue_locked(peer, &nothing, 0, false, NULL);
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 bool zm_peer_can_write(zm_peer *peer)
 {
@@ -380,7 +380,7 @@ void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size
         peer->conn->ops->subscribe(peer->conn, subscribe, topic, size);
 }
 
-/* --- the rest --------------------------------------------------------------------------------- */
+/* --- the rest -------------------------------------------------------------------------------- */
 
 const uint8_t *zm_peer_own_id(const zm_peer *peer, size_t *out_size)
 {

@@ -22,7 +22,7 @@ void zm_conn_settled_locked(zm_conn *conn)
     conn->newcomer = false;
 }
 
-/* --- in --------------------------------------------------------------------------------------- */
+/* --- in -------------------------------------------------------------------------------------- */
 
 /* Takes in what is complete. Returns how many. Not while another thread waits in the driver. One at
  * a time: what one completion ends must still count the other as in flight. */
@@ -54,7 +54,7 @@ void zm_transfer_arm_some_locked(zm_socket *s, const zm_conn *except, zm_patienc
     }
 }
 
-/* --- out -------------------------------------------------------------------------------------- */
+/* --- out ------------------------------------------------------------------------------------- */
 
 /* What was held back for connections that were begun earlier. */
 static void release_held(zm_socket *s)
@@ -92,7 +92,7 @@ void zm_transfer_flush_some_locked(zm_socket *s, zm_patience patience)
     zm_list_append_all(&s->wants_send, &work);
 }
 
-/* --- both ------------------------------------------------------------------------------------- */
+/* --- both ------------------------------------------------------------------------------------ */
 
 void zm_socket_flush_locked(zm_socket *s)
 {
@@ -130,7 +130,7 @@ void zm_drive_for_room_locked(zm_conn *conn)
     s->flushed_ns = zm_now_ns();
 }
 
-/* --- the order of a thread -------------------------------------------------------------------- */
+/* --- the order of a thread ------------------------------------------------------------------- */
 
 /* The memory of a socket stays, so it may be gone from the list, or be another by now: whoever
  * locks it looks again. */
@@ -250,7 +250,7 @@ bool zm_order_settle(bool over, bool brief)
     return !order || !atomic_load(&order->count) || settle(order, over, brief);
 }
 
-/* --- flushing by itself ----------------------------------------------------------------------- */
+/* --- flushing by itself ---------------------------------------------------------------------- */
 
 /* The time between two sends includes the second one itself: to a thousand peers it takes longer
  * than any pause, and sends to many are those that gain most by waiting for company. */

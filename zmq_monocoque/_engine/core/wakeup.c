@@ -2,7 +2,7 @@
  * threads; the threads that sleep in it; and those who watch its descriptors from outside. */
 #include "internal.h"
 
-/* --- commands --------------------------------------------------------------------------------- */
+/* --- commands -------------------------------------------------------------------------------- */
 
 /* The signaler first: it may be heard once more than there was a reason to, but never for ever. */
 static void notify_watchers(zm_socket *s)
@@ -84,7 +84,7 @@ void zm_commands_take_locked(zm_socket *s)
     zm_reap_ended_locked(s);
 }
 
-/* --- who watches from outside ----------------------------------------------------------------- */
+/* --- who watches from outside ---------------------------------------------------------------- */
 
 void zm_socket_notify_locked(zm_socket *s)
 {
