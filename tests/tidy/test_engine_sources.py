@@ -44,7 +44,7 @@ BANNED_SYSTEM_CALLS = (
 NAMES_PATTERNS = {
     "core/options.h": "libzmq's numbers of the types",
     "core/options.c": "which type takes which option",
-    "core/monitor.c": "a monitor's own socket is a PAIR",
+    "core/socket.c": "a monitor's own socket is a PAIR",
     "core/proxy.c": "an application of sockets, as libzmq's is",
 }
 #: Their own folder; ZMTP, which tells the peer the type; and a table of routing ids.
