@@ -1,5 +1,5 @@
 /* The seam to the kernel: a driver submits requests, waits, and answers with completions. Two
- * implementations, io_uring and epoll, that behave the same; a third, simulated, in the tests.
+ * implementations, io_uring and epoll, that behave the same.
  *
  * Lifetimes
  *  1. A request (zm_op) belongs to the caller and is embedded in the caller's object. From the

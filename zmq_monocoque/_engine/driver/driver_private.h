@@ -1,5 +1,4 @@
-/* What the drivers share, and how driver.c reaches them. Nothing outside driver/ (and a simulated
- * driver in the tests) includes this. */
+/* What the drivers share, and how driver.c reaches them. Nothing outside driver/ includes this. */
 #ifndef ZM_DRIVER_DRIVER_PRIVATE_H
 #define ZM_DRIVER_DRIVER_PRIVATE_H
 
