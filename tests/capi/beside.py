@@ -12,8 +12,8 @@ import resource
 import signal
 import sys
 
-import support_capi as calls
-from support_capi import Face
+import support.capi as calls
+from support.capi import Face
 
 SECONDS = 1
 ZEROS = ctypes.create_string_buffer(4096)

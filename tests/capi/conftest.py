@@ -11,7 +11,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support_capi import Face
+from support.c import own_environment
+from support.capi import Face
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +39,12 @@ def context(face):
 
 @pytest.fixture
 def build(package, face, tmp_path):
-    """Compiles a C program (or C++, by its name) against our zmq.h, and links it with -lzmq."""
+    """Compiles a C program (or C++, by its name) against our zmq.h, and links it with -lzmq.
+
+    Beside a library with ThreadSanitizer the program has it too: what it hands from thread to
+    thread would not be seen otherwise.
+    """
+    seen = ("-fsanitize=thread",) if "tsan" in os.environ.get("LD_PRELOAD", "") else ()
 
     def build(name: str, text: str, *flags: str) -> Path:
         compiler = shutil.which("g++" if name.endswith(".cpp") else "gcc")
@@ -49,10 +55,11 @@ def build(package, face, tmp_path):
         include, directory = package.get_includes()[-1], package.get_library_dirs()[0]
         done = subprocess.run(
             [
-                *(compiler, "-Wall", "-Wextra", "-Werror", *flags, f"-I{include}", str(source)),
-                *("-o", str(program), f"-L{directory}", f"-Wl,-rpath,{directory}"),
+                *(compiler, "-Wall", "-Wextra", "-Werror", *seen, *flags, f"-I{include}"),
+                *(str(source), "-o", str(program), f"-L{directory}", f"-Wl,-rpath,{directory}"),
                 *("-lzmq", "-pthread"),
             ],
+            env=own_environment(),
             capture_output=True,
             text=True,
             timeout=60,

@@ -7,7 +7,7 @@ import gc
 from errno import EFAULT, EINVAL, ENOTSOCK
 
 import pytest
-from support_capi import (
+from support.capi import (
     DEALER,
     OF_MESSAGES,
     ON_CONTEXTS,
