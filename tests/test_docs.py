@@ -54,9 +54,11 @@ def commands(page: Path) -> list[list[str]]:
 
 def check(words: list[str], page: Path) -> None:
     """A command is one that a reader can give: AssertionError when it is not."""
-    while re.match(r"\w+=", words[0]):
+    while words and re.match(r"\w+=", words[0]):
         check_variable(words[0])
         words = words[1:]
+    if not words:
+        return
     for at, word in enumerate(words):
         if word in (">", "<", ">>"):
             words = words[:at]
