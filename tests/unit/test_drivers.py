@@ -21,7 +21,10 @@ HERE = Path(__file__).parent / "c"
 ENGINE = Path(__file__).parents[2] / "zmq_monocoque" / "_engine"
 SOURCES = [
     *(ENGINE / "base" / name for name in ("alloc.c", "check.c", "lock.c", "fds.c")),
-    *(ENGINE / "driver" / name for name in ("driver.c", "epoll.c", "probe.c", "uring_calls.c")),
+    *(
+        ENGINE / "driver" / name
+        for name in ("driver.c", "check_memory.c", "epoll.c", "probe.c", "uring_calls.c")
+    ),
 ]
 URING = ENGINE / "driver" / "io_uring.c"
 BUILDS = {

@@ -33,6 +33,7 @@ SOURCES = [
     "base/timer.c",
     # driver: the two of them, names and addresses
     "driver/driver.c",
+    "driver/check_memory.c",
     "driver/uring_calls.c",
     "driver/io_uring.c",
     "driver/epoll.c",
@@ -41,6 +42,7 @@ SOURCES = [
     "driver/sockopt.c",
     "driver/waitset.c",
     # zmtp: bytes to messages and back
+    "zmtp/session_state.c",
     "zmtp/greeting.c",
     "zmtp/framing.c",
     "zmtp/command.c",
@@ -48,6 +50,8 @@ SOURCES = [
     "zmtp/mechanism_null.c",
     "zmtp/mechanism_plain.c",
     "zmtp/mechanism_curve.c",
+    "zmtp/mechanism.c",
+    "zmtp/encoding.c",
     "zmtp/heartbeat.c",
     "zmtp/session.c",
     "zmtp/session_handle.c",
@@ -86,6 +90,7 @@ SOURCES = [
     "core/handles.c",
     "core/fork.c",
     "core/api.c",
+    "pattern/shared.c",
     "pattern/patterns.c",
     "pattern/load_balancer.c",
     "pattern/fair_queue.c",

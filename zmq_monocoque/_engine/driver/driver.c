@@ -32,11 +32,6 @@ bool zm_driver_usable(const zm_driver *driver)
     return driver->ops->usable(driver);
 }
 
-bool zm_driver_is_inherited(const zm_driver *driver)
-{
-    return driver->fork_generation != zm_fork_generation();
-}
-
 int zm_driver_fd(const zm_driver *driver)
 {
     return driver->fd;
@@ -145,31 +140,3 @@ void zm_driver_wake(zm_driver *driver)
 {
     driver->ops->wake(driver);
 }
-
-#ifdef ZM_ASAN
-#include <stdlib.h>
-
-void *__asan_region_is_poisoned(void *start, size_t size);
-void __asan_describe_address(void *address);
-
-static void check_region(const void *start, size_t size)
-{
-    void *bad = size ? __asan_region_is_poisoned((void *) (uintptr_t) start, size) : NULL;
-    if (bad) {
-        __asan_describe_address(bad);
-        ZM_ASSERT(!"a request names memory that is not valid");
-    }
-}
-
-void zm_driver_check_memory(const zm_op *op)
-{
-    check_region(op, sizeof *op);
-    check_region(op->buffer, op->size);
-    if (op->request != ZM_REQUEST_SEND)
-        return;
-    const struct msghdr *header = op->buffer;
-    check_region(header->msg_iov, header->msg_iovlen * sizeof *header->msg_iov);
-    for (size_t i = 0; i < header->msg_iovlen; i++)
-        check_region(header->msg_iov[i].iov_base, header->msg_iov[i].iov_len);
-}
-#endif

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "../base/check.h"
+#include "../base/fds.h"
 
 /* zm_op.request */
 enum { ZM_REQUEST_RECV = 1, ZM_REQUEST_SEND, ZM_REQUEST_ACCEPT, ZM_REQUEST_CONNECT };
@@ -41,6 +42,13 @@ struct zm_driver {
 };
 
 int zm_uring_open(zm_driver **out_driver);
+/* The functions of liburing from the shared object at `path`, or system calls of our own, make a
+ * ring that has what is needed. 0, or -errno and the reason. */
+int zm_uring_try_ring(const char *path);
+int zm_uring_try_ring_alone(void);
+/* io_uring is not used, and why; always `rc`. NULL: it is used from now on. */
+int zm_uring_refuse(int rc, const char *why);
+const char *zm_uring_why_not(int rc); /* for a person: what the errno of a ring's making says */
 int zm_epoll_open(zm_driver **out_driver);
 
 /* The completion of `op` is being handed over. */
@@ -53,7 +61,10 @@ static inline void zm_driver_finish(zm_driver *driver, zm_op *op)
 }
 
 /* Was the driver opened by a parent of this process? Then nothing of the kernel's is touched. */
-bool zm_driver_is_inherited(const zm_driver *driver);
+static inline bool zm_driver_is_inherited(const zm_driver *driver)
+{
+    return driver->fork_generation != zm_fork_generation();
+}
 
 /* Under AddressSanitizer: aborts with the address's history when memory that a request names is
  * not valid. The kernel's own accesses are invisible to it, so this is the last place to look. */

@@ -35,7 +35,6 @@
 #include "../base/fds.h"
 #include "../base/lock.h"
 #include "driver_private.h"
-#include "probe.h"
 #include "uring_abi.h"
 #include "uring_calls.h"
 
@@ -68,6 +67,7 @@ static struct {
 } liburing;
 
 static uint32_t setup_flags; /* the best that this kernel accepts */
+static void uring_wake(zm_driver *driver);
 static bool usable;
 static char reason[256] = "liburing was not loaded";
 
@@ -234,7 +234,7 @@ static void stash_completions(zm_uring *u)
         op->polled = false;
     }
     set_cq_head(u, head);
-    zm_driver_wake(&u->base);
+    uring_wake(&u->base);
 }
 
 /* --- the submission queue ------------------------------------------------------------------ */
@@ -298,7 +298,7 @@ static int push(zm_uring *u, unsigned tail)
             continue;
         }
         if (may_pass)
-            zm_driver_wake(&u->base);
+            uring_wake(&u->base);
         return rc;
     }
     return 0;
@@ -318,7 +318,7 @@ static void fail_queue(zm_uring *u)
     }
     u->sq_next = u->claim_tail = head;
     atomic_store_explicit(u->sq_tail, head, memory_order_release);
-    zm_driver_wake(&u->base);
+    uring_wake(&u->base);
 }
 
 static void uring_submit(zm_driver *driver)
@@ -735,14 +735,14 @@ static const zm_driver_ops uring_ops = {
 
 /* --- is it usable here? -------------------------------------------------------------------- */
 
-static int refuse(int rc, const char *why)
+int zm_uring_refuse(int rc, const char *why)
 {
-    usable = false;
-    snprintf(reason, sizeof reason, "%s", why);
+    usable = !why;
+    snprintf(reason, sizeof reason, "%s", why ? why : "");
     return rc;
 }
 
-static const char *why_no_ring(int rc)
+const char *zm_uring_why_not(int rc)
 {
     switch (-rc) {
     case ENOSYS:
@@ -773,23 +773,6 @@ static bool layout_fits(const zm_liburing_ring *ring, const zm_uring_params *par
            *ring->cq.kring_entries == params->cq_entries;
 }
 
-static int try_driver(void)
-{
-    zm_driver *driver;
-    usable = true;
-    int rc = zm_driver_open(ZM_DRIVER_IO_URING, &driver);
-    if (rc < 0)
-        return refuse(rc, why_no_ring(rc));
-    const char *why = zm_driver_probe(driver);
-    if (why) {
-        refuse(-ENOSYS, "");
-        snprintf(reason, sizeof reason, "this kernel's io_uring is not enough: %s", why);
-        return -ENOSYS;
-    }
-    reason[0] = '\0';
-    return 0;
-}
-
 static int try_ring(void)
 {
     static const uint32_t candidates[] = {
@@ -806,17 +789,18 @@ static int try_ring(void)
         rc = init_ring(setup_flags, &ring, &params);
     }
     if (rc < 0)
-        return refuse(rc, why_no_ring(rc));
+        return zm_uring_refuse(rc, zm_uring_why_not(rc));
     const uint32_t needed = ZM_URING_FEATURE_NODROP | ZM_URING_FEATURE_SUBMIT_STABLE |
                             ZM_URING_FEATURE_FAST_POLL | ZM_URING_FEATURE_EXT_ARG;
     if (!layout_fits(&ring, &params))
-        rc = refuse(-EPROTO, "the liburing package has another structure than version 2.15");
+        rc = zm_uring_refuse(-EPROTO,
+                             "the liburing package has another structure than version 2.15");
     else if ((params.features & needed) != needed)
-        rc = refuse(-ENOSYS, "this kernel's io_uring is too old: Linux 5.11 is needed");
+        rc = zm_uring_refuse(-ENOSYS, "this kernel's io_uring is too old: Linux 5.11 is needed");
     else if (liburing.register_sync_msg && post_message(ring.ring_fd) < 0)
         liburing.register_sync_msg = NULL;
     liburing.queue_exit(&ring);
-    return rc == 0 ? try_driver() : rc;
+    return rc;
 }
 
 static bool resolve(void *library, const char *name, void *out_function)
@@ -826,26 +810,27 @@ static bool resolve(void *library, const char *name, void *out_function)
     return address != NULL;
 }
 
-int zm_uring_load(const char *path)
+int zm_uring_try_ring(const char *path)
 {
     if (!path)
-        return refuse(-ENOENT, "the package liburing is not installed");
+        return zm_uring_refuse(-ENOENT, "the package liburing is not installed");
     /* Never unloaded: drivers hold functions of it. */
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         const char *error = dlerror();
-        return refuse(-ELIBACC, error ? error : "liburing cannot be loaded");
+        return zm_uring_refuse(-ELIBACC, error ? error : "liburing cannot be loaded");
     }
     if (!resolve(library, "io_uring_queue_init_params", &liburing.queue_init_params) ||
         !resolve(library, "io_uring_queue_exit", &liburing.queue_exit) ||
         !resolve(library, "io_uring_ring_dontfork", &liburing.ring_dontfork) ||
         !resolve(library, "io_uring_enter2", &liburing.enter2))
-        return refuse(-ELIBACC, "the liburing package does not export liburing's functions");
+        return zm_uring_refuse(-ELIBACC,
+                               "the liburing package does not export liburing's functions");
     resolve(library, "io_uring_register_sync_msg", &liburing.register_sync_msg);
     return try_ring();
 }
 
-int zm_uring_do_without(void)
+int zm_uring_try_ring_alone(void)
 {
     liburing.queue_init_params = zm_uring_calls_init;
     liburing.queue_exit = zm_uring_calls_exit;

@@ -1,14 +1,14 @@
 /* A try of a driver before it is used: what the core asks of it, with the flags that it uses, on
  * descriptors like its own. The names of kernel versions are guesses for the reader; what counts is
  * what this kernel does. */
-#include "probe.h"
-
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "../base/clock.h"
 #include "../base/fds.h"
+#include "driver_private.h"
 
 /* As often as it takes for a receive to be asked for in each way that the driver has. */
 enum { ROUNDS = 6 };
@@ -163,7 +163,9 @@ static void end_requests(probe *p)
             p->server = p->done.res;
 }
 
-const char *zm_driver_probe(zm_driver *taken)
+/* Takes an unused driver. NULL: it is all that it promises; else, for a person, what it does not
+ * do. */
+static const char *try_driver(zm_driver *taken)
 {
     static probe p; /* requests that never end keep their memory */
     p = (probe) {.driver = taken, .listener = -1, .client = -1, .server = -1};
@@ -175,4 +177,31 @@ const char *zm_driver_probe(zm_driver *taken)
     if (!zm_driver_in_flight(taken))
         zm_driver_close(taken);
     return why;
+}
+
+static int try_uring(int rc)
+{
+    if (rc < 0)
+        return rc;
+    zm_driver *driver;
+    zm_uring_refuse(0, NULL);
+    rc = zm_driver_open(ZM_DRIVER_IO_URING, &driver);
+    if (rc < 0)
+        return zm_uring_refuse(rc, zm_uring_why_not(rc));
+    const char *lack = try_driver(driver);
+    if (!lack)
+        return 0;
+    char why[200];
+    snprintf(why, sizeof why, "this kernel's io_uring is not enough: %s", lack);
+    return zm_uring_refuse(-ENOSYS, why);
+}
+
+int zm_uring_load(const char *path)
+{
+    return try_uring(zm_uring_try_ring(path));
+}
+
+int zm_uring_do_without(void)
+{
+    return try_uring(zm_uring_try_ring_alone());
 }

@@ -1,4 +1,4 @@
-/* The types of sockets, and what those do that have no part in something. */
+/* The types of sockets. */
 #include "shared.h"
 
 static const zm_pattern *const patterns[ZM_SOCKET_TYPES] = {
@@ -19,34 +19,4 @@ static const zm_pattern *const patterns[ZM_SOCKET_TYPES] = {
 const zm_pattern *zm_pattern_of(int type)
 {
     return type >= 0 && type < ZM_SOCKET_TYPES ? patterns[type] : NULL;
-}
-
-int zm_no_send(zm_socket *s, const zm_outgoing *message)
-{
-    (void) s;
-    (void) message;
-    return -ENOTSUP;
-}
-
-int zm_no_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
-{
-    (void) s;
-    return zm_recv_nothing(-ENOTSUP, out_frame, out_peer);
-}
-
-bool zm_never(zm_socket *s)
-{
-    (void) s;
-    return false;
-}
-
-bool zm_always(zm_socket *s)
-{
-    (void) s;
-    return true;
-}
-
-void zm_forget_nothing(zm_peer *peer)
-{
-    (void) peer;
 }

@@ -1,5 +1,6 @@
 /* The session itself: what comes when, and what is kept. The bytes of each stage are in files of
- * their own: greeting.c, mechanism_*.c, command.c, heartbeat.c, framing.c. */
+ * their own: greeting.c, mechanism_*.c, command.c, heartbeat.c, framing.c, encoding.c; how a
+ * session goes on or breaks is in session_state.c. */
 #include "session.h"
 
 #include <errno.h>
@@ -7,7 +8,6 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
-#include "base/crypto.h"
 #include "command.h"
 #include "framing.h"
 #include "heartbeat.h"
@@ -119,15 +119,6 @@ static ssize_t handshake_next(zm_session *session, uint8_t *data, size_t size, z
 
 /* --- who may come in ------------------------------------------------------------------------- */
 
-void zm__session_ask(zm_session *session, zm_event *event, const uint8_t *data, size_t size)
-{
-    ZM_ASSERT(session->stage == ZM__COMMANDS);
-    session->stage = ZM__ASKED;
-    event->kind = ZM_EVENT_ZAP;
-    event->data = data;
-    event->size = size;
-}
-
 int zm_session_zap_reply(zm_session *session, unsigned status, zm_event *event)
 {
     ZM_ASSERT(session->stage == ZM__ASKED);
@@ -165,84 +156,6 @@ static ssize_t next_unit(zm_session *session, uint8_t *data, size_t size, zm_eve
     default:
         return zm__greeting_next(session, data, size, event);
     }
-}
-
-void zm__session_activate(zm_session *session, zm_event *event)
-{
-    ZM_ASSERT(session->phase == ZM_HANDSHAKE);
-    session->phase = ZM_ACTIVE;
-    session->stage = ZM__TRAFFIC;
-    session->plain_framing =
-        session->version != ZM_WIRE_1_0 && session->config.mechanism != ZM_CURVE;
-    session->heartbeats = session->version >= ZM_WIRE_3_0;
-    event->kind = ZM_EVENT_READY;
-}
-
-int zm__session_break(zm_session *session, int error, zm_fault_kind fault, uint32_t value)
-{
-    ZM_ASSERT(session->phase != ZM_BROKEN);
-    ZM_ASSERT(error < 0);
-    session->phase = ZM_BROKEN;
-    session->plain_framing = false;
-    session->heartbeats = false;
-    session->fault = fault;
-    session->fault_value = value;
-    return error;
-}
-
-int zm__session_fault(zm_session *session, uint32_t value)
-{
-    return zm__session_break(session, -EPROTO, ZM_FAULT_PROTOCOL, value);
-}
-
-/* There may be a password in it. */
-static void out_free(zm_session *session)
-{
-    if (session->out)
-        explicit_bzero(session->out, session->out_size);
-    zm_free(session->out);
-}
-
-uint8_t *zm__session_out(zm_session *session, size_t size)
-{
-    size_t wanted = session->out_size + size;
-    bool grow = wanted > session->out_capacity;
-    bool shrink = wanted <= ZM_SESSION_OUT_KEEP && session->out_capacity > ZM_SESSION_OUT_KEEP;
-    if (grow || shrink) {
-        size_t capacity = ZM_SESSION_OUT_KEEP;
-        while (capacity < wanted)
-            capacity *= 2;
-        uint8_t *out = zm_alloc(capacity);
-        if (!out) {
-            zm__session_break(session, -ENOMEM, ZM_FAULT_NONE, 0);
-            return NULL;
-        }
-        if (session->out_size)
-            memcpy(out, session->out, session->out_size);
-        out_free(session);
-        session->out = out;
-        session->out_capacity = capacity;
-    }
-    return session->out + session->out_size;
-}
-
-const zm__mechanism *zm__mechanism_find(zm_mechanism mechanism)
-{
-    switch (mechanism) {
-    case ZM_NULL:
-        return &zm__mechanism_null;
-    case ZM_PLAIN:
-        return &zm__mechanism_plain;
-    case ZM_CURVE:
-        return zm_crypto_get() ? &zm__mechanism_curve : NULL;
-    }
-    return NULL;
-}
-
-uint64_t zm__session_with_metadata(const zm_session *session, uint64_t size)
-{
-    uint64_t most = (uint64_t) session->config.max_metadata;
-    return most > UINT64_MAX - size ? UINT64_MAX : size + most;
 }
 
 /* --- from and to nothing -------------------------------------------------------------------- */
@@ -288,67 +201,9 @@ void zm_session_fini(zm_session *session)
         zm__mechanism_find(session->config.mechanism)->fini(session);
     zm_free((void *) (uintptr_t) session->config.routing_id);
     zm_free((void *) (uintptr_t) session->config.metadata);
-    out_free(session);
+    zm__session_out_free(session);
     zm_free(session->peer_routing_id);
     zm_free(session->peer_metadata);
     memset(session, 0, sizeof *session);
     session->phase = ZM_BROKEN;
-}
-
-/* --- encoding ------------------------------------------------------------------------------- */
-
-/* Bytes between a frame's header and its text. */
-static size_t inner_head(const zm_session *session)
-{
-    return session->config.mechanism == ZM_CURVE ? ZM__CURVE_HEAD : 0;
-}
-
-size_t zm_session_frame_bound(const zm_session *session, size_t size)
-{
-    return ZM__V1_HEADER_MAX + inner_head(session) + size;
-}
-
-size_t zm_session_frame_begin(zm_session *session, uint8_t *out, unsigned flags, size_t size)
-{
-    ZM_ASSERT(session->phase == ZM_ACTIVE);
-    size_t head = inner_head(session);
-    /* The flags of an encrypted frame are inside, for the peer alone to see. */
-    return zm__frame_header(session, out, head ? 0 : flags, head + size) + head;
-}
-
-size_t zm_session_frame_end(zm_session *session, uint8_t *out, unsigned flags, size_t size)
-{
-    size_t head = inner_head(session);
-    if (!head)
-        return zm__frame_header(session, out, flags, size) + size;
-    size_t header_size = zm__frame_header(session, out, 0, head + size);
-    zm__curve_seal(session, out + header_size, flags, size);
-    return header_size + head + size;
-}
-
-size_t zm_session_frame(zm_session *session, uint8_t *out, unsigned flags, const uint8_t *body,
-                        size_t size)
-{
-    size_t at = zm_session_frame_begin(session, out, flags, size);
-    if (size)
-        memcpy(out + at, body, size);
-    return zm_session_frame_end(session, out, flags, size);
-}
-
-size_t zm_session_subscription(zm_session *session, uint8_t *out, bool subscribe,
-                               const uint8_t *topic, size_t size)
-{
-    ZM_ASSERT(session->phase == ZM_ACTIVE);
-    const char *name = subscribe ? "SUBSCRIBE" : "CANCEL";
-    bool is_command = session->version == ZM_WIRE_3_1;
-    size_t prefix_size = is_command ? 1 + strlen(name) : 1;
-    unsigned flags = is_command ? ZM_FRAME_COMMAND : 0;
-    uint8_t *at = out + zm_session_frame_begin(session, out, flags, prefix_size + size);
-    if (is_command)
-        zm__command_name(at, name);
-    else
-        at[0] = subscribe;
-    if (size)
-        memcpy(at + prefix_size, topic, size);
-    return zm_session_frame_end(session, out, flags, prefix_size + size);
 }

@@ -54,6 +54,7 @@ uint64_t zm__session_with_metadata(const zm_session *session, uint64_t size);
 /* Room for `size` more bytes at out + out_size, which the caller then adds to out_size.
  * NULL: memory is out, the session is broken with -ENOMEM. */
 uint8_t *zm__session_out(zm_session *session, size_t size);
+void zm__session_out_free(zm_session *session); /* wipes it: there may be a password in it */
 
 /* The unit needs `total` bytes in all. Always 0, the answer of zm_session_next(). */
 static inline ssize_t zm__session_need(zm_session *session, size_t total)
