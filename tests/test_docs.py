@@ -101,9 +101,10 @@ def check_python(words: list[str], page: Path) -> None:
         module = re.sub(r"^zmq\b", "zmq_monocoque", words[1])
         if module == "build":  # installed by the line before
             return
-        if module in ("pyzmq_suite", "libzmq_suite"):  # the clone's, and not installed
-            assert (ROOT / module / "__main__.py").is_file()
-            check_options(words[2:], *(ROOT / module).glob("*.py"))
+        suite, _, inside = module.partition(".")
+        if suite in ("pyzmq_suite", "libzmq_suite"):  # the clone's, and not installed
+            assert (ROOT / suite / f"{inside or '__main__'}.py").is_file()
+            check_options(words[2:], *(ROOT / suite).glob("*.py"))
             return
         spec = importlib.util.find_spec(module)
         assert spec is not None and spec.origin, words
@@ -127,7 +128,7 @@ def check_options(words: list[str], *sources: Path) -> None:
     for word in words:
         if word == "--":
             return
-        if word.startswith("--"):
+        if word.startswith("--") and word != "--help":
             assert f'"{word}"' in text, f"{sources[0].name} has no {word}"
 
 
