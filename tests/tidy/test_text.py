@@ -9,6 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "zmq_monocoque"
 WIDTH = 100
+LENGTH = 700
+#: Files of tests that are longer, until they are split.
+LONG_TESTS = {"tests/unit/test_ext.py"}
 #: Directories that hold what tools made, or that git does not know.
 SKIPPED = {".git", ".tox", "build", "dist", "__pycache__", ".venv", "venv", "corpus"}
 SUFFIXES = {".py", ".pyi", ".c", ".h", ".md", ".toml", ".ini", ".supp", ".cfg"}
@@ -30,6 +33,10 @@ def texts() -> list[Path]:
 
 def too_wide(text: str) -> list[int]:
     return [n for n, line in enumerate(text.splitlines(), 1) if len(line) > WIDTH]
+
+
+def too_long(text: str) -> bool:
+    return text.count("\n") > LENGTH
 
 
 def notes(text: str) -> list[str]:
@@ -98,7 +105,17 @@ def test_the_package_imports_neither_pyzmq_nor_its_tests():
     assert wrong == []
 
 
+def test_no_file_of_tests_has_more_than_700_lines():
+    long = [
+        str(p.relative_to(ROOT))
+        for p in texts()
+        if p.is_relative_to(ROOT / "tests") and p.suffix == ".py" and too_long(p.read_text())
+    ]
+    assert set(long) <= LONG_TESTS
+
+
 def test_the_rules_of_this_file_can_fail():
+    assert too_long("\n" * 701) and not too_long("\n" * 700)
     assert too_wide("a" * 100 + "\n" + "b" * 101) == [2]
     assert notes("a TO" + "DO here")
     assert not notes("TODOS")
