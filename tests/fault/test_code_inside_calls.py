@@ -1,6 +1,6 @@
 """Python code that runs inside a call on a socket closes it, or ends its context: the call says so.
 
-The same over a stand-in for the engine, hook by hook: tests/unit/test_ext.py.
+The same over a stand-in for the engine, hook by hook: tests/unit/ext/.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def build_shim(target: Path) -> Path:
 def environment(sanitizer: str, log: Path) -> dict[str, str]:
     """What the runtime must be told, added to our environment."""
     env = dict(os.environ)
-    env["ZM_SANITIZE"] = sanitizer  # for what tests compile themselves (tests/unit/test_ext.py)
+    env["ZM_SANITIZE"] = sanitizer  # for what tests compile themselves (tests/unit/ext/)
     if sanitizer == "thread":
         env["LD_PRELOAD"] = runtime("libtsan.so")
         env["TSAN_OPTIONS"] = ":".join(

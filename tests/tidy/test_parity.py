@@ -41,6 +41,6 @@ def test_every_test_that_is_named_exists():
     assert [name for name in ours if missing(name)] == []
 
 
-@pytest.mark.parametrize("name", ["unit/test_ext.py::test_nonsense", "nowhere.py::test_x"])
+@pytest.mark.parametrize("name", ["unit/ext/test_calls.py::test_nonsense", "nowhere.py::test_x"])
 def test_a_test_that_is_not_there_is_noticed(name):
     assert missing(name)

@@ -1,6 +1,6 @@
 /* A stand-in for the engine behind the function table: sockets that loop back to themselves, or to
  * a peer, through a queue in memory. Tests script its answers, keep what was sent from being let
- * go, and read what was called. Test-only; compiled by tests/unit/test_ext.py together with the
+ * go, and read what was called. Test-only; compiled by tests/unit/ext/conftest.py together with the
  * engine's base/{block,alloc,check}.c. */
 #include <errno.h>
 #include <poll.h>
