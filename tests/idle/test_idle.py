@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,40 @@ def test_a_program_that_waits_is_idle(world, armed_by, request):
             ):
                 busy.append((case, took))
     assert not busy
+
+
+def looks_of_the_io_thread(zmq, context):
+    """How often the context's thread has gone to sleep."""
+    total = 0
+    for task in Path("/proc/self/task").iterdir():
+        if (task / "comm").read_text().strip() == f"{context.get(zmq.THREAD_NAME_PREFIX)}/zm-io":
+            status = (task / "status").read_text()
+            total += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.M)[1])
+    return total
+
+
+def test_a_wait_that_lasts_is_looked_at_but_a_few_times(zmq, on_libzmq):
+    """Until its sockets are left to the thread that sleeps in them. Each look takes as long as the
+    wait's own set-up, with many sockets."""
+    if on_libzmq:
+        pytest.skip("has no such thread")
+    with zmq.Context() as context:
+        context.set(zmq.THREAD_NAME_PREFIX, 7)
+        poller, sockets = zmq.Poller(), []
+        for _ in range(20):
+            a, b = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+            sockets += [a, b]
+            a.bind("tcp://127.0.0.1:*")
+            b.connect(a.last_endpoint)
+            b.send(b"x")
+            a.recv()
+            poller.register(a, zmq.POLLIN)
+        assert poller.poll(300) == []
+        looks = []
+        for _ in range(3):  # one that meets a taken lock comes again
+            before = looks_of_the_io_thread(zmq, context)
+            assert poller.poll(100) == []
+            looks.append(looks_of_the_io_thread(zmq, context) - before)
+        assert 1 <= min(looks) <= 3
+        for s in sockets:
+            s.close(0)

@@ -4,7 +4,7 @@
 #include "internal.h"
 
 enum {
-    PARK_NS = 5 * 1000 * 1000, /* a thread sleeps in the socket for this long: until told */
+    PARK_NS = 500 * 1000,      /* a thread sleeps in the socket for this long: until told */
     EAGER_NS = 60 * 1000       /* after a step of a handshake: the next one comes soon */
 };
 
