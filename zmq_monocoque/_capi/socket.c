@@ -116,13 +116,19 @@ static int refuse_draft(void *handle)
 
 CAPI int zmq_socket_monitor_pipes_stats(void *handle)
 {
-    return refuse_draft(handle);
+    capi_socket s;
+    /* No monitor can ask for them: that is of version 2. */
+    return capi_socket_of(handle, &s) ? capi_refuse(EINVAL) : -1;
 }
 
 CAPI int zmq_socket_get_peer_state(void *handle, const void *routing_id, size_t size)
 {
-    (void) routing_id, (void) size;
-    return refuse_draft(handle);
+    capi_socket s;
+    if (!capi_socket_of(handle, &s))
+        return -1;
+    if (!routing_id && size)
+        return capi_refuse(EFAULT);
+    return capi_answer(zm_socket_peer_state(s.handle, routing_id ? routing_id : "", size));
 }
 
 CAPI int zmq_join(void *handle, const char *group)

@@ -702,7 +702,8 @@ static inline bool zm_conflates(const zm_socket *s, const zm_options *options)
 static inline bool zm_wants_taken_id(const zm_socket *s)
 {
     const zm_bytes *wanted = &s->options.connect_routing_id;
-    return wanted->size && s->pattern->has_id && s->pattern->has_id(s, wanted->data, wanted->size);
+    return wanted->size && s->pattern->peer_of_id
+           && s->pattern->peer_of_id(s, wanted->data, wanted->size);
 }
 
 /* `count` messages that were counted as sent will not be. */

@@ -64,8 +64,8 @@ typedef struct zm_pattern {
     /* Options that are actions: SUBSCRIBE, UNSUBSCRIBE. NULL: none. */
     int (*set_option)(zm_socket *s, int option, const void *value, size_t size);
     size_t (*topics)(const zm_socket *s); /* TOPICS_COUNT; NULL: 0 */
-    /* Is a peer called this already? For CONNECT_ROUTING_ID; NULL: no. */
-    bool (*has_id)(const zm_socket *s, const uint8_t *id, size_t size);
+    /* The peer of this routing id; NULL: there is none. NULL: peers have no routing ids. */
+    zm_peer *(*peer_of_id)(const zm_socket *s, const uint8_t *id, size_t size);
 } zm_pattern;
 
 /* By type of socket; NULL: there is no such type. */

@@ -495,6 +495,26 @@ int zm_socket_monitor(int64_t socket, const char *endpoint, int events)
     return zm_socket_monitor_for(socket, endpoint, events, false);
 }
 
+int zm_socket_peer_state(int64_t handle, const void *routing_id, size_t size)
+{
+    zm_socket *s;
+    int rc = zm_socket_lock_for(handle, false, &s);
+    if (rc < 0)
+        return rc;
+    rc = zm_socket_enter_locked(s);
+    if (rc == 0 && s->type != ZM_ROUTER)
+        rc = -ENOTSUP;
+    if (rc == 0) {
+        zm_peer *peer = s->pattern->peer_of_id(s, routing_id, size);
+        if (!peer)
+            rc = -EHOSTUNREACH;
+        else if (zm_peer_can_write(peer))
+            rc = ZM_POLLOUT;
+    }
+    zm_lock_give(&s->lock);
+    return rc;
+}
+
 /* The call's wait: until `event` is possible, or the deadline of its direction. */
 static int wait_or_again(zm_socket *s, int event, int64_t deadline)
 {

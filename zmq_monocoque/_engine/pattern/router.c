@@ -211,10 +211,9 @@ static void router_closed(zm_socket *s)
     zm_router_table_fini(&own->routes);
 }
 
-static bool router_has_id(const zm_socket *s, const uint8_t *id, size_t size)
+static zm_peer *router_peer_of_id(const zm_socket *s, const uint8_t *id, size_t size)
 {
-    const router *own = s->state;
-    return find(own, id, size) != NULL;
+    return find(s->state, id, size);
 }
 
 const zm_pattern zm_pattern_router = {
@@ -232,7 +231,7 @@ const zm_pattern zm_pattern_router = {
     .connected = router_connected,
     .opened = router_opened,
     .closed = router_closed,
-    .has_id = router_has_id,
+    .peer_of_id = router_peer_of_id,
 };
 
 /* --- STREAM ---------------------------------------------------------------------------------- */
@@ -302,5 +301,5 @@ const zm_pattern zm_pattern_stream = {
     .connected = stream_connected,
     .opened = router_opened,
     .closed = router_closed,
-    .has_id = router_has_id,
+    .peer_of_id = router_peer_of_id,
 };
