@@ -67,6 +67,7 @@ SOURCES = [
     "core/io_thread.c",
     "core/order.c",
     "core/transfer.c",
+    "core/pacing.c",
     "core/drive.c",
     "core/turns.c",
     "core/serve.c",

@@ -9,11 +9,6 @@
 enum {
     TIMERS_MAX = 64,
     TIMERS_A_CALL = 4, /* an application does no more of the I/O thread's work at once */
-    SPIN_NS = 60 * 1000,        /* a little more than one loopback round trip's work */
-    SPIN_PAYS_NS = 150 * 1000,  /* a wait that ended within this would have been worth a spin */
-    LOOP_PAYS_NS = 250 * 1000,  /* the same of a wait in an event loop, which is slower to wake */
-    SPIN_CREDIT_MAX = 16,
-    SPIN_DEBT = 8, /* waits in an event loop before a spin that failed is tried again */
     LOOKS_A_YIELD = 8,
     ROUNDS_MAX = 8,
     HELD_LOOK_NS = 1000 * 1000, /* between looks whether messages are still to be held back */
@@ -47,7 +42,7 @@ static void drive(zm_socket *s, int timers)
         return;
     }
     run_timers(s, timers);
-    s->burst = s->sent_since_wait = false;
+    zm_burst_end(&s->burst);
     if (s->driven) {
         zm_transfer_start_locked(s);
         zm_transfer_submit_locked(s);
@@ -197,17 +192,6 @@ void zm_drive_let_in_locked(zm_socket *s)
     zm_io_thread_resume_locked(s);
 }
 
-void zm_socket_driven_locked(zm_socket *s, int64_t now)
-{
-    int64_t gap = now - s->driven_ns;
-    s->driven_ns = now;
-    /* Who comes back every few milliseconds, to many sockets in turn, is not away meanwhile. */
-    if (gap < ZM_QUIET_MAX_NS / 2 && 2 * gap > s->quiet_ns)
-        s->quiet_ns = 2 * gap;
-    else if (s->quiet_ns > ZM_QUIET_NS)
-        s->quiet_ns -= s->quiet_ns / 64;
-}
-
 void zm_drive_once_locked(zm_socket *s)
 {
     zm_order_look_locked(s);
@@ -217,38 +201,22 @@ void zm_drive_once_locked(zm_socket *s)
     zm_io_thread_resume_locked(s);
 }
 
-/* Did a wait of this length pay, or would a spin have? Learned, because nobody can tell before. */
-static void learn_to_spin(zm_socket *s, bool woken, int64_t waited_ns)
-{
-    if (woken && waited_ns < SPIN_PAYS_NS)
-        s->spin_credit += s->spin_credit < SPIN_CREDIT_MAX;
-    else if (s->spin_credit > 0)
-        s->spin_credit -= s->spin_credit > 4 ? 4 : s->spin_credit;
-}
-
 static int64_t spin_time(const zm_socket *s)
 {
-    return s->spin_credit > 0 && !s->bulk && zm_spin_allowed() ? SPIN_NS : 0;
+    int64_t spin = zm_spin_time(&s->spin);
+    return spin && !s->bulk && zm_spin_allowed() ? spin : 0;
 }
 
 void zm_socket_waited_locked(zm_socket *s)
 {
-    int64_t waited_ns = zm_now_ns() - s->loop_wait_ns;
-    s->loop_wait_ns = 0;
-    if (waited_ns < (s->loop_spun ? SPIN_PAYS_NS : LOOP_PAYS_NS))
-        s->spin_credit += s->spin_credit < SPIN_CREDIT_MAX;
-    else if (s->spin_credit > 4)
-        s->spin_credit -= 4;
-    else if (s->loop_spun)
-        s->spin_credit = -SPIN_DEBT;
+    zm_spin_loop_ends(&s->spin, zm_now_ns());
 }
 
 int zm_socket_spin_locked(zm_socket *s)
 {
     int64_t now = zm_now_ns(), spin = spin_time(s), until = now + spin;
     s->watcher = zm_thread_id();
-    s->loop_wait_ns = now;
-    s->loop_spun = spin > 0;
+    zm_spin_loop_begins(&s->spin, now, spin > 0);
     for (;;) {
         int rc = zm_socket_enter_locked(s);
         if (rc < 0)
@@ -259,10 +227,10 @@ int zm_socket_spin_locked(zm_socket *s)
         }
         if (now >= until)
             return 0;
-        int credit = s->spin_credit;
+        int credit = s->spin.credit;
         zm_drive_locked(s, until);
         s->waits_inside = false;
-        s->spin_credit = credit; /* whether it paid, the end of the whole wait tells */
+        s->spin.credit = credit; /* whether it paid, the end of the whole wait tells */
         now = zm_now_ns();
     }
 }
@@ -301,7 +269,7 @@ static int follow(zm_socket *s, int64_t deadline_ns)
         s->followers--;
     }
     atomic_fetch_sub(&s->sleeping, 1);
-    learn_to_spin(s, rc == 0, zm_now_ns() - began);
+    zm_spin_learn(&s->spin, rc == 0, zm_now_ns() - began);
     return rc == -ETIMEDOUT ? -EAGAIN : rc;
 }
 
@@ -317,7 +285,7 @@ void zm_drive_take_locked(zm_socket *s)
     s->waiting_until = zm_timers_next(&s->timers);
     if (ZM_UNLIKELY(s->held))
         s->waiting_until = zm_sooner(s->waiting_until, zm_now_ns() + HELD_LOOK_NS);
-    s->burst = s->sent_since_wait = false;
+    zm_burst_end(&s->burst);
     atomic_store(&s->wakeable, s->driver);
     atomic_fetch_add(&s->sleeping, 1);
 }
@@ -371,7 +339,7 @@ void zm_drive_before_wait_locked(zm_socket *s)
 {
     /* Whoever has the descriptor may wait there next, and be woken by what is armed. */
     s->bulk_is_left = s->waits_inside && s->public_fd < 0 && zm_spin_allowed();
-    zm_socket_driven_locked(s, zm_now_ns());
+    zm_presence_drives(&s->presence, zm_now_ns());
     zm_drive_once_locked(s);
     /* One who does not wait after all, but asks again and again, gets on, too. */
     if (s->bulk_is_left && !s->driven && !s->pattern->can_recv(s))
@@ -384,7 +352,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
     bool readable = s->pattern->can_recv(s);
     s->waits_inside = true;
     if (pull_body(s, PULL_NS, deadline_ns)) {
-        zm_socket_driven_locked(s, zm_now_ns());
+        zm_presence_drives(&s->presence, zm_now_ns());
         zm_reap_ended_locked(s);
         return 0;
     }
@@ -404,8 +372,8 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
         zm_signals_awake();
         zm_lock_take(&s->lock);
         int64_t now = zm_now_ns();
-        learn_to_spin(s, rc == 0, now - began);
-        zm_socket_driven_locked(s, now);
+        zm_spin_learn(&s->spin, rc == 0, now - began);
+        zm_presence_drives(&s->presence, now);
         if (rc == -ETIMEDOUT)
             rc = deadline_ns >= 0 && now >= deadline_ns ? -EAGAIN : 0;
     } else {

@@ -38,6 +38,7 @@
 #include "../zmtp/session.h"
 #include "frames.h"
 #include "options.h"
+#include "pacing.h"
 #include "pattern.h"
 
 typedef struct zm_context zm_context;
@@ -473,16 +474,6 @@ void zm_inproc_forget_waiting(zm_context *context);
 /* Lets go of the link. */
 void zm_inproc_close_locked(zm_peer *peer);
 
-/* Time that may be spent on waiting for others: at most ZM_TURNS_NS since something last came of
- * it, and ZM_TURNS_MAX_NS at once; half of all time, a twentieth where it is in vain. */
-#define ZM_TURNS_NS ZM_MS
-#define ZM_TURNS_MAX_NS (5 * ZM_MS)
-typedef struct zm_allowance {
-    int64_t owed_until;
-} zm_allowance;
-int64_t zm_allowance_left(const zm_allowance *allowance, int64_t now);
-void zm_allowance_spend(zm_allowance *allowance, int64_t began, int64_t now, bool in_vain);
-
 /* --- sockets (socket.c, drive.c, transfer.c) ------------------------------------------------- */
 
 /* May a loop leave the rest for later? Not that of one who goes to sleep, or while another thread
@@ -530,16 +521,14 @@ struct zm_socket {
     _Atomic(zm_driver *) wakeable; /* driver, while a thread sleeps in it */
     bool unseen;      /* something changed since EVENTS was read */
     uint32_t watcher; /* the thread that read EVENTS last: it need not be notified by itself */
-    int spin_credit;
-    int64_t loop_wait_ns; /* when the wait in an event loop began; 0: there is none */
-    bool loop_spun;       /* it began with a spin */
+    zm_spin spin;
     bool waits_inside; /* the application waited in a call last, not on a descriptor */
     bool bulk_is_left; /* not armed now: the wait that follows fetches it */
     zm_conn *bulk; /* a large body arrives there, or is expected; NULL: nowhere */
     zm_timers timers;
     zm_list wants_send; /* connections with something to send */
     zm_list wants_recv; /* connections whose receive is to be armed */
-    bool sent_since_wait, burst;
+    zm_burst burst;
     zm_order *order;  /* of the thread whose messages wait here; NULL: none do, or they need not */
     zm_list in_order; /* order->bursts; guarded by its lock */
     zm_order *beginner; /* of the thread that connected it last, as long as that is not through */
@@ -547,20 +536,16 @@ struct zm_socket {
     int64_t begun_ns;   /* guarded by the same */
     bool held;          /* messages wait for connections that were begun earlier */
     bool flush_due; /* a peer has half of SNDHWM, and the kernel none of it */
-    int64_t flushed_ns;
     _Atomic int signaler;     /* eventfd, -1: not made */
     _Atomic bool signaler_wanted; /* somebody watches it */
     _Atomic bool notified;        /* and has heard it since it was cleared */
     int public_fd;            /* ZMQ_FD, -1: not made */
 
     /* the I/O thread's */
-    int64_t driven_ns; /* when an application thread drove last */
-    int64_t quiet_ns;  /* for how long after that the I/O thread leaves the socket alone */
-    uint32_t reads, reads_seen; /* parts received; as the I/O thread saw it last */
+    zm_presence presence; /* of the application */
     bool parked;      /* a thread waits in it: the I/O thread waits to be told */
     bool watched;     /* the driver is in the I/O thread's epoll */
     bool work_left;   /* a loop gave way to those who want the lock */
-    int64_t look_gap; /* how long after the start of a burst the I/O thread looks */
     int64_t waiting_since; /* of the thread that drives */
     int64_t waiting_until; /* the timer it will wake for; ZM_FOREVER: none was set */
 
@@ -763,8 +748,6 @@ int zm_transfer_reap_locked(zm_socket *s);
 /* Takes completions, commands and due timers in; arms receives; starts sends; submits. Does not
  * wait. */
 void zm_drive_once_locked(zm_socket *s);
-/* An application thread has looked after the socket itself; the I/O thread need not. */
-void zm_socket_driven_locked(zm_socket *s, int64_t now);
 /* The same for one who will wait inside a call if nothing is there. */
 void zm_drive_before_wait_locked(zm_socket *s);
 void zm_drive_for_io_thread_locked(zm_socket *s); /* which knows by itself when to come back */
@@ -855,9 +838,6 @@ int64_t zm_signals_heed(int64_t look_ns);
 void zm_signals_after_fork(void);
 /* --- the order of a thread's sends (order.c) ------------------------------------------------- */
 
-/* For a connection to come about before later ones' messages. */
-#define ZM_HOLD_NS (20 * ZM_MS)
-
 struct zm_order {
     zm_order *next_free;
     uintptr_t thread; /* its mark */
@@ -932,12 +912,6 @@ enum {
     ZM_IO_THREADS_MAX = 64,
     ZM_CPUS_MAX = 1024,
     ZM_SPARE_DRIVERS = 4,
-    /* The least and the most time that the I/O thread gives an application which is about. */
-    ZM_QUIET_NS = 1000 * 1000,
-    ZM_QUIET_MAX_NS = 100 * 1000 * 1000,
-    ZM_LOOK_GAP_FIRST_NS = 50 * 1000,
-    ZM_AWAY_NS = 1000 * 1000, /* before a socket that was left alone is looked at again */
-    ZM_STEP_NS = 250 * 1000,  /* for a thread that has begun a handshake, to go on with it */
     ZM_RETRY_NS = 50 * 1000 /* before the next look at what another thread has locked */
 };
 #define ZM_NO_THREAD UINT32_MAX

@@ -271,7 +271,7 @@ void zm_io_thread_free(zm_io_thread *taken)
 int zm_io_thread_add_locked(zm_io_thread *t, zm_socket *s)
 {
     s->parked = s->watched = false;
-    s->look_gap = ZM_LOOK_GAP_FIRST_NS;
+    s->burst.look_gap = ZM_LOOK_GAP_FIRST_NS;
     zm_lock_take(&t->lock);
     int rc = zm_timers_reserve(&t->looks, 1);
     if (rc == 0) {

@@ -7,11 +7,6 @@
  * socket that must go first, and what was to follow it waits for the next look. */
 #include "internal.h"
 
-enum {
-    PAYING_COSTS = 2, /* how much time has to pass for each nanosecond of waiting */
-    IN_VAIN_COSTS = 20
-};
-
 static zm_lock free_lock;
 static zm_order *free_orders; /* linked by next_free; their memory stays, as that of slots does */
 static pthread_key_t thread_end;
@@ -162,19 +157,4 @@ bool zm_order_has_begun(const zm_socket *s)
 {
     const zm_order *order = zm_order_mine;
     return order && atomic_load(&order->begun_count) > (s && s->beginner == order);
-}
-
-/* --- allowances ------------------------------------------------------------------------------ */
-
-int64_t zm_allowance_left(const zm_allowance *allowance, int64_t now)
-{
-    int64_t owed = allowance->owed_until - now;
-    return owed > 0 ? ZM_TURNS_NS - owed / IN_VAIN_COSTS : ZM_TURNS_NS;
-}
-
-void zm_allowance_spend(zm_allowance *allowance, int64_t began, int64_t now, bool in_vain)
-{
-    if (allowance->owed_until < began)
-        allowance->owed_until = began;
-    allowance->owed_until += (now - began) * (in_vain ? IN_VAIN_COSTS : PAYING_COSTS);
 }

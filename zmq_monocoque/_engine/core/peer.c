@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-/* For a peer that does not read at all this is lost, once. */
-enum { PATIENCE_NS = 2000 * 1000 };
-
 static void reap(zm_ended *ending);
 
 static int take_index(zm_socket *s, zm_peer *peer)
@@ -237,7 +234,7 @@ bool zm_peer_can_write(zm_peer *peer)
     int hwm = peer->socket->options.sndhwm;
     if (hwm > 0 && peer->out.count >= (uint32_t) hwm && !peer->conflate) {
         peer->out_full = true;
-        peer->patience_ns = PATIENCE_NS;
+        peer->patience_ns = ZM_PATIENCE_NS;
         return false;
     }
     return true;

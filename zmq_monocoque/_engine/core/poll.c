@@ -44,7 +44,7 @@ static int look(zm_pollitem *item, const watch *w, look_depth depth)
     if (rc == 0) {
         item->revents = check_socket(s, item->events);
         if (lacks(item) && (depth == KERNEL || (depth == NEWS && may_have_news(s)))) {
-            zm_socket_driven_locked(s, zm_now_ns());
+            zm_presence_drives(&s->presence, zm_now_ns());
             s->waits_inside = false;
             zm_drive_once_locked(s);
             item->revents = check_socket(s, item->events);
@@ -117,7 +117,7 @@ static void finish(watch *w, const struct pollfd *fd)
         if (!s->pollers && s->public_fd < 0)
             atomic_store(&s->signaler_wanted, false);
     }
-    zm_socket_driven_locked(s, zm_now_ns());
+    zm_presence_drives(&s->presence, zm_now_ns());
     w->driving = w->counted = false;
     zm_socket_leave(s);
 }
@@ -228,10 +228,6 @@ static int poll_all(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
     return deadline_ns >= 0 && zm_now_ns() >= deadline_ns ? 0 : -EINTR;
 }
 
-/* A socket beside ready ones that may have news is looked at in the kernel once nobody has for this
- * long, which grows with their number: the looks are to take a tenth of the time. */
-enum { STALE_NS = 50 * 1000, STALE_ITEM_NS = 4 * 1000 };
-
 int zm_poll_glance(zm_pollitem *items, int count)
 {
     int ready = 0;
@@ -251,8 +247,8 @@ int zm_poll_glance(zm_pollitem *items, int count)
         if (rc == 0) {
             items[i].revents = check_socket(s, items[i].events);
             ready += items[i].revents != 0;
-            if (lacks(&items[i]) && may_have_news(s) && s->driven_ns < oldest)
-                oldest = s->driven_ns;
+            if (lacks(&items[i]) && may_have_news(s) && s->presence.driven_ns < oldest)
+                oldest = s->presence.driven_ns;
         }
         zm_lock_give(&s->lock);
         if (rc < 0)
@@ -260,7 +256,7 @@ int zm_poll_glance(zm_pollitem *items, int count)
     }
     if (!ready)
         return 0;
-    if (oldest != INT64_MAX && zm_now_ns() - oldest > STALE_NS + (int64_t) count * STALE_ITEM_NS)
+    if (oldest != INT64_MAX && zm_is_stale(zm_now_ns(), oldest, count))
         return ZM_LATER;
     return plain ? ready + plain_now(items, count) : ready;
 }

@@ -3,33 +3,7 @@
  * which a thread sleeps (it does everything itself) is left until that thread says so. */
 #include "internal.h"
 
-enum {
-    PARK_NS = 500 * 1000,      /* a thread sleeps in the socket for this long: until told */
-    EAGER_NS = 60 * 1000       /* after a step of a handshake: the next one comes soon */
-};
-
-/* Does the application look after the socket, and will it go on to? It drove a moment ago, or works
- * through what came with its last drive. */
-static bool is_about(zm_socket *s, int64_t now, int64_t touched)
-{
-    bool reading = s->reads != s->reads_seen;
-    s->reads_seen = s->reads;
-    if (s->handshakes)
-        return now - touched < ZM_STEP_NS;
-    return now - touched < (reading ? ZM_QUIET_MAX_NS : s->quiet_ns);
-}
-
-/* A time for the next look at a socket, `at` or a little later: those of many sockets that are used
- * in turn, every few milliseconds, fall together in one wake. */
-static int64_t together(int64_t at, int64_t quiet_ns)
-{
-    int64_t grid = ZM_AWAY_NS;
-    if (quiet_ns < 2 * grid)
-        return at;
-    while (4 * grid <= quiet_ns)
-        grid *= 2;
-    return (at + grid - 1) / grid * grid;
-}
+enum { EAGER_NS = 60 * 1000 }; /* after a step of a handshake: the next one comes soon */
 
 void zm_serve(zm_io_thread *t, zm_socket *s)
 {
@@ -37,20 +11,20 @@ void zm_serve(zm_io_thread *t, zm_socket *s)
         zm_order_earlier_locked(s);
     int64_t now = zm_now_ns();
     if (s->driven) {
-        s->parked = now - s->waiting_since > PARK_NS;
+        s->parked = zm_presence_parks(now, s->waiting_since);
         zm_io_thread_look_next(t, s, s->parked ? ZM_FOREVER : now + ZM_AWAY_NS);
         zm_lock_give(&s->lock);
         return;
     }
-    int64_t touched = s->driven_ns;
-    if (touched < s->flushed_ns)
-        touched = s->flushed_ns;
+    int64_t touched = s->presence.driven_ns;
+    if (touched < s->burst.flushed_ns)
+        touched = s->burst.flushed_ns;
     int64_t timer = zm_timers_next(&s->timers);
-    if (s->open && is_about(s, now, touched) && !s->work_left && (timer < 0 || timer > now)) {
+    if (s->open && zm_presence_lasts(&s->presence, now, touched, s->handshakes) && !s->work_left
+        && (timer < 0 || timer > now)) {
         int64_t look = zm_sooner(zm_drive_burst_locked(s, now), timer);
-        int64_t quiet = s->handshakes ? touched + ZM_STEP_NS
-                                      : together(touched + s->quiet_ns, s->quiet_ns);
-        zm_io_thread_look_next(t, s, zm_sooner(look, quiet > now ? quiet : now + ZM_AWAY_NS));
+        int64_t away = zm_presence_look(&s->presence, now, touched, s->handshakes);
+        zm_io_thread_look_next(t, s, zm_sooner(look, away));
         zm_lock_give(&s->lock);
         return;
     }
@@ -61,7 +35,7 @@ void zm_serve(zm_io_thread *t, zm_socket *s)
     ZM_ASSERT(s->driven || s->work_left || s->order || zm_list_empty(&s->wants_send));
     if (s->handshakes && zm_spin_allowed())
         zm_io_thread_stay_awake(t, now + EAGER_NS);
-    s->look_gap = ZM_LOOK_GAP_FIRST_NS;
+    s->burst.look_gap = ZM_LOOK_GAP_FIRST_NS;
     zm_drive_wake_followers_locked(s);
     if (s->work_left || zm_lock_wanted(&s->lock)) {
         /* The application waits for the lock. It has its turn before the next look: whoever takes a

@@ -44,7 +44,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_list_init(&s->wants_recv);
     zm_list_init(&s->armed);
     zm_list_init(&s->armed_elsewhere);
-    s->quiet_ns = ZM_QUIET_NS;
+    s->presence.quiet_ns = ZM_QUIET_NS;
     zm_turn_init(&s->readers);
     zm_turn_init(&s->writers);
     s->arm_thread = ZM_NO_THREAD;
@@ -245,7 +245,7 @@ int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part)
         return rc;
     }
     s->current = frame;
-    s->reads++;
+    s->presence.reads++;
     out_part->data = s->current.data;
     out_part->size = s->current.size;
     out_part->block = s->current.block;
@@ -336,11 +336,11 @@ static int read_events(zm_socket *s)
     s->waits_inside = false;
     if (s->public_fd >= 0)
         zm_socket_signaler_clear_locked(s);
-    zm_socket_driven_locked(s, zm_now_ns());
+    zm_presence_drives(&s->presence, zm_now_ns());
     zm_drive_once_locked(s);
     s->unseen = false;
     int events = zm_socket_events_locked(s);
-    if (s->loop_wait_ns && events & ZM_POLLIN)
+    if (s->spin.loop_began && events & ZM_POLLIN)
         zm_socket_waited_locked(s);
     return events;
 }

@@ -8,12 +8,7 @@ enum {
     TRIES = 200,      /* for a lock: some microseconds */
     YIELDS_MAX = 50,  /* and then for one whose holder may have to get a processor first */
     RETURNS_MAX = 16, /* to earlier sockets in a row, before order gives way to batching */
-    IN_A_ROW_NS = 200 * 1000,
-    PAUSE_NS = 100 * 1000,  /* sends further apart than this are not a burst */
-    PAUSE_PEER_NS = 1000,   /* and this for every peer that the last one was encoded for */
-    FLUSH_BYTES = 64 * 1024,
-    FLUSH_MANY_BYTES = 128 * 1024, /* of each of several peers */
-    LOOK_GAP_MAX_NS = 1000 * 1000
+    IN_A_ROW_NS = 200 * 1000
 };
 
 void zm_conn_settled_locked(zm_conn *conn)
@@ -112,7 +107,7 @@ void zm_socket_flush_locked(zm_socket *s)
         zm_transfer_submit_locked(s);
         zm_io_thread_resume_locked(s);
     }
-    s->flushed_ns = zm_now_ns();
+    s->burst.flushed_ns = zm_now_ns();
 }
 
 void zm_drive_for_room_locked(zm_conn *conn)
@@ -127,7 +122,7 @@ void zm_drive_for_room_locked(zm_conn *conn)
         zm_transfer_start_locked(s);
         zm_transfer_submit_locked(s);
     }
-    s->flushed_ns = zm_now_ns();
+    s->burst.flushed_ns = zm_now_ns();
 }
 
 /* --- the order of a thread ------------------------------------------------------------------- */
@@ -163,7 +158,7 @@ static void flush_one(zm_socket *s, zm_order *order, bool over)
     if (s->order != order)
         return;
     if (over)
-        s->burst = s->sent_since_wait = false;
+        zm_burst_end(&s->burst);
     zm_socket_flush_locked(s);
     zm_order_leave_locked(s); /* also with what the kernel does not take now */
 }
@@ -252,14 +247,12 @@ bool zm_order_settle(bool over, bool brief)
 
 /* --- flushing by itself ---------------------------------------------------------------------- */
 
-/* The time between two sends includes the second one itself: to a thousand peers it takes longer
- * than any pause, and sends to many are those that gain most by waiting for company. */
-static int64_t pause_ns(const zm_socket *s)
+static uint32_t senders(const zm_socket *s)
 {
-    int64_t pause = PAUSE_NS;
+    uint32_t count = 0;
     ZM_LIST_EACH (node, &s->wants_send)
-        pause += PAUSE_PEER_NS;
-    return pause;
+        count++;
+    return count;
 }
 
 static inline int full(const zm_socket *s)
@@ -267,7 +260,7 @@ static inline int full(const zm_socket *s)
     if (ZM_UNLIKELY(s->flush_due))
         return ZM_SEND_FLUSH;
     zm_conn *newest = ZM_CONTAINER(s->wants_send.prev, zm_conn, wants_send_link);
-    size_t limit = s->wants_send.next == s->wants_send.prev ? FLUSH_BYTES : FLUSH_MANY_BYTES;
+    size_t limit = zm_burst_bytes(s->wants_send.next != s->wants_send.prev);
     /* A full buffer leaves at once; what is in flight already takes the rest with it. */
     return newest->peer && !newest->send_op.in_flight
                    && newest->control_size + zm_outq_waiting(&newest->peer->out) >= limit
@@ -287,19 +280,16 @@ int zm_socket_followed_locked(zm_socket *s)
 /* A send that does not go on with a burst: it leaves at once, or a burst begins. */
 static ZM_APART int sent_first(zm_socket *s)
 {
-    if (!s->burst) {
+    if (!s->burst.on) {
         int64_t now = zm_now_ns();
-        bool at_once = s->sent_since_wait ? now - s->flushed_ns > pause_ns(s)
-                                          : !s->pattern->can_recv(s);
-        s->sent_since_wait = true;
-        s->flushed_ns = now;
-        if (at_once) {
+        bool again = s->burst.sent_since_wait;
+        if (zm_burst_send(&s->burst, now, again ? senders(s) : 0,
+                          !again && s->pattern->can_recv(s))) {
             if (ZM_UNLIKELY(zm_order_has_others(s)))
                 zm_order_enter_locked(s); /* who comes in between flushes those first */
             return ZM_SEND_FLUSH;
         }
-        s->burst = true;
-        zm_io_thread_look(s, now + s->look_gap);
+        zm_io_thread_look(s, now + s->burst.look_gap);
     }
     zm_order_enter_locked(s);
     return ZM_UNLIKELY(zm_order_has_begun(s)) ? ZM_SEND_FLUSH : full(s);
@@ -309,34 +299,19 @@ int zm_socket_sent_locked(zm_socket *s)
 {
     if (zm_list_empty(&s->wants_send)) /* flush() lets go first what the thread began before */
         return s->driver && zm_order_has_begun(s) ? ZM_SEND_FLUSH : 0;
-    return ZM_LIKELY(s->burst && zm_order_goes_on(s)) ? full(s) : sent_first(s);
+    return ZM_LIKELY(s->burst.on && zm_order_goes_on(s)) ? full(s) : sent_first(s);
 }
 
 /* The I/O thread's look at a burst: sends what has waited long enough, and comes back as long as
  * burst lasts. Returns when to look again; ZM_FOREVER: it is over. */
 int64_t zm_drive_burst_locked(zm_socket *s, int64_t now)
 {
-    if (!s->burst)
-        return ZM_FOREVER;
-    if (zm_list_empty(&s->wants_send)) {
-        s->burst = false;
-        s->look_gap = ZM_LOOK_GAP_FIRST_NS;
-        return ZM_FOREVER;
-    }
-    if (now - s->flushed_ns < s->look_gap) {
-        /* The application flushes by itself: it is in full swing, so look less often. */
-        if (s->look_gap < LOOK_GAP_MAX_NS)
-            s->look_gap *= 2;
-        return s->flushed_ns + s->look_gap;
-    }
+    int64_t leaves = zm_burst_look(&s->burst, now, !zm_list_empty(&s->wants_send));
+    if (leaves != now)
+        return leaves;
     zm_order *order = s->order;
     zm_socket_flush_locked(s);
     if (order)
         zm_order_flush_locked(order, s); /* those behind it are as old, nearly */
-    /* To many peers it takes long: most of the time is to be left to the application. */
-    int64_t took = s->flushed_ns - now;
-    s->look_gap = ZM_LOOK_GAP_FIRST_NS * 4;
-    if (s->look_gap < took * 4)
-        s->look_gap = took * 4;
-    return s->flushed_ns + s->look_gap;
+    return zm_burst_left(&s->burst, s->burst.flushed_ns - now);
 }

@@ -42,7 +42,7 @@ static void take(zm_socket *s, struct pollfd *fd)
     zm_drive_take_locked(s);
     zm_driver_submit(s->driver);
     s->waiting_since = zm_now_ns();
-    zm_socket_driven_locked(s, s->waiting_since);
+    zm_presence_drives(&s->presence, s->waiting_since);
     *fd = (struct pollfd){.fd = zm_driver_fd(s->driver), .events = POLLIN};
 }
 
@@ -151,7 +151,7 @@ void zm_socket_flush(zm_socket *s, uint32_t generation)
         zm_socket_flush_locked(s);
     /* The thread that waits in the driver takes in what the kernel has finished. It gets the time
      * for that, or messages would be dropped for those that are gone already. */
-    int64_t until = s->flushed_ns + HANDOVER_NS;
+    int64_t until = s->burst.flushed_ns + HANDOVER_NS;
     while (ZM_UNLIKELY(s->driven) && zm_driver_ready(s->driver) && zm_now_ns() < until) {
         zm_lock_give(&s->lock);
         zm_spin_yield();

@@ -380,7 +380,7 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
     if (!own->to.sending) {
         if (ZM_UNLIKELY(own->pending_blocked))
             let_in(s);
-        bool burst = s->burst;
+        bool burst = s->burst.on;
         if (!burst)
             zm_drive_peek_locked(s); /* who has subscribed by now gets this message, too */
         if (ZM_UNLIKELY(s->newcomers) && zm_drive_may_let_in_locked(s))
