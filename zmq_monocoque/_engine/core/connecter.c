@@ -279,7 +279,7 @@ static void linger_connecter(zm_endpoint *ep, int linger_ms)
     bool queued = peer && (zm_outq_waiting(&peer->out) || peer->in_flight_conn);
     bool trying = conn || ep->op.in_flight || ep->resolution
                   || (ep->retry.position && ep->options.reconnect_ivl_ms > 0);
-    bool active = conn && conn->active;
+    bool active = conn && zm_conn_is_open(conn);
     if (linger_ms != 0 && (active || (queued && trying))) {
         ep->lingering = true;
         if (linger_ms > 0)

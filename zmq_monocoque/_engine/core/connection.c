@@ -17,6 +17,7 @@ enum {
     HEAD_BYTES = 4096, /* after a large frame: the next one's head, little of it to be copied */
     CONTROL_BYTES_MAX = 1 << 20, /* answers to a peer that asks and does not read */
     RECODED_KEEP = 128 * 1024,   /* of a buffer that grew with one large message, this much stays */
+    TIMERS = 5,      /* of each */
     FAREWELL_MS = 300 /* for a peer that was turned away to read why */
 };
 
@@ -25,12 +26,35 @@ enum ping { NO_PING, PING_QUEUED, PING_FLIES };
 /* A frame larger than any memory there is: refused without asking for it. */
 #define FRAME_BYTES_MAX ((size_t) 1 << 38)
 
+/* --- the life of a connection ----------------------------------------------------------------- */
+
+#define TO(state) (1u << ZM_CONN_##state)
+/* What each state may become. */
+static const uint8_t next_states[] = {
+    [ZM_CONN_HANDSHAKE] = TO(ACTIVE) | TO(REJECTED) | TO(CLOSING),
+    [ZM_CONN_ACTIVE] = TO(DRAINING) | TO(CLOSING),
+    [ZM_CONN_DRAINING] = TO(CLOSING),
+    [ZM_CONN_REJECTED] = TO(CLOSING),
+    [ZM_CONN_CLOSING] = 0,
+};
+#undef TO
+
+static void become(zm_conn *conn, zm_conn_state state)
+{
+    ZM_ASSERT(next_states[conn->state] & 1u << state);
+    conn->state = state;
+}
+
 static void broke(zm_conn *conn, int error);
 static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own);
 static void ping_has_left(zm_conn *conn);
 static void receive_done(zm_op *op, int32_t res);
 static void send_done(zm_op *op, int32_t res);
-static void timer_due(zm_timer *timer);
+static void handshake_due(zm_timer *timer);
+static void heartbeat_due(zm_timer *timer);
+static void silence_due(zm_timer *timer);
+static void ttl_due(zm_timer *timer);
+static void linger_due(zm_timer *timer);
 static bool pull(zm_conn *conn);
 static const zm_conn_ops conn_ops;
 
@@ -60,7 +84,7 @@ static int take_session_output(zm_conn *conn)
     }
     conn->answers += session->out_size;
     if (zm_conn_control_locked(conn, session->out, session->out_size) == 0) {
-        if (!conn->active) {
+        if (!zm_conn_is_open(conn)) {
             explicit_bzero(session->out, session->out_size); /* PLAIN: the password */
             zm_secret_moved();
         }
@@ -172,13 +196,16 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner
         conn->limits.message = -1; /* what one message is, is chance there */
     conn->recv_op = (zm_op){.done = receive_done, .owner = conn};
     conn->send_op = (zm_op){.done = send_done, .owner = conn};
-    conn->handshake = (zm_timer){.due = timer_due, .owner = conn};
-    conn->heartbeat = conn->silence = conn->ttl = conn->handshake;
+    conn->handshake = (zm_timer){.due = handshake_due, .owner = conn};
+    conn->heartbeat = (zm_timer){.due = heartbeat_due, .owner = conn};
+    conn->silence = (zm_timer){.due = silence_due, .owner = conn};
+    conn->ttl = (zm_timer){.due = ttl_due, .owner = conn};
+    conn->linger = (zm_timer){.due = linger_due, .owner = conn};
     zm_connection_tune(fd, transport, &endpoint->options.tuning);
     conn->text = copy_text(endpoint->text);
     if (!conn->text)
         goto no_session;
-    rc = zm_timers_reserve(&s->timers, 4);
+    rc = zm_timers_reserve(&s->timers, TIMERS);
     if (rc < 0)
         goto no_session;
     if (!conn->raw && (rc = start_session(conn, &endpoint->options)) < 0)
@@ -211,7 +238,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner
     return 0;
 
 no_timers:
-    zm_timers_release(&s->timers, 4);
+    zm_timers_release(&s->timers, TIMERS);
 no_session:
     zm_free(conn->text);
     zm_free(conn);
@@ -232,6 +259,7 @@ static void stop_timers(zm_conn *conn)
 {
     zm_timers *timers = &conn->socket->timers;
     zm_timer_stop(timers, &conn->handshake);
+    zm_timer_stop(timers, &conn->linger);
     zm_timer_stop(timers, &conn->heartbeat);
     zm_timer_stop(timers, &conn->silence);
     zm_timer_stop(timers, &conn->ttl);
@@ -250,7 +278,8 @@ static void unlist(zm_conn *conn)
  * can be using it (zm_reap_ended_locked). */
 static void end_if_done(zm_conn *conn)
 {
-    if (!conn->closing || conn->fd < 0 || conn->recv_op.in_flight || conn->send_op.in_flight)
+    if (conn->state != ZM_CONN_CLOSING || conn->fd < 0 || conn->recv_op.in_flight
+        || conn->send_op.in_flight)
         return;
     zm_fd_close(conn->fd);
     conn->fd = -1;
@@ -270,7 +299,8 @@ static void conn_free(zm_ended *ended)
         else
             zm_peer_free_locked(conn->peer);
     }
-    if (conn->slab && !conn->active && !conn->raw && conn->session.config.mechanism == ZM_PLAIN)
+    if (conn->slab && !conn->raw && conn->session.phase != ZM_ACTIVE
+        && conn->session.config.mechanism == ZM_PLAIN)
         explicit_bzero(conn->slab->data, conn->slab_used); /* a HELLO that was not understood */
     if (conn->slab)
         zm_block_unref(conn->slab);
@@ -283,7 +313,7 @@ static void conn_free(zm_ended *ended)
         zm_session_fini(&conn->session);
     zm_free(conn->recoded);
     zm_free(conn->text);
-    zm_timers_release(&s->timers, 4);
+    zm_timers_release(&s->timers, TIMERS);
     s->connection_count--;
     atomic_fetch_sub(&zm_live_connections, 1);
     zm_free(conn);
@@ -292,8 +322,8 @@ static void conn_free(zm_ended *ended)
 void zm_conn_close_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
-    if (!conn->closing) {
-        conn->closing = true;
+    if (conn->state != ZM_CONN_CLOSING) {
+        become(conn, ZM_CONN_CLOSING);
         zm_conn_settled_locked(conn);
         if (conn->zap)
             conn->owner->forget(conn->zap);
@@ -325,7 +355,7 @@ void zm_conn_end_locked(zm_conn *conn)
 
 void zm_conn_finish_locked(zm_conn *conn)
 {
-    conn->lingering = true;
+    become(conn, ZM_CONN_DRAINING);
     stop_timers(conn);
     if (conn->send_failed)
         broke(conn, EPIPE);
@@ -370,14 +400,14 @@ void zm_conn_linger_locked(zm_conn *conn, int linger_ms)
         peer->endpoint = NULL;
         zm_peer_end_locked(peer); /* its messages are still read, as those of a lost one */
     }
-    if (!conn->active || linger_ms == 0 || all_sent(conn)) {
+    if (!zm_conn_is_open(conn) || linger_ms == 0 || all_sent(conn)) {
         zm_conn_close_locked(conn);
         return;
     }
-    conn->lingering = true;
+    become(conn, ZM_CONN_DRAINING);
     stop_timers(conn);
     if (linger_ms > 0)
-        set_timer(conn, &conn->handshake, linger_ms);
+        set_timer(conn, &conn->linger, linger_ms);
     zm_conn_wants_send_locked(conn);
 }
 
@@ -421,7 +451,8 @@ static void settle_in_flight(zm_conn *conn, int32_t res)
         zm_peer_ripen_locked(peer);
     else
         zm_peer_drained_locked(peer);
-    if (peer->conn && peer->conn->active && (zm_outq_waiting(&peer->out) || peer->conn->lingering))
+    if (peer->conn && zm_conn_is_open(peer->conn)
+        && (zm_outq_waiting(&peer->out) || zm_conn_is_leaving(peer->conn)))
         zm_conn_wants_send_locked(peer->conn);
 }
 
@@ -452,14 +483,14 @@ void zm_conn_failed_locked(zm_conn *conn, bool reconnect)
 {
     zm_socket *s = conn->socket;
     zm_endpoint *endpoint = conn->endpoint;
-    if (conn->closing)
+    if (conn->state == ZM_CONN_CLOSING)
         return;
-    if (conn->lingering
+    if (zm_conn_is_leaving(conn)
         && (!endpoint || !reconnect || conn->raw || endpoint->options.immediate)) {
         zm_conn_end_locked(conn); /* what is queued has nowhere to go */
         return;
     }
-    if (!conn->lingering)
+    if (!zm_conn_is_leaving(conn))
         zm_monitor_event(s, ZM_DISCONNECTED, (uint32_t) conn->fd,
                          conn->text);
     leave_peer(conn);
@@ -474,7 +505,7 @@ static void handshake_failed(zm_conn *conn, int event, uint32_t value)
 {
     zm_stats *stats = &conn->socket->stats;
     zm_monitor_event(conn->socket, event, value, conn->text);
-    if (conn->active)
+    if (conn->state != ZM_CONN_HANDSHAKE)
         return; /* rules are broken after the handshake, too */
     stats->handshakes_failed++;
     stats->last_handshake_event = event;
@@ -484,9 +515,9 @@ static void handshake_failed(zm_conn *conn, int event, uint32_t value)
 /* The connection broke: end of stream, reset, or a timer. */
 static void broke(zm_conn *conn, int error)
 {
-    bool handshaking = !conn->active;
+    bool handshaking = conn->state == ZM_CONN_HANDSHAKE;
     zm_endpoint *endpoint = conn->endpoint;
-    if (handshaking && !conn->lingering && !conn->outcome_told)
+    if (handshaking && !conn->outcome_told)
         handshake_failed(conn, ZM_HANDSHAKE_FAILED_NO_DETAIL, (uint32_t) error);
     bool stop = handshaking && endpoint
                 && endpoint->options.reconnect_stop & ZM_RECONNECT_STOP_HANDSHAKE_FAILED;
@@ -515,9 +546,9 @@ static void turn_away(zm_conn *conn)
         return;
     stop_timers(conn);
     handshake_over(conn);
-    conn->lingering = conn->rejected = true;
+    become(conn, ZM_CONN_REJECTED);
     leave_endpoint(conn);
-    set_timer(conn, &conn->handshake, FAREWELL_MS);
+    set_timer(conn, &conn->linger, FAREWELL_MS);
     if (endpoint->kind == ZM_CONNECTER) {
         endpoint->conn = NULL;
         conn->owner->lost(endpoint, false);
@@ -579,7 +610,7 @@ static void ready(zm_conn *conn)
     peer->metadata = metadata;
     peer->conn = conn;
     conn->peer = peer;
-    conn->active = true;
+    become(conn, ZM_CONN_ACTIVE);
     handshake_over(conn);
     if (!conn->raw)
         zm_monitor_event(s, ZM_HANDSHAKE_SUCCEEDED, 0,
@@ -602,7 +633,7 @@ static void ready(zm_conn *conn)
     } else if (s->pattern->connected && peer->attached) {
         s->pattern->connected(peer);
     }
-    if (conn->closing)
+    if (conn->state == ZM_CONN_CLOSING)
         return;
     if (!conn->raw && conn->session.heartbeats && endpoint->options.heartbeat_ivl_ms > 0)
         set_timer(conn, &conn->heartbeat, endpoint->options.heartbeat_ivl_ms);
@@ -636,10 +667,10 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
     switch (event->kind) {
     case ZM_EVENT_READY:
         ready(conn);
-        rc = conn->closing ? -ECONNABORTED : 0;
+        rc = conn->state == ZM_CONN_CLOSING ? -ECONNABORTED : 0;
         break;
     case ZM_EVENT_MESSAGE:
-        if (!conn->peer || conn->lingering || conn->peer->muted)
+        if (!conn->peer || zm_conn_is_leaving(conn) || conn->peer->muted)
             break;
         if (ZM_UNLIKELY(event->more || conn->parts
                         || event->size > (uint64_t) conn->limits.message)
@@ -656,7 +687,7 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
         break;
     case ZM_EVENT_SUBSCRIBE:
     case ZM_EVENT_CANCEL:
-        if (conn->peer && !conn->lingering && s->pattern->subscription)
+        if (conn->peer && !zm_conn_is_leaving(conn) && s->pattern->subscription)
             rc = s->pattern->subscription(conn->peer, event->kind == ZM_EVENT_SUBSCRIBE,
                                           event->data, event->size);
         break;
@@ -783,7 +814,7 @@ static void receive_done(zm_op *op, int32_t res)
     s->moving -= conn->moving;
     conn->moving = false;
     zm_list_remove(&conn->armed_link);
-    if (conn->closing) {
+    if (conn->state == ZM_CONN_CLOSING) {
         end_if_done(conn);
         return;
     }
@@ -796,9 +827,9 @@ static void receive_done(zm_op *op, int32_t res)
         return;
     }
     s->stats.bytes_received += (uint64_t) res;
-    if (ZM_UNLIKELY(!conn->active && conn->session.config.cookies))
+    if (ZM_UNLIKELY(!zm_conn_is_open(conn) && conn->session.config.cookies))
         cookies(s);
-    if (ZM_UNLIKELY(conn->rejected)) {
+    if (ZM_UNLIKELY(conn->state == ZM_CONN_REJECTED)) {
         wants_recv_again(conn); /* nothing it says matters any more */
         return;
     }
@@ -890,7 +921,7 @@ static bool ready_to_receive(zm_conn *conn, uint8_t **out_to, size_t *out_size)
 {
     conn->wants_recv = false;
     zm_list_remove(&conn->wants_recv_link);
-    if (conn->recv_op.in_flight || conn->closing)
+    if (conn->recv_op.in_flight || conn->state == ZM_CONN_CLOSING)
         return false;
     if (conn->stopped && resume(conn) < 0)
         return false;
@@ -1034,7 +1065,7 @@ static int recode(zm_conn *conn)
 static int gather(zm_conn *conn)
 {
     int n = 0;
-    zm_peer *peer = conn->active ? conn->peer : NULL;
+    zm_peer *peer = zm_conn_is_open(conn) ? conn->peer : NULL;
     if (ZM_UNLIKELY(conn->socket->beginner) && peer && zm_order_holds_locked(conn->socket)) {
         conn->socket->held = true;
         peer = NULL;
@@ -1099,7 +1130,7 @@ static void flush(zm_conn *conn)
         conn->wants_send = false;
         zm_list_remove(&conn->wants_send_link);
     }
-    if (conn->send_op.in_flight || conn->closing || conn->send_failed)
+    if (conn->send_op.in_flight || conn->state == ZM_CONN_CLOSING || conn->send_failed)
         return;
     int n = gather(conn);
     if (n < 0) {
@@ -1107,7 +1138,7 @@ static void flush(zm_conn *conn)
         return;
     }
     if (n == 0) {
-        if (conn->lingering && !conn->rejected && all_sent(conn))
+        if (conn->state == ZM_CONN_DRAINING && all_sent(conn))
             zm_conn_end_locked(conn);
         return;
     }
@@ -1139,7 +1170,7 @@ static void send_done(zm_op *op, int32_t res)
     zm_peer *peer = conn->peer;
     if (peer)
         peer->out.submitted = 0;
-    if (conn->closing) {
+    if (conn->state == ZM_CONN_CLOSING) {
         if (conn->in_flight_peer)
             settle_in_flight(conn, res);
         end_if_done(conn);
@@ -1152,7 +1183,7 @@ static void send_done(zm_op *op, int32_t res)
         return;
     }
     if (res < 0) {
-        if (conn->active && !conn->lingering && (res == -EPIPE || res == -ECONNRESET))
+        if (conn->state == ZM_CONN_ACTIVE && (res == -EPIPE || res == -ECONNRESET))
             stop_sending(conn);
         else
             broke(conn, -res);
@@ -1180,12 +1211,12 @@ static void send_done(zm_op *op, int32_t res)
     } else if (peer && sent) {
         zm_outq_consume(&peer->out, sent);
     }
-    if (peer && !conn->lingering)
+    if (peer && !zm_conn_is_leaving(conn))
         zm_peer_drained_locked(peer);
     if (conn->control_size || conn->flying_size || (peer && zm_outq_waiting(&peer->out))
         || conn->recoded_sent < conn->recoded_size)
         zm_conn_wants_send_locked(conn);
-    else if (conn->lingering && !conn->rejected)
+    else if (conn->state == ZM_CONN_DRAINING)
         zm_conn_end_locked(conn);
 }
 
@@ -1228,21 +1259,48 @@ static bool not_to_blame(zm_conn *conn)
     return conn->stopped || takes || zm_connection_unread(conn->fd) > 0;
 }
 
-static void timer_due(zm_timer *timer)
+/* Nothing has come for `again_ms`. */
+static void unheard(zm_conn *conn, zm_timer *timer, int again_ms)
 {
-    zm_conn *conn = timer->owner;
-    if (conn->closing)
-        return;
-    if (conn->lingering)
-        zm_conn_close_locked(conn); /* LINGER is over */
-    else if (timer == &conn->heartbeat)
-        send_ping(conn, &conn->endpoint->options);
-    else if (timer == &conn->handshake)
-        broke(conn, EAGAIN);
+    if (zm_conn_is_leaving(conn))
+        zm_conn_close_locked(conn);
     else if (not_to_blame(conn))
-        set_timer(conn, timer, timer == &conn->ttl ? conn->ttl_ms : conn->silence_ms);
+        set_timer(conn, timer, again_ms);
     else
         broke(conn, ETIMEDOUT);
+}
+
+static void silence_due(zm_timer *timer)
+{
+    zm_conn *conn = timer->owner;
+    unheard(conn, timer, conn->silence_ms);
+}
+
+static void ttl_due(zm_timer *timer)
+{
+    zm_conn *conn = timer->owner;
+    unheard(conn, timer, conn->ttl_ms);
+}
+
+static void heartbeat_due(zm_timer *timer)
+{
+    zm_conn *conn = timer->owner;
+    ZM_ASSERT(conn->state == ZM_CONN_ACTIVE);
+    send_ping(conn, &conn->endpoint->options);
+}
+
+static void handshake_due(zm_timer *timer)
+{
+    zm_conn *conn = timer->owner;
+    ZM_ASSERT(conn->state == ZM_CONN_HANDSHAKE);
+    broke(conn, EAGAIN);
+}
+
+static void linger_due(zm_timer *timer)
+{
+    zm_conn *conn = timer->owner;
+    ZM_ASSERT(zm_conn_is_leaving(conn));
+    zm_conn_close_locked(conn);
 }
 
 /* --- for the drive and the peers ------------------------------------------------------------- */

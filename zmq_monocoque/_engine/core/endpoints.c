@@ -100,13 +100,14 @@ void zm_endpoints_close_locked(zm_socket *s)
     int linger_ms = s->options.linger_ms;
     ZM_LIST_EACH (node, &s->endpoints) {
         zm_endpoint *ep = ZM_CONTAINER(node, zm_endpoint, link);
-        if (!ep->lingering || !ep->conn || !ep->conn->lingering) /* else disconnected before */
+        bool let_go = ep->lingering && ep->conn && zm_conn_is_leaving(ep->conn);
+        if (!let_go) /* by a disconnect() before */
             ep->ops->let_go(ep, linger_ms);
     }
     /* Connections whose listener was closed before linger already; the rest go now. */
     ZM_LIST_EACH (node, &s->conns) {
         zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
-        if (!conn->lingering && !conn->closing && !conn->endpoint)
+        if (!zm_conn_is_leaving(conn) && conn->state != ZM_CONN_CLOSING && !conn->endpoint)
             zm_conn_close_locked(conn);
     }
 }

@@ -226,6 +226,15 @@ typedef struct zm_conn_ops {
     void (*drop)(zm_conn *conn);
 } zm_conn_ops;
 
+/* Its changes are in connection.c. */
+typedef enum zm_conn_state {
+    ZM_CONN_HANDSHAKE, /* what either side says is its session's */
+    ZM_CONN_ACTIVE,    /* messages go both ways */
+    ZM_CONN_DRAINING,  /* let go of: only what is queued is left to be sent */
+    ZM_CONN_REJECTED,  /* it may not come in, and stays until its peer has read why */
+    ZM_CONN_CLOSING    /* waits for requests in flight, then is freed */
+} zm_conn_state;
+
 /* What a connection tells the one that opened it. */
 typedef struct zm_conn_owner {
     /* It is over, by itself; `reconnect`: another may take its place. NULL: of no interest. */
@@ -241,6 +250,7 @@ struct zm_conn {
     const zm_conn_owner *owner;
     zm_ended ended;
     zm_list link; /* socket->conns */
+    zm_conn_state state;
     zm_socket *socket;
     zm_endpoint *endpoint; /* listener or connecter it came from; NULL: that is gone */
     zm_list of_endpoint;   /* endpoint->conns */
@@ -248,12 +258,9 @@ struct zm_conn {
     int fd;
     zm_transport transport;
     bool raw;       /* STREAM: no session */
-    bool active;    /* handshake done */
     bool counted;   /* in socket->handshakes */
     bool newcomer;  /* in socket->newcomers */
     zm_list handshaking_link; /* socket->handshaking */
-    bool closing;   /* waits for requests in flight, then is freed */
-    bool lingering; /* only `out` is left to do */
     bool stopped;   /* RCVHWM: not reading */
     size_t lowat;       /* SO_RCVLOWAT of fd, as it was set last */
     bool unpaced;       /* has sent a large body, see zm_connection_unpace() */
@@ -261,7 +268,6 @@ struct zm_conn {
     bool wants_send; /* in socket->wants_send */
     bool wants_recv; /* in socket->wants_recv: a receive is to be armed */
     bool moving;    /* its receive is cancelled to be armed by another thread */
-    bool rejected; /* lingers until the peer has read why */
     bool outcome_told; /* ZAP status 300: how its handshake ended was told */
     bool send_failed; /* a send failed: only what is still to be read is left to do */
     zm_list wants_send_link, wants_recv_link;
@@ -290,6 +296,7 @@ struct zm_conn {
     size_t sending_control, sending_queue; /* bytes in flight, in this order */
 
     zm_timer handshake, heartbeat, silence, ttl;
+    zm_timer linger; /* DRAINING: LINGER is over; REJECTED: the peer had time to read why */
     int silence_ms, ttl_ms; /* as they were set last */
     uint8_t ping;  /* on its way, see enum ping */
     size_t unsent; /* in the kernel, when silence was looked at last */
@@ -297,6 +304,18 @@ struct zm_conn {
     zm_zap *zap; /* while a ZAP handler is asked about the peer */
     zm_bytes zap_properties; /* what it said: User-Id and more, as READY has properties */
 };
+
+/* Is its handshake done? Then what is queued for its peer is sent. */
+static inline bool zm_conn_is_open(const zm_conn *conn)
+{
+    return conn->state == ZM_CONN_ACTIVE || conn->state == ZM_CONN_DRAINING;
+}
+
+/* Nothing is heard of it any more, but it has still something to say. */
+static inline bool zm_conn_is_leaving(const zm_conn *conn)
+{
+    return conn->state == ZM_CONN_DRAINING || conn->state == ZM_CONN_REJECTED;
+}
 
 /* A connection on `fd` (taken, also on failure). 0 or -errno. */
 int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner *owner,
@@ -583,7 +602,7 @@ struct zm_socket {
 /* Puts the connection on the list of those that want to receive. */
 static inline void zm_conn_wants_recv_locked(zm_conn *conn)
 {
-    if (conn->wants_recv || conn->closing)
+    if (conn->wants_recv || conn->state == ZM_CONN_CLOSING)
         return;
     conn->wants_recv = true;
     zm_list_append(&conn->socket->wants_recv, &conn->wants_recv_link);
@@ -592,7 +611,7 @@ static inline void zm_conn_wants_recv_locked(zm_conn *conn)
 /* Puts the connection on the list of those with something to send. */
 static inline void zm_conn_wants_send_locked(zm_conn *conn)
 {
-    if (conn->wants_send || conn->closing)
+    if (conn->wants_send || conn->state == ZM_CONN_CLOSING)
         return;
     conn->wants_send = true;
     zm_list_append(&conn->socket->wants_send, &conn->wants_send_link);

@@ -297,7 +297,7 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
     if (!more) {
         s->stats.messages_sent++;
         zm_conn *conn = peer->conn;
-        if (conn && conn->active) {
+        if (conn && zm_conn_is_open(conn)) {
             if (ZM_UNLIKELY(!conn->wants_send)) /* in a burst it is */
                 zm_conn_wants_send_locked(conn);
             /* Who hands over each message at once never has this many while the kernel takes
@@ -373,7 +373,7 @@ void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size
 {
     if (peer->ops)
         peer->ops->write(peer, topic, size, NULL, subscribe ? ZM_SUBSCRIBE_FRAME : ZM_CANCEL_FRAME);
-    else if (peer->conn && peer->conn->active)
+    else if (peer->conn && zm_conn_is_open(peer->conn))
         peer->conn->ops->subscribe(peer->conn, subscribe, topic, size);
 }
 

@@ -57,7 +57,7 @@ static void release_held(zm_socket *s)
     s->held = false;
     ZM_LIST_EACH (node, &s->conns) {
         zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
-        if (conn->active && conn->peer && zm_outq_waiting(&conn->peer->out))
+        if (zm_conn_is_open(conn) && conn->peer && zm_outq_waiting(&conn->peer->out))
             zm_conn_wants_send_locked(conn);
     }
 }
@@ -113,7 +113,7 @@ void zm_socket_flush_locked(zm_socket *s)
 void zm_drive_for_room_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
-    if (!conn->active || s->driven
+    if (!zm_conn_is_open(conn) || s->driven
         || (conn->send_op.in_flight && !zm_driver_reap_pays(s->driver)))
         return;
     zm_transfer_flush_locked(s);

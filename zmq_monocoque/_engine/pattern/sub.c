@@ -37,7 +37,8 @@ static publisher *publisher_of(const zm_peer *peer)
 /* Will be connected, and is not. */
 static bool is_awaited(const zm_peer *peer)
 {
-    return peer->attached && !peer->inproc && !(peer->conn && peer->conn->active) && !peer->ended;
+    return peer->attached && !peer->inproc && !(peer->conn && zm_conn_is_open(peer->conn))
+           && !peer->ended;
 }
 
 static void forget_missed(publisher *awaited)
