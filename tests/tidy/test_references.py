@@ -56,8 +56,8 @@ STRANGE = re.compile(
 )
 #: A file of ours, by its path from the root, tests/, the package or the engine.
 FILE = re.compile(
-    r"(?<![\w./$*-])(?:tests|docs|examples|zmq_monocoque|_ext|_capi|base|core|driver|pattern|route|zmtp"
-    r"|behaviour|fault|hostile|interop|unit)/[\w/.-]+\.(?:pyi?|[ch]|md|toml|json|svg)\b"
+    r"(?<![\w./$*-])(?:tests|docs|examples|zmq_monocoque|_ext|_capi|base|core|driver|pattern|route"
+    r"|zmtp|behaviour|fault|hostile|interop|unit)/[\w/.-]+\.(?:pyi?|[ch]|md|toml|json|svg)\b"
 )
 PLACES = ("", "tests", "zmq_monocoque", "zmq_monocoque/_engine")
 SUFFIXES = {".py", ".pyi", ".c", ".h", ".md", ".toml", ".ini"}
