@@ -14,6 +14,7 @@ from support.c import build_program, run_program
 BASE = ("base/alloc.c", "base/check.c")
 BLOCKS = (*BASE, "base/block.c", "base/lock.c", "base/secret.c")
 MODELS = {
+    "handles_model": ("core/handles.c", "base/lock.c", *BASE),
     "timers_model": ("base/timer.c", *BASE),
     "in_queue_model": ("core/frames.c", *BLOCKS),
     "out_queue_model": ("core/frames.c", *BLOCKS),
