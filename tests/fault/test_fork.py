@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -452,6 +453,7 @@ def test_in_the_child_the_error_says_that_the_socket_was_made_before_the_fork(zm
     """Whatever is asked of it; the errno is what it is."""
     if on_libzmq:
         pytest.skip("libzmq says nothing")
+    importlib.import_module(f"{zmq.__name__}.devices")
     s, ours = make(zmq.PAIR), zmq.Context()
     bind(s)
     poller = zmq.Poller()
@@ -475,15 +477,25 @@ def test_in_the_child_the_error_says_that_the_socket_was_made_before_the_fork(zm
             "monitor": lambda: s.monitor("inproc://other"),
             "poll": lambda: s.poll(0),
             "Poller": lambda: poller.poll(0),
+            "stats": s.stats,
+            "proxy": lambda: zmq.proxy(s, s),
+            "monitored queue": lambda: zmq.devices.monitored_queue(s, s, s),
         }
         for name, call in calls.items():
             with pytest.raises(zmq.ZMQError, match="the socket was made before a fork") as info:
                 call()
             wanted = zmq.ENOTSUP if name == "poll" else zmq.ENOTSOCK
             assert info.value.errno == wanted, name
-        with pytest.raises(zmq.ZMQError, match="the context was made before a fork") as info:
-            ours.socket(zmq.PAIR)
-        assert info.value.errno == zmq.EFAULT
+        calls = {
+            "socket": lambda: ours.socket(zmq.PAIR),
+            "get": lambda: ours.get(zmq.IO_THREADS),
+            "set": lambda: ours.set(zmq.MAX_SOCKETS, 5),
+            "holders": ours.holders,
+        }
+        for name, call in calls.items():
+            with pytest.raises(zmq.ZMQError, match="the context was made before a fork") as info:
+                call()
+            assert info.value.errno == zmq.EFAULT, name
         # What the child makes and closes itself is closed, and no more.
         with zmq.Context() as context:
             own = context.socket(zmq.PAIR)

@@ -10,7 +10,7 @@ from errno import EINTR, ETIMEDOUT
 from typing import Any, ClassVar
 
 from zmq_monocoque import _ext
-from zmq_monocoque.backend._engine import ffi, interruptible, lib
+from zmq_monocoque.backend._engine import ffi, interruptible, lib, says_if_inherited
 
 
 class ContextMixin:
@@ -98,20 +98,23 @@ class ContextMixin:
             raise RuntimeError("Context has been destroyed")
         if not isinstance(optval, int):
             raise TypeError(f"expected int, got: {optval!r}")
-        self._binding.context_set(self._handle, option, optval)
+        with says_if_inherited("context", self._pid):
+            self._binding.context_set(self._handle, option, optval)
 
     def get(self, option: int) -> int:
         """Reads a context option. Source: zmq_ctx_get(3)."""
         if self.closed:
             raise RuntimeError("Context has been destroyed")
-        return self._binding.context_get(self._handle, option)
+        with says_if_inherited("context", self._pid):
+            return self._binding.context_get(self._handle, option)
 
     def holders(self) -> list[str]:
         """What keeps `term` waiting: a line for each open or lingering socket."""
         size = 4096
         while True:
             out = ffi.new("char[]", size)
-            used = self._check(lib.zm_context_holders(self._handle, out, size))
+            with says_if_inherited("context", self._pid):
+                used = self._check(lib.zm_context_holders(self._handle, out, size))
             if used < size:
                 text: Any = ffi.string(out, used)
                 return text.decode(errors="replace").splitlines()

@@ -8,9 +8,11 @@ Where io_uring cannot be used, epoll takes over in silence; `driver_reason` says
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from importlib.machinery import PathFinder
 from warnings import warn
@@ -27,7 +29,7 @@ except ImportError as error:
 
 from zmq_monocoque import _ext
 
-__all__ = ["driver_name", "driver_reason", "ffi", "interruptible", "lib"]
+__all__ = ["driver_name", "driver_reason", "ffi", "interruptible", "lib", "says_if_inherited"]
 
 #: interruptible(call, *args): an engine call that may wait and answers -EINTR for a signal, one
 #: that came just before included.
@@ -67,6 +69,19 @@ def _start() -> None:
         lib.zm_spin_set(int(spin))
     elif spin:
         warn(f"ZMQ_MONOCOQUE_SPIN={spin}: not one of 0, 1", RuntimeWarning, stacklevel=2)
+
+
+@contextlib.contextmanager
+def says_if_inherited(what: str, *pids: int) -> Iterator[None]:
+    """What fails in the block says so when a fork lies between now and the processes ``pids``,
+    which made what it is about."""
+    try:
+        yield
+    except Exception as error:
+        # The host's, whatever its class is: it has a text that may be added to.
+        if any(pid != os.getpid() for pid in pids) and hasattr(error, "strerror"):
+            error.strerror += f": the {what} was made before a fork, and is the parent's"
+        raise
 
 
 def driver_name() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from zmq_monocoque.backend._engine import ffi, interruptible, lib
+from zmq_monocoque.backend._engine import ffi, interruptible, lib, says_if_inherited
 
 #: The libzmq whose behaviour this is.
 ZMQ_VERSION_INFO = (4, 3, 5)
@@ -88,6 +88,10 @@ def devices(
             raise TypeError(f"{name} must be a Socket, got {socket!r}")
         return socket.underlying  # type: ignore[attr-defined]
 
+    def run(sockets: tuple[Any, ...], call: Callable[..., int], *args: Any) -> int:
+        with says_if_inherited("socket", *(s._pid for s in sockets if s is not None)):
+            return retry(interruptible, call, *args)
+
     def proxy(frontend: Any, backend: Any, capture: Any = None) -> int:
         """Passes messages between two sockets, and a copy of each to ``capture``.
 
@@ -112,7 +116,8 @@ def devices(
         )
         # The state outlives a signal: the counts go on, and a pause lasts.
         state = ffi.new("zm_proxy_state *")
-        return retry(interruptible, lib.zm_proxy_run, *handles, state)
+        sockets = (frontend, backend, capture, control)
+        return run(sockets, lib.zm_proxy_run, *handles, state)
 
     def monitored_queue(
         in_socket: Any,
@@ -131,8 +136,8 @@ def devices(
             handle_of("out_socket", out_socket),
             handle_of("mon_socket", mon_socket),
         )
-        return retry(
-            interruptible,
+        return run(
+            (in_socket, out_socket, mon_socket),
             lib.zm_monitored_queue_run,
             *handles,
             in_prefix,

@@ -7,7 +7,7 @@ from errno import ENAMETOOLONG, ENOENT
 from typing import Any, ClassVar
 
 from zmq_monocoque.backend._context import ContextMixin
-from zmq_monocoque.backend._engine import ffi, lib
+from zmq_monocoque.backend._engine import ffi, lib, says_if_inherited
 from zmq_monocoque.backend._misc import strerror
 
 #: By the number of a monitor's event: what its value says.
@@ -34,6 +34,7 @@ class SocketMixin:
     # The extension's.
     copy_threshold: int
     underlying: int
+    _pid: int
     _attach: Callable[[int], None]
     _open: Callable[[int, int], None]
     _bind: Callable[[str | bytes], None]
@@ -105,7 +106,8 @@ class SocketMixin:
         last_handshake_error  why the last of the second did: the monitor's event, and its value
         """
         out = ffi.new("zm_stats *")
-        self._check(lib.zm_socket_stats(self.underlying, out))
+        with says_if_inherited("socket", self._pid):
+            self._check(lib.zm_socket_stats(self.underlying, out))
         found: dict[str, Any] = {
             name: getattr(out, name)
             for name, _ in ffi.typeof("zm_stats").fields
