@@ -213,13 +213,16 @@ def test_a_program_that_locks_itself_in_after_the_import_goes_on_with_epoll(zmq,
         module_source(zmq)
         + SECCOMP
         + """
+from zmq_monocoque import backend
 forbid(IO_URING_SETUP)
+before = backend.driver_reason()
 with zmq.Context() as ctx, ctx.socket(zmq.PAIR) as a, ctx.socket(zmq.PAIR) as b:
     a.bind("tcp://127.0.0.1:*")
     b.connect(a.LAST_ENDPOINT)
     b.send(b"good")
     a.rcvtimeo = 10_000
     print(a.recv().decode())
+assert backend.driver_reason() == (before or "it was forbidden when a socket was made later")
 """,
         timeout=20,
     )

@@ -19,7 +19,7 @@ int zm_engine_init(const char *liburing_path, const char *driver);
 int zm_engine_init_alone(const char *driver);
 /* Which driver new contexts use: "io_uring" or "epoll". */
 const char *zm_driver_name(void);
-/* Why io_uring is not used; "" when it is. */
+/* Why io_uring is not used, or was not for a socket that was made later; "" when it is. */
 const char *zm_driver_reason(void);
 /* Spin before sleeping: 0 never, 1 where it pays (default). */
 void zm_spin_set(int on);

@@ -90,7 +90,7 @@ def driver_name() -> str:
 
 
 def driver_reason() -> str:
-    """Why io_uring is not used; "" when it is."""
+    """Why io_uring is not used, or was not for a socket made later; "" when it is."""
     return ffi.string(lib.zm_driver_reason()).decode(errors="replace")
 
 

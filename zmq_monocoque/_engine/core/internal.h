@@ -1029,6 +1029,8 @@ extern _Atomic int64_t zm_live_connections, zm_live_threads, zm_live_sockets, zm
 /* Of all sockets: requests that the kernel holds, and entries of their drivers. */
 void zm_sockets_driven(int64_t *out_in_flight, int64_t *out_entries);
 zm_driver_kind zm_driver_chosen(void);
+/* The chosen one could not be had, and another serves in its place: zm_driver_reason() says so. */
+void zm_driver_refused(int error);
 bool zm_spin_allowed(void);
 int zm_process_init(const char *driver, bool alone, const char *liburing_path);
 void zm_fork_install(void);

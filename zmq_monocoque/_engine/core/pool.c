@@ -61,8 +61,10 @@ static int take_driver(zm_context *context, zm_driver **out_driver)
     int rc = zm_driver_open(zm_driver_chosen(), out_driver);
     /* There were rings when the engine started; since then the program may have locked itself in,
      * or reached its limit of locked memory (before Linux 5.12). */
-    if (rc == -EPERM || rc == -EACCES || rc == -ENOSYS || rc == -ENOMEM)
+    if (rc == -EPERM || rc == -EACCES || rc == -ENOSYS || rc == -ENOMEM) {
+        zm_driver_refused(-rc);
         rc = zm_driver_open(ZM_DRIVER_EPOLL, out_driver);
+    }
     return rc;
 }
 

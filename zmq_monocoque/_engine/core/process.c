@@ -1,13 +1,14 @@
 /* What belongs to the process: which driver was chosen, whether waits may spin, what is alive. */
 #include "internal.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 _Atomic int64_t zm_live_connections, zm_live_threads, zm_live_sockets, zm_live_contexts;
 
 static zm_driver_kind chosen = ZM_DRIVER_EPOLL;
-static const char *reason = "not initialised";
+static const char *_Atomic reason = "not initialised"; /* static text */
 static bool spin_wanted = true, many_cpus;
 
 int zm_process_init(const char *driver, bool alone, const char *path)
@@ -40,6 +41,13 @@ const char *zm_driver_reason(void)
 zm_driver_kind zm_driver_chosen(void)
 {
     return chosen;
+}
+
+void zm_driver_refused(int error)
+{
+    reason = error == ENOMEM
+                 ? "there was no memory for it when a socket was made later, see ulimit -l"
+                 : "it was forbidden when a socket was made later";
 }
 
 void zm_spin_set(int on)
