@@ -157,6 +157,29 @@ def test_each_allocation_may_fail_once(zmq, failing, scenario, transport):
     pytest.fail("the scenario takes more allocations than were tried")
 
 
+def test_who_comes_while_memory_is_out_is_served_afterwards(zmq, ctx, failing):
+    """However far it came: a connection that lacked memory for its name, too, is made anew."""
+    for n in range(ENOUGH):
+        router, dealer = sockets(zmq, ctx, zmq.ROUTER, zmq.DEALER)
+        with router, dealer:
+            dealer.routing_id = b"name"
+            router.bind("tcp://127.0.0.1:*")
+            failing(n)
+            refused = True
+            with suppress(MemoryError, zmq.ZMQError):
+                dealer.connect(router.LAST_ENDPOINT)
+                refused = False
+                dealer.send(b"x", zmq.DONTWAIT)
+            router.poll(SHORT_MS)
+            has_failed = failing(-1) < 0
+            if not has_failed:
+                return
+            if refused:
+                continue
+            eventually(lambda d=dealer, r=router: (d.send(b"x", zmq.DONTWAIT), r.poll(20))[1])
+            assert router.recv_multipart() == [b"name", b"x"], n
+
+
 def test_an_inproc_reader_without_memory_loses_nothing(zmq, ctx, failing):
     """What it cannot take over stays with the writer; nothing is counted that is not there."""
     with ctx.socket(zmq.PULL) as pull, ctx.socket(zmq.PUSH) as push:

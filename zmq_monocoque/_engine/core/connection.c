@@ -575,8 +575,12 @@ int zm_conn_admit_locked(zm_conn *conn, unsigned status)
 }
 
 /* The peer broke the protocol: no reconnect, as libzmq (finding 4). */
-static void broke_rules(zm_conn *conn)
+static void broke_rules(zm_conn *conn, int error)
 {
+    if (error == -ENOMEM) {
+        broke(conn, ENOMEM); /* nobody's doing: it may come again */
+        return;
+    }
     if (conn->session.fault == ZM_FAULT_PROTOCOL)
         handshake_failed(conn, ZM_HANDSHAKE_FAILED_PROTOCOL, conn->session.fault_value);
     else if (conn->session.fault == ZM_FAULT_AUTH)
@@ -766,7 +770,7 @@ static int parse_slab(zm_conn *conn)
     if (pushed && conn->peer)
         hold_slab(conn, conn->peer);
     if (rc < 0) {
-        broke_rules(conn);
+        broke_rules(conn, rc);
         return rc;
     }
     close_last_gap(conn);
@@ -781,7 +785,7 @@ static int parse_large(zm_conn *conn)
     conn->large = NULL;
     if (n < 0) {
         zm_block_unref(large);
-        broke_rules(conn);
+        broke_rules(conn, (int) n);
         return (int) n;
     }
     ZM_ASSERT((size_t) n == large->size);
@@ -979,6 +983,14 @@ static bool pull(zm_conn *conn)
 
 /* --- sending --------------------------------------------------------------------------------- */
 
+/* No memory for what the other side waits for, or is to know: a connection that went on without it
+ * would stand still, or miss messages for ever. It breaks where nobody holds on to it. */
+static void starve(zm_conn *conn)
+{
+    conn->starved = true;
+    zm_conn_wants_send_locked(conn);
+}
+
 int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size)
 {
     if (conn->send_failed)
@@ -986,8 +998,10 @@ int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size)
     if (conn->control_capacity - conn->control_size < size) {
         size_t capacity = (conn->control_size + size) * 2 + 64;
         uint8_t *control = zm_alloc(capacity);
-        if (!control)
+        if (!control) {
+            starve(conn);
             return -ENOMEM;
+        }
         if (conn->control_size)
             memcpy(control, conn->control, conn->control_size);
         free_control(conn, conn->control, conn->control_size);
@@ -1006,8 +1020,10 @@ static void subscribe(zm_conn *conn, bool subscribe, const uint8_t *topic, size_
     if (conn->raw)
         return;
     uint8_t *out = zm_alloc(size + 32 + zm_session_frame_bound(session, size + 16));
-    if (!out)
+    if (!out) {
+        starve(conn);
         return;
+    }
     size_t n = zm_session_subscription(session, out, subscribe, topic, size);
     zm_conn_control_locked(conn, out, n);
     zm_free(out);
@@ -1129,6 +1145,10 @@ static void flush(zm_conn *conn)
     if (conn->wants_send) {
         conn->wants_send = false;
         zm_list_remove(&conn->wants_send_link);
+    }
+    if (conn->starved && conn->state != ZM_CONN_CLOSING) {
+        broke(conn, ENOMEM);
+        return;
     }
     if (conn->send_op.in_flight || conn->state == ZM_CONN_CLOSING || conn->send_failed)
         return;

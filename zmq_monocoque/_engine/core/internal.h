@@ -270,6 +270,7 @@ struct zm_conn {
     bool moving;    /* its receive is cancelled to be armed by another thread */
     bool outcome_told; /* ZAP status 300: how its handshake ended was told */
     bool send_failed; /* a send failed: only what is still to be read is left to do */
+    bool starved; /* lacks memory for what it has to say, and breaks when it is to send */
     zm_list wants_send_link, wants_recv_link;
     zm_list armed_link; /* while its receive is in flight */
     zm_session session;

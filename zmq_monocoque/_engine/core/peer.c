@@ -51,9 +51,10 @@ zm_peer *zm_peer_new_locked(zm_socket *s)
 void zm_peer_attach_locked(zm_peer *peer)
 {
     ZM_ASSERT(!peer->attached);
+    zm_socket *s = peer->socket; /* a peer that the pattern has no memory for may be gone then */
     peer->attached = true;
-    peer->socket->pattern->attached(peer);
-    zm_socket_notify_locked(peer->socket);
+    s->pattern->attached(peer);
+    zm_socket_notify_locked(s);
 }
 
 void zm_peer_detach_locked(zm_peer *peer)

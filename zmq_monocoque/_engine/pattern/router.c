@@ -88,24 +88,40 @@ static void router_writable(zm_peer *peer)
         zm_turn_join(&peer->socket->writers, &peer->turn_out);
 }
 
-static void router_attached(zm_peer *peer)
+/* Has the peer a name from now on? One without memory for it comes again, over a connection; a
+ * duplicate stays connected and is never served (S-61). It may be gone after this. */
+static bool named(zm_peer *peer)
 {
-    if (!known(peer))
-        return;
-    if (identify(peer) < 0) {
-        peer->ignored = true; /* a duplicate: stays connected and is never served (S-61) */
-        return;
-    }
+    int rc = identify(peer);
+    if (rc == 0)
+        return true;
+    if (rc == -ENOMEM && peer->conn)
+        zm_conn_failed_locked(peer->conn, true);
+    else
+        peer->ignored = true;
+    return false;
+}
+
+static void welcome(zm_peer *peer)
+{
     router_writable(peer);
     zm_probe(peer);
     if (peer->raw && peer->conn)
         zm_peer_announce_locked(peer);
 }
 
+static void router_attached(zm_peer *peer)
+{
+    if (known(peer) && named(peer))
+        welcome(peer);
+}
+
 static void router_connected(zm_peer *peer)
 {
     if (!route_of(peer)->id_size && !peer->ignored) {
-        router_attached(peer);
+        if (!named(peer))
+            return;
+        welcome(peer);
         if (zm_peer_can_read(peer))
             zm_fair_readable(peer);
     } else if (peer->raw) {
@@ -239,10 +255,8 @@ const zm_pattern zm_pattern_router = {
 static void stream_attached(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
-    if (identify(peer) < 0) {
-        peer->ignored = true;
+    if (!named(peer))
         return;
-    }
     const zm_route *route = route_of(peer);
     if (peer->endpoint && peer->endpoint->kind == ZM_CONNECTER)
         zm_bytes_set(&s->options.routing_id, route->id, route->id_size);
