@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +178,7 @@ def test_what_threads_have_armed_that_ended_reaches_the_next(zmq, counting):
 BENCH = Path(__file__).parent.parent / "bench" / "growth.py"
 
 
+@pytest.mark.skipif("ZM_SANITIZE" in os.environ, reason="its runtime has costs of its own")
 @pytest.mark.parametrize(
     ("case", "count"),
     [

@@ -27,7 +27,7 @@ from support import (
 from support.c import build_library, preloading
 
 MB = 1 << 20
-SIZES = [100_000, MB, 3 * MB + 7, 65_473, 20_000_000, 70_000]
+SIZES = [100_000, MB, 3 * MB + 7, 65_473, 12_000_000, 70_000]
 
 
 def body(index: int, size: int) -> bytes:
@@ -36,7 +36,7 @@ def body(index: int, size: int) -> bytes:
 
 
 def bodies() -> list[bytes]:
-    return [body(i, size)[:size] for i, size in enumerate(SIZES * 3)]
+    return [body(i, size)[:size] for i, size in enumerate(SIZES * 2)]
 
 
 def long_head(size: int) -> bytes:
