@@ -215,7 +215,9 @@ def test_what_cannot_be_given_is_found(tmp_path):
 def test_a_block_without_a_kind_is_a_picture():
     for page in PAGES:
         for block in blocks(page):
-            assert block.kind in ("python", "c", "sh", "text", ""), f"{page.name}: {block.kind}"
+            assert block.kind in ("python", "c", "sh", "text", "mermaid", ""), (
+                f"{page.name}: {block.kind}"
+            )
             first = block.text.split()[:1]
             assert block.kind or first[0] not in PROGRAMS, f"{page.name}: {block.text}"
 

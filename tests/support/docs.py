@@ -20,7 +20,7 @@ _BLOCK = re.compile(r"^([ ]*)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Block:
-    """``kind``: python, c, sh, text (what the block before prints), or "" (a picture)."""
+    """``kind``: python, c, sh, text (what the block before prints), mermaid or "" (pictures)."""
 
     kind: str
     text: str
