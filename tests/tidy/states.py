@@ -15,7 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "zmq_monocoque" / "_engine"
 PAGE = ROOT / "docs" / "internals" / "architecture.md"
 #: What has states: the prefix of their names, the file of the table, the header of the enum.
-MACHINES = {"connection": ("ZM_CONN_", "core/connection.c", "core/internal.h")}
+MACHINES = {
+    "a connection": ("ZM_CONN_", "core/connection.c", "core/internal.h"),
+    "an endpoint": ("ZM_ENDPOINT_", "core/endpoint.c", "core/internal.h"),
+}
 
 ROW = re.compile(r"\[(ZM_\w+)\] = ([^,]*),")
 
@@ -45,7 +48,7 @@ def picture(states: dict[str, list[str]], says: dict[str, str]) -> str:
 
 
 def marks(thing: str) -> tuple[str, str]:
-    return f"<!-- states of a {thing}: by tests/tidy/states.py -->", "<!-- end of states -->"
+    return f"<!-- states of {thing}: by tests/tidy/states.py -->", "<!-- end of states -->"
 
 
 def wanted() -> dict[str, str]:

@@ -23,7 +23,7 @@ static bool connects_already(const zm_socket *s, const char *text)
     zm_name *name = zm_names_find(&s->endpoint_names, text);
     for (; name; name = zm_names_next(name)) {
         zm_endpoint *other = ZM_CONTAINER(name, zm_endpoint, by_text);
-        if (other->kind == ZM_CONNECTER && !other->closing && !other->lingering)
+        if (other->kind == ZM_CONNECTER && other->state != ZM_ENDPOINT_CLOSING && !other->lingering)
             return true;
     }
     return false;
@@ -118,8 +118,10 @@ static int start_resolving(zm_endpoint *ep)
     zm_resolution *resolution;
     int rc = zm_resolution_start(ep->socket, &address, ep->options.tuning.ipv6, ep, resolved,
                                  &resolution);
-    if (rc == 0)
+    if (rc == 0) {
         ep->resolution = resolution;
+        zm_endpoint_become(ep, ZM_ENDPOINT_RESOLVING);
+    }
     return rc;
 }
 
@@ -144,6 +146,7 @@ static void open_connection(zm_endpoint *ep, const zm_address *address)
     }
     zm_monitor_event(s, ZM_CONNECT_DELAYED, EINPROGRESS, ep->text);
     s->handshakes++;
+    zm_endpoint_become(ep, ZM_ENDPOINT_CONNECTING);
     ep->to = address->peer;
     zm_driver_connect(s->driver, &ep->op, ep->fd, (struct sockaddr *) &ep->to,
                       address->peer_size);
@@ -154,8 +157,9 @@ static void open_connection(zm_endpoint *ep, const zm_address *address)
 
 static void start_connect(zm_endpoint *ep)
 {
-    if (ep->op.in_flight || ep->closing || ep->conn || ep->resolution)
+    if (ep->state != ZM_ENDPOINT_WAITING)
         return;
+    ZM_ASSERT(!ep->op.in_flight && !ep->conn && !ep->resolution);
     if (ep->address.resolved && !zm_socks_wanted(ep)) {
         open_connection(ep, &ep->address);
         return;
@@ -171,6 +175,7 @@ static void resolved(void *owner, const zm_address *address, int result)
 {
     zm_endpoint *ep = owner;
     ep->resolution = NULL;
+    zm_endpoint_become(ep, ZM_ENDPOINT_WAITING);
     if (result == 0) {
         open_connection(ep, address); /* names are looked up anew at each attempt */
     } else {
@@ -187,11 +192,13 @@ static void connected(zm_endpoint *ep, int32_t res)
         int rc = zm_socks_step(ep, res);
         if (rc == 0) {
             s->handshakes++;
+            zm_endpoint_become(ep, ZM_ENDPOINT_CONNECTING);
             return;
         }
         res = rc == 1 ? 0 : rc;
     } else if (res == 0 && zm_socks_wanted(ep)) {
         s->handshakes++;
+        zm_endpoint_become(ep, ZM_ENDPOINT_CONNECTING);
         zm_socks_start(ep);
         if (!ep->timeout.position && ep->options.handshake_ivl_ms > 0)
             zm_timer_set(&s->timers, &ep->timeout,
@@ -230,7 +237,8 @@ static void connect_done(zm_op *op, int32_t res)
 {
     zm_endpoint *ep = op->owner;
     ep->socket->handshakes--;
-    if (ep->closing)
+    zm_endpoint_become(ep, ZM_ENDPOINT_WAITING);
+    if (ep->state == ZM_ENDPOINT_CLOSING)
         zm_endpoint_free_if_done_locked(ep);
     else
         connected(ep, res);
@@ -238,7 +246,7 @@ static void connect_done(zm_op *op, int32_t res)
 
 static void lost(zm_endpoint *ep, bool reconnect)
 {
-    if (ep->closing)
+    if (ep->state == ZM_ENDPOINT_CLOSING)
         return;
     bool queued = ep->peer && (zm_outq_waiting(&ep->peer->out) || ep->peer->in_flight_conn);
     if (!reconnect && ep->peer && !ep->lingering)
@@ -277,7 +285,7 @@ static void linger_connecter(zm_endpoint *ep, int linger_ms)
         zm_peer_detach_locked(peer);
     }
     bool queued = peer && (zm_outq_waiting(&peer->out) || peer->in_flight_conn);
-    bool trying = conn || ep->op.in_flight || ep->resolution
+    bool trying = ep->state != ZM_ENDPOINT_WAITING
                   || (ep->retry.position && ep->options.reconnect_ivl_ms > 0);
     bool active = conn && zm_conn_is_open(conn);
     if (linger_ms != 0 && (active || (queued && trying))) {

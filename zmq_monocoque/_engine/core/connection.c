@@ -220,6 +220,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner
     atomic_fetch_add(&zm_live_connections, 1);
     if (endpoint->kind == ZM_CONNECTER) {
         endpoint->conn = conn;
+        zm_endpoint_become(endpoint, ZM_ENDPOINT_CONNECTED);
     } else {
         zm_list_append(&s->handshaking, &conn->handshaking_link);
         s->handshaking_count++;
@@ -248,6 +249,16 @@ no_memory:
 }
 
 /* --- the end --------------------------------------------------------------------------------- */
+
+/* Its connecter may have another. */
+static void leave_connecter(zm_conn *conn)
+{
+    zm_endpoint *endpoint = conn->endpoint;
+    if (!endpoint || endpoint->conn != conn)
+        return;
+    endpoint->conn = NULL;
+    zm_endpoint_become(endpoint, ZM_ENDPOINT_WAITING);
+}
 
 static void leave_endpoint(zm_conn *conn)
 {
@@ -330,8 +341,7 @@ void zm_conn_close_locked(zm_conn *conn)
         handshake_over(conn);
         stop_timers(conn);
         unlist(conn);
-        if (conn->endpoint && conn->endpoint->conn == conn)
-            conn->endpoint->conn = NULL;
+        leave_connecter(conn);
         leave_endpoint(conn);
         if (conn->recv_op.in_flight)
             zm_driver_cancel(s->driver, &conn->recv_op);
@@ -547,10 +557,10 @@ static void turn_away(zm_conn *conn)
     stop_timers(conn);
     handshake_over(conn);
     become(conn, ZM_CONN_REJECTED);
+    leave_connecter(conn);
     leave_endpoint(conn);
     set_timer(conn, &conn->linger, FAREWELL_MS);
     if (endpoint->kind == ZM_CONNECTER) {
-        endpoint->conn = NULL;
         conn->owner->lost(endpoint, false);
     }
 }

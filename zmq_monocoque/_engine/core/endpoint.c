@@ -4,6 +4,25 @@
 
 #include <string.h>
 
+#define TO(state) (1u << ZM_ENDPOINT_##state)
+/* What each state may become. A listener, or one of inproc, waits until it is closed. */
+static const uint8_t next_states[] = {
+    [ZM_ENDPOINT_WAITING] = TO(RESOLVING) | TO(CONNECTING) | TO(CONNECTED) | TO(CLOSING),
+    [ZM_ENDPOINT_RESOLVING] = TO(WAITING) | TO(CLOSING),
+    [ZM_ENDPOINT_CONNECTING] = TO(WAITING) | TO(CLOSING),
+    [ZM_ENDPOINT_CONNECTED] = TO(WAITING) | TO(CLOSING),
+    [ZM_ENDPOINT_CLOSING] = 0,
+};
+#undef TO
+
+void zm_endpoint_become(zm_endpoint *ep, zm_endpoint_state state)
+{
+    if (ep->state == ZM_ENDPOINT_CLOSING)
+        return;
+    ZM_ASSERT(next_states[ep->state] & 1u << state);
+    ep->state = state;
+}
+
 zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
                                     const zm_endpoint_ops *ops, const zm_address *address)
 {
@@ -52,7 +71,7 @@ void zm_endpoint_free_locked(zm_endpoint *ep)
 
 void zm_endpoint_free_if_done_locked(zm_endpoint *ep)
 {
-    if (!ep->closing || ep->op.in_flight)
+    if (ep->state != ZM_ENDPOINT_CLOSING || ep->op.in_flight)
         return;
     if (ep->fd >= 0) {
         zm_monitor_event(ep->socket, ZM_CLOSED, (uint32_t) ep->fd, ep->text);
@@ -66,9 +85,9 @@ void zm_endpoint_free_if_done_locked(zm_endpoint *ep)
 void zm_endpoint_close_locked(zm_endpoint *ep)
 {
     zm_socket *s = ep->socket;
-    if (ep->closing)
+    if (ep->state == ZM_ENDPOINT_CLOSING)
         return;
-    ep->closing = true;
+    zm_endpoint_become(ep, ZM_ENDPOINT_CLOSING);
     zm_resolution_drop(ep->resolution);
     ep->resolution = NULL;
     zm_timer_stop(&s->timers, &ep->retry);

@@ -47,7 +47,7 @@ static bool close_by_text(zm_socket *s, const char *text)
     for (; name; name = next) {
         next = zm_names_next(name);
         zm_endpoint *ep = ZM_CONTAINER(name, zm_endpoint, by_text);
-        if (ep->closing || ep->lingering)
+        if (ep->state == ZM_ENDPOINT_CLOSING || ep->lingering)
             continue;
         found = true;
         if (s->options.reconnect_stop & ZM_RECONNECT_STOP_AFTER_DISCONNECT)

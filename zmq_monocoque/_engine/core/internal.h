@@ -379,8 +379,18 @@ typedef struct zm_endpoint_ops {
     void (*let_go)(zm_endpoint *endpoint, int linger_ms);
 } zm_endpoint_ops;
 
+/* Its changes are in endpoint.c. */
+typedef enum zm_endpoint_state {
+    ZM_ENDPOINT_WAITING,    /* for peers; of a connecter: for its time to try */
+    ZM_ENDPOINT_RESOLVING,  /* the name of its address, or of the proxy, is looked up */
+    ZM_ENDPOINT_CONNECTING, /* a connect, or an exchange with the proxy, is in flight */
+    ZM_ENDPOINT_CONNECTED,  /* it has a connection, which may be in its handshake still */
+    ZM_ENDPOINT_CLOSING     /* freed once nothing is in flight */
+} zm_endpoint_state;
+
 struct zm_endpoint {
     const zm_endpoint_ops *ops;
+    zm_endpoint_state state;
     zm_list link; /* socket->endpoints */
     zm_name by_text; /* socket->endpoint_names */
     zm_list conns;
@@ -397,7 +407,6 @@ struct zm_endpoint {
     zm_peer *peer; /* connecter's, kept over reconnects unless IMMEDIATE */
     zm_timer retry, timeout, linger;
     int attempts;
-    bool closing;   /* freed once nothing is in flight */
     bool lingering; /* disconnected, but its queue is still to be sent */
     bool timed_out; /* CONNECT_TIMEOUT cancelled the connect */
     bool was_connected; /* so that the next connection is a reconnect */
@@ -411,6 +420,8 @@ struct zm_endpoint {
 zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
                                     const zm_endpoint_ops *ops, const zm_address *address);
 void zm_endpoint_free_locked(zm_endpoint *taken);
+/* It changes to `state`, unless it is closing. */
+void zm_endpoint_become(zm_endpoint *endpoint, zm_endpoint_state state);
 /* Of one that is closed. */
 void zm_endpoint_free_if_done_locked(zm_endpoint *endpoint);
 int zm_listener_bind_locked(zm_socket *s, const zm_address *address);

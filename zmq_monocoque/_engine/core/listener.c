@@ -15,7 +15,7 @@ static const zm_conn_owner listener_owner = {
 
 static void start_accept(zm_endpoint *ep)
 {
-    if (!ep->op.in_flight && !ep->closing)
+    if (!ep->op.in_flight && ep->state != ZM_ENDPOINT_CLOSING)
         zm_driver_accept(ep->socket->driver, &ep->op, ep->fd);
 }
 
@@ -107,7 +107,7 @@ static void accepted(zm_endpoint *ep, int32_t res)
 static void accept_done(zm_op *op, int32_t res)
 {
     zm_endpoint *ep = op->owner;
-    if (!ep->closing) {
+    if (ep->state != ZM_ENDPOINT_CLOSING) {
         accepted(ep, res);
         return;
     }
