@@ -8,6 +8,7 @@ import select
 import pytest
 from support import (
     TRANSPORTS,
+    Background,
     RawListener,
     bind_over,
     drain,
@@ -16,6 +17,8 @@ from support import (
     free_port,
     fresh_inproc,
     receive,
+    wait_for_event,
+    watched,
     zmtp_connect,
 )
 from support.zmtp import command, frame
@@ -320,6 +323,31 @@ def test_unread_messages_of_an_inproc_subscriber_hold_up_no_subscription(zmq, ma
 
     eventually(heard)
     assert receive(xpub, 51) == [[b"message"]] * 50 + [[b"\x01A"]]
+
+
+def test_what_changes_without_a_connection_is_what_the_next_one_begins_with(zmq, make):
+    """Subscribed and cancelled between two connections, and kept from before."""
+    with RawListener() as mock:
+        sub = make(zmq.SUB, reconnect_ivl=1)
+        sub.subscribe(b"kept")
+        sub.subscribe(b"cancelled")
+        with watched(sub) as monitor:
+            sub.connect(mock.endpoint)
+            with mock.accept() as peer:
+                peer.handshake("PUB")
+                assert {peer.recv_command()[1] for _ in range(2)} == {b"kept", b"cancelled"}
+            wait_for_event(monitor, zmq.EVENT_DISCONNECTED)
+        sub.unsubscribe(b"cancelled")
+        sub.subscribe(b"new")
+        peer = mock.accept()
+        peer.handshake("PUB")
+        received = Background(sub.recv)  # libzmq sees a new connection in calls only
+        wanted = set()
+        while wanted != {b"kept", b"new"}:
+            name, topic = peer.recv_command()
+            (wanted.add if name == b"SUBSCRIBE" else wanted.remove)(topic)
+        peer.send_message(b"new one")
+        assert received.result() == b"new one"
 
 
 @pytest.mark.parametrize("size", [1, 254, 256])
