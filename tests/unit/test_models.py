@@ -17,6 +17,7 @@ MODELS = {
     "handles_model": ("core/handles.c", "base/lock.c", *BASE),
     "timers_model": ("base/timer.c", *BASE),
     "in_queue_model": ("core/frames.c", *BLOCKS),
+    "inproc_model": ("core/inproc.c", "core/peer.c", "core/frames.c", "base/names.c", *BLOCKS),
     "out_queue_model": ("core/frames.c", *BLOCKS),
 }
 
