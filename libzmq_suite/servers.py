@@ -26,6 +26,7 @@ main = Server(uuid="{uuid}", access_log="/logs/access.log", error_log="/logs/err
     bind_addr="127.0.0.1", port={port}, hosts=[Host(name="localhost", routes={{'/': Handler(
         send_spec='{send}', send_ident='{uuid}', recv_spec='{receive}', recv_ident='')}})])
 servers = [main]
+settings = {{"server.daemonize": 0}}
 """
 UUID = "f400bf85-4538-4f7a-8908-67e313d515c2"
 
