@@ -86,6 +86,16 @@ class _Reader:
         return self if owner is None else owner.__getattr__(self._key)
 
 
+def _spellings(constant: str) -> set[str]:
+    words = constant.replace("SND", "SND ").replace("RCV", "RCV ").replace("_", "_ ").split()
+    return {constant, constant.lower(), "".join(map(str.capitalize, words))}
+
+
+def _readers() -> dict[str, _Reader]:
+    options = [name for name, value in vars(constants).items() if isinstance(value, int)]
+    return {key: _Reader(key) for name in options for key in _spellings(name)}
+
+
 class SocketOptionReader(AttributeSetter):
     """An AttributeSetter whose methods are called a million times a second.
 
@@ -94,6 +104,9 @@ class SocketOptionReader(AttributeSetter):
     and as ``SndHwm``. They are read through ``__getattr__`` all the same, which a subclass may have
     written anew; such a subclass is looked through in the slower way.
     """
+
+    # At once: each one that is set later would make Python forget what it knows of the class.
+    vars().update(_readers())
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -119,16 +132,6 @@ class SocketOptionReader(AttributeSetter):
                     self._set_attr_opt(name, option, value)
                     return
             object.__setattr__(self, key, value)
-
-
-def _spellings(constant: str) -> set[str]:
-    words = constant.replace("SND", "SND ").replace("RCV", "RCV ").replace("_", "_ ").split()
-    return {constant, constant.lower(), "".join(map(str.capitalize, words))}
-
-
-for _name in [name for name, value in vars(constants).items() if isinstance(value, int)]:
-    for _key in _spellings(_name):
-        setattr(SocketOptionReader, _key, _Reader(_key))
 
 
 def is_reader(attribute: object) -> bool:
