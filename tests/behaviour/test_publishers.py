@@ -16,7 +16,9 @@ from support import (
     eventually,
     free_port,
     fresh_inproc,
+    monitor_events,
     port_of,
+    watched,
     zmtp_connect,
 )
 from support.zmtp import command, frame
@@ -251,6 +253,44 @@ def test_subscriptions_keep_their_number_and_order(zmq, make, kind, when):
         xpub.bind(address)
     _change(sub, kind, [(1, b"end"), (0, b"end")])
     assert _heard(xpub) == ([] if when == "before connect" else TOLD)
+
+
+@pytest.mark.parametrize("parts", [[b"\1u", b"b"], [b"a", b"\1u"], [b"a", b"\0t"], [b"\0t", b"b"]])
+@pytest.mark.parametrize("when", ["before the publisher is there", "while it is away"])
+def test_a_message_with_a_subscription_reaches_a_publisher_that_comes_later(zmq, make, when, parts):
+    """Behind what was subscribed to before, and all of it, whichever part says so."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    xsub = make(zmq.XSUB, reconnect_ivl=20)
+    if when == "while it is away":
+        with watched(xsub) as monitor:
+            with make(zmq.XPUB) as first:
+                first.bind(address)
+                xsub.connect(address)
+                xsub.send(b"\1t")
+                assert first.recv() == b"\1t"
+            monitor_events(monitor, until=zmq.EVENT_DISCONNECTED)
+    else:
+        xsub.send(b"\1t")
+        xsub.connect(address)
+    xsub.send_multipart(parts)
+    xsub.send(b"end")
+    xpub = make(zmq.XPUB)
+    xpub.bind(address)
+    got = []
+    while b"end" not in got:
+        got.append(xpub.recv())
+    assert got == [b"\1t", *parts, b"end"]
+
+
+def test_an_end_of_what_was_never_subscribed_to_is_told(zmq, make):
+    """Whoever reads a message with such a part would wait for it."""
+    xpub = make(zmq.XPUB)
+    xpub.bind("tcp://127.0.0.1:*")
+    with RawPeer.connect(port_of(xpub)) as peer:
+        peer.handshake("XSUB")
+        peer.send(b"\0\2\0t" + b"\1\1a" + b"\0\2\0u")
+        assert xpub.recv_multipart() == [b"\0t"]
+        assert xpub.recv_multipart() == [b"a", b"\0u"]
 
 
 def _change(sub, kind: str, operations) -> None:

@@ -168,8 +168,9 @@ static int subscription(zm_peer *peer, bool subscribe, const uint8_t *topic, siz
     int rc = subscribe ? add(index, peer, topic, size) : take_out(index, peer, topic, size);
     if (rc == -EMSGSIZE)
         return rc;
+    /* Also of the end of what the peer never had, as libzmq. */
     bool told = manual(s) || rc == 1
-                || (subscribe ? o->xpub_verbose || o->xpub_verboser : rc == 0 && o->xpub_verboser);
+                || (subscribe ? o->xpub_verbose || o->xpub_verboser : rc < 0 || o->xpub_verboser);
     return told ? tell(s, peer, subscribe, topic, size) : 0;
 }
 

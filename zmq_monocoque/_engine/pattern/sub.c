@@ -331,16 +331,31 @@ static void queue_one(void *context, const uint8_t *topic, size_t size)
 }
 
 /* Until the publisher is there, subscriptions keep their place among the messages in its queue. */
-static void xsub_attached(zm_peer *peer)
+static void tell_ahead(zm_peer *peer)
 {
     const subscriber *own = peer->socket->state;
-    int hwm = peer->socket->options.sndhwm;
-    if (!is_awaited(peer)) {
+    size_t hwm = (size_t) peer->socket->options.sndhwm;
+    if (peer->writing
+        || (hwm && zm_subscriptions_count(own->subscriptions) + peer->out.count >= hwm / 2))
+        return;
+    zm_subscriptions_each(own->subscriptions, queue_one, peer);
+    publisher_of(peer)->told_ahead = true;
+}
+
+static void xsub_attached(zm_peer *peer)
+{
+    if (is_awaited(peer))
+        tell_ahead(peer);
+    else
         resend(peer);
-    } else if (!hwm || zm_subscriptions_count(own->subscriptions) < (size_t) hwm / 2) {
-        zm_subscriptions_each(own->subscriptions, queue_one, peer);
-        publisher_of(peer)->told_ahead = true;
-    }
+}
+
+/* It is told again, should it come back. */
+static void xsub_disconnected(zm_peer *peer)
+{
+    const zm_endpoint *endpoint = peer->endpoint;
+    if (endpoint && !endpoint->options.immediate && is_awaited(peer))
+        tell_ahead(peer);
 }
 
 static void xsub_connected(zm_peer *peer)
@@ -370,6 +385,7 @@ const zm_pattern zm_pattern_xsub = {
     .readable = zm_fair_readable,
     .writable = zm_forget_nothing,
     .connected = xsub_connected,
+    .disconnected = xsub_disconnected,
     .opened = opened,
     .closed = closed,
     .topics = topics,
