@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import select
+import socket
 from contextlib import suppress
 
 import pytest
-from support import eventually
+from support import eventually, port_of
 from support.security import make_client, make_server
 
 #: More allocations than a scenario takes.
@@ -194,3 +196,21 @@ def test_an_inproc_reader_without_memory_loses_nothing(zmq, ctx, failing):
             push.send(b"%d" % n)
         failing(0)
         assert [pull.recv() for _ in range(899)] == [b"%d" % n for n in range(1, 900)]
+
+
+def test_a_stream_never_hears_of_one_that_got_no_name(zmq, make, failing):
+    """The peer whose name there is no memory for goes; nothing with an empty name comes of it."""
+    s = make(zmq.STREAM)
+    s.bind("tcp://127.0.0.1:*")
+    address = ("127.0.0.1", port_of(s))
+    for n in range(30):
+        failing(n)
+        with socket.create_connection(address) as client:
+            eventually(lambda client=client: s.poll(1) or select.select([client], [], [], 0)[0])
+            failing(-1)
+        with socket.create_connection(address) as client:
+            client.sendall(b"last")
+            body = b""
+            while body != b"last":
+                name, body = s.recv_multipart()
+                assert name

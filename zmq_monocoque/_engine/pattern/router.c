@@ -95,10 +95,11 @@ static bool named(zm_peer *peer)
     int rc = identify(peer);
     if (rc == 0)
         return true;
-    if (rc == -ENOMEM && peer->conn)
+    bool comes_again = rc == -ENOMEM && peer->conn;
+    /* A raw one is another peer then, and nobody hears of this one that it went. */
+    peer->ignored = !comes_again || peer->raw;
+    if (comes_again)
         zm_conn_failed_locked(peer->conn, true);
-    else
-        peer->ignored = true;
     return false;
 }
 
