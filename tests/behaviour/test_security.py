@@ -10,6 +10,7 @@ import errno
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 from support import (
@@ -529,8 +530,10 @@ def test_a_command_in_the_clear_after_the_handshake_ends_the_connection(make, zm
 
 
 @pytest.mark.parametrize("kind", ["DEALER", "PUSH", "REQ"])
-def test_a_send_right_after_a_connect_does_not_see_the_refusal(zmq, kind):
+def test_a_send_right_after_a_connect_does_not_see_the_refusal(zmq, kind, on_libzmq):
+    """Within 2 ms, with libzmq about one; who has no processor for longer may see it with both."""
     public, secret = zmq.curve_keypair()
+    promised, taken = 0.0005 if on_libzmq else 0.002, 0
     for _ in range(40):
         with zmq.Context() as theirs, zmq.Context() as ours:
             with theirs.socket(zmq.PULL if kind == "PUSH" else zmq.ROUTER) as server:
@@ -539,5 +542,11 @@ def test_a_send_right_after_a_connect_does_not_see_the_refusal(zmq, kind):
                 server.bind("tcp://127.0.0.1:*")
                 with ours.socket(getattr(zmq, kind)) as client:
                     client.linger = 0
+                    began = time.monotonic()
                     client.connect(server.LAST_ENDPOINT)
-                    client.send(b"probe", zmq.NOBLOCK)
+                    try:
+                        client.send(b"probe", zmq.NOBLOCK)
+                        taken += 1
+                    except zmq.Again:
+                        assert time.monotonic() - began >= promised
+    assert taken
