@@ -439,3 +439,30 @@ def test_a_socket_that_is_always_writable_is_heard_all_the_same(zmq, pair_of, tr
         while len(seen) < 3 or seen[a] != zmq.POLLIN | zmq.POLLOUT:
             seen = dict(poller.poll(MS))
             assert time.monotonic() < end, seen
+
+
+def test_many_silent_sockets_are_asked_for_at_once(zmq, pair_of, on_libzmq):
+    """With epoll each look at a socket is a system call: many before one sleep are one."""
+    if on_libzmq or zmq.backend.driver_name() != "epoll":
+        pytest.skip("about the driver epoll")
+    from zmq_monocoque.backend._engine import ffi, lib
+
+    def entries():
+        counts = ffi.new("zm_counts *")
+        lib.zm_counts_get(counts)
+        return counts.entries
+
+    poller = zmq.Poller()
+    pairs = [pair_of(transport="tcp") for _ in range(20)]
+    for a, b in pairs:
+        b.send(b"x")
+        assert a.recv() == b"x"
+        poller.register(a, zmq.POLLIN)
+    took = []
+    for _ in range(5):  # the I/O thread may have looked at some meanwhile
+        before = entries()
+        assert poller.poll(1) == []
+        took.append(entries() - before)
+    assert min(took) < len(pairs), took
+    pairs[7][1].send(b"y")
+    assert poller.poll(MS) == [(pairs[7][0], zmq.POLLIN)]

@@ -3,13 +3,14 @@
  * driver, is watched by its signaler. */
 #include "internal.h"
 
-enum { LOCAL_ITEMS = 32 };
+enum { LOCAL_ITEMS = 32, ASKED_AT_ONCE = 8 };
 
 typedef struct watch {
     zm_socket *socket; /* NULL: a plain descriptor */
     uint32_t generation;
     bool driving; /* zm_drive_take_locked() was called */
     bool counted; /* in socket->pollers */
+    bool silent;  /* the kernel was asked already, and has nothing for the driver */
 } watch;
 
 static short check_socket(zm_socket *s, short wanted)
@@ -43,7 +44,8 @@ static int look(zm_pollitem *item, const watch *w, look_depth depth)
     int rc = zm_socket_enter_locked(s);
     if (rc == 0) {
         item->revents = check_socket(s, item->events);
-        if (lacks(item) && (depth == KERNEL || (depth == NEWS && may_have_news(s)))) {
+        if (lacks(item) && ((depth == KERNEL && !w->silent)
+                            || (depth == NEWS && may_have_news(s)))) {
             zm_presence_drives(&s->presence, zm_now_ns());
             s->waits_inside = false;
             zm_drive_once_locked(s);
@@ -66,6 +68,24 @@ static int look_at_all(zm_pollitem *items, watch *watches, int count, look_depth
         ready += items[i].revents != 0;
     }
     return ready;
+}
+
+/* Before a look at many sockets that is one before sleep, not instead of it: one question for all
+ * drivers that would each ask the kernel. What they have beside the kernel's, prepare() sees. */
+static void ask_at_once(watch *watches, struct pollfd *fds, int count)
+{
+    for (int i = 0; i < count; i++) {
+        zm_socket *s = watches[i].socket;
+        fds[i] = (struct pollfd) {.fd = -1, .events = POLLIN};
+        if (!s || !zm_socket_lock_generation(s, watches[i].generation))
+            continue;
+        if (s->driver && !s->driven && !zm_driver_is_thread_bound(s->driver))
+            fds[i].fd = zm_driver_fd(s->driver);
+        zm_lock_give(&s->lock);
+    }
+    if (zm_poll_until(fds, count, 0) >= 0)
+        for (int i = 0; i < count; i++)
+            watches[i].silent = fds[i].fd >= 0 && !fds[i].revents;
 }
 
 /* Readies one socket for sleeping. 1: it has something already; 0; -errno. */
@@ -215,12 +235,15 @@ static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
 static int poll_all(zm_pollitem *items, watch *watches, struct pollfd *fds, int count,
                     int64_t deadline_ns)
 {
+    bool sleeps = deadline_ns < 0 || zm_now_ns() < deadline_ns;
     int ready = look_at_all(items, watches, count, TAKEN_IN);
+    if (ready == 0 && sleeps && count >= ASKED_AT_ONCE)
+        ask_at_once(watches, fds, count);
     if (ready >= 0)
         ready = look_at_all(items, watches, count, ready ? NEWS : KERNEL);
     if (ready < 0)
         return ready;
-    if (ready > 0 || (deadline_ns >= 0 && zm_now_ns() >= deadline_ns))
+    if (ready > 0 || !sleeps)
         return ready + plain_now(items, count);
     ready = round_of(items, watches, fds, count, zm_sooner(deadline_ns, zm_signals_look()));
     if (ready != 0)
