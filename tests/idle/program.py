@@ -46,20 +46,31 @@ def switches() -> int:
     return total
 
 
-def measure() -> None:
-    """Prints what a while of waiting takes, once it has settled or the patience is over."""
-    end, before = time.monotonic() + PATIENCE, -1
-    while before != (now := switches()) and time.monotonic() < end:
-        before = now
-        time.sleep(SETTLED)
+def window() -> dict[str, float]:
+    """What a while of waiting takes."""
     counted = entries()
     before = switches()
     used = time.process_time() - time.thread_time()
     time.sleep(float(SECONDS))
     used = time.process_time() - time.thread_time() - used
-    before = switches() - before
-    counted = entries() - counted
-    print(json.dumps({"cpu": used, "switches": before, "entries": counted}), flush=True)
+    return {"cpu": used, "switches": switches() - before, "entries": entries() - counted}
+
+
+def measure() -> None:
+    """Prints the quietest of a few windows, once the wait has settled or the patience is over.
+
+    On a crowded machine the last looks of the engine's thread may fall into the first one. What
+    does not sleep, is seen in each of them.
+    """
+    end, before = time.monotonic() + PATIENCE, -1
+    while before != (now := switches()) and time.monotonic() < end:
+        before = now
+        time.sleep(SETTLED)
+    windows = [window()]
+    while windows[-1]["switches"] and len(windows) < 3:
+        windows.append(window())
+    quietest = min(windows, key=lambda w: (w["switches"], w["entries"], w["cpu"]))
+    print(json.dumps(quietest), flush=True)
     os._exit(0)
 
 
