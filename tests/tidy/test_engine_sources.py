@@ -192,8 +192,8 @@ def test_the_include_rule_sees_a_zmtp_file_that_reaches_for_the_driver():
         "../_engine/core/peer.h"
     ]
     assert wrong_includes("base", '#include "api.h"\n') == ["api.h"]
-    assert wrong_includes("capi", '#include "core/internal.h"\n#include "capi.h"\n') == [
-        "core/internal.h"
+    assert wrong_includes("capi", '#include "core/socket.h"\n#include "capi.h"\n') == [
+        "core/socket.h"
     ]
     assert wrong_includes("core", '#include "../engine.h"\n#include "zmtp/session.h"\n') == []
 

@@ -1,10 +1,30 @@
 /* The function table for the extension, and the rest of engine.h. */
-#include "internal.h"
-
+#include <errno.h>
 #include <string.h>
 
+#include "../api.h"
+#include "../base/alloc.h"
+#include "../base/block.h"
+#include "../base/check.h"
+#include "../base/clock.h"
 #include "../base/crypto.h"
+#include "../base/errors.h"
+#include "../base/lock.h"
 #include "../base/z85.h"
+#include "../engine.h"
+#include "context.h"
+#include "drive.h"
+#include "endpoint.h"
+#include "handles.h"
+#include "metadata.h"
+#include "order.h"
+#include "pattern.h"
+#include "poll.h"
+#include "process.h"
+#include "signals.h"
+#include "socket.h"
+#include "transfer.h"
+#include "wakeup.h"
 
 enum { OWN_BLOCK_SLACK = 64 }; /* of a large part's own block, for the frame's header */
 

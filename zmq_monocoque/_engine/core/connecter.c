@@ -1,9 +1,29 @@
 /* Connecters: what connect() made over tcp and ipc. One connects, and again after every loss, until
  * it is told or decides to stop. */
-#include "internal.h"
-
+#include <errno.h>
 #include <string.h>
 #include <sys/random.h>
+
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/fds.h"
+#include "../base/names.h"
+#include "../base/timer.h"
+#include "../driver/address.h"
+#include "../driver/driver.h"
+#include "connection.h"
+#include "context.h"
+#include "endpoint.h"
+#include "frames.h"
+#include "monitor.h"
+#include "options.h"
+#include "order.h"
+#include "peer.h"
+#include "resolver.h"
+#include "socket.h"
+#include "socks.h"
+#include "wakeup.h"
+#include "zap.h"
 
 /* A connecter that is refused takes messages for so long, and they are lost: a program that
  * connects and sends at once does not see how fast the refusal came. libzmq's looks for ends are

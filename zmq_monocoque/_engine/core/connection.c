@@ -1,12 +1,36 @@
 /* Connections: a descriptor, its ZMTP session, and the two ends of its peer's queues. Bytes
  * that the kernel wrote into a slab are parsed where they are; frames to send leave from where
  * they lie. */
-#include "internal.h"
+#include "connection.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "../base/alloc.h"
+#include "../base/block.h"
+#include "../base/check.h"
+#include "../base/clock.h"
 #include "../base/crypto.h"
+#include "../base/fds.h"
+#include "../base/list.h"
 #include "../base/secret.h"
+#include "../base/timer.h"
+#include "../driver/address.h"
+#include "../driver/driver.h"
+#include "../engine.h"
+#include "../zmtp/session.h"
+#include "context.h"
+#include "endpoint.h"
+#include "frames.h"
+#include "metadata.h"
+#include "monitor.h"
+#include "options.h"
+#include "order.h"
+#include "peer.h"
+#include "process.h"
+#include "socket.h"
+#include "transfer.h"
+#include "wakeup.h"
 
 enum {
     SUBMIT_BYTES_MAX = 2 << 20, /* of one send: until all of it left, it counts as queued */

@@ -1,8 +1,27 @@
 /* Contexts: the sockets that share inproc names and I/O threads, and end together. */
-#include "internal.h"
+#include "context.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../base/names.h"
+#include "../driver/driver.h"
+#include "../engine.h"
+#include "../zmtp/session.h"
+#include "handles.h"
+#include "inproc.h"
+#include "io_thread.h"
+#include "peer.h"
+#include "process.h"
+#include "signals.h"
+#include "socket.h"
+#include "wakeup.h"
 
 enum {
     SOCKET_LIMIT = 65535,

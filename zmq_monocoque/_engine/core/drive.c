@@ -4,7 +4,27 @@
  * looked. Nobody reaps while another thread waits, so no wake-up can be lost.
  *
  * What is started and taken in meanwhile is transfer.c's, how it is woken wakeup.c's. */
-#include "internal.h"
+#include "drive.h"
+
+#include <errno.h>
+
+#include "../api.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../base/timer.h"
+#include "../driver/driver.h"
+#include "../driver/waitset.h"
+#include "connection.h"
+#include "io_thread.h"
+#include "order.h"
+#include "pacing.h"
+#include "process.h"
+#include "signals.h"
+#include "socket.h"
+#include "transfer.h"
+#include "wakeup.h"
 
 enum {
     TIMERS_MAX = 64,

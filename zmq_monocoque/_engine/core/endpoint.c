@@ -1,8 +1,22 @@
 /* Endpoints: what bind() and connect() made, of whatever kind: how one is made, found and ended.
  * What each kind does is in listener.c, connecter.c and inproc.c. */
-#include "internal.h"
+#include "endpoint.h"
 
 #include <string.h>
+
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/fds.h"
+#include "../base/list.h"
+#include "../base/names.h"
+#include "../base/timer.h"
+#include "../driver/address.h"
+#include "../driver/driver.h"
+#include "monitor.h"
+#include "options.h"
+#include "peer.h"
+#include "resolver.h"
+#include "socket.h"
 
 #define TO(state) (1u << ZM_ENDPOINT_##state)
 /* What each state may become. A listener, or one of inproc, waits until it is closed. */

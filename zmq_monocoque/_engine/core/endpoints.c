@@ -1,7 +1,22 @@
 /* bind(), connect() and their ends, of any transport; and the end of all with their socket. */
-#include "internal.h"
-
+#include <errno.h>
 #include <string.h>
+
+#include "../api.h"
+#include "../base/check.h"
+#include "../base/errors.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../base/names.h"
+#include "../driver/address.h"
+#include "connection.h"
+#include "drive.h"
+#include "endpoint.h"
+#include "handles.h"
+#include "inproc.h"
+#include "order.h"
+#include "socket.h"
+#include "wakeup.h"
 
 int zm_endpoint_open(int64_t handle, const char *text, bool bind, bool brief)
 {

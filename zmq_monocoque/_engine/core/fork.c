@@ -1,8 +1,16 @@
 /* In the child of a fork() all that is the parent's is dead: its handles are stale, and nothing of
  * it is touched. */
-#include "internal.h"
+#include <pthread.h>
 
+#include "../base/block.h"
+#include "../base/fds.h"
+#include "../base/lock.h"
 #include "../base/secret.h"
+#include "handles.h"
+#include "order.h"
+#include "process.h"
+#include "resolver.h"
+#include "signals.h"
 
 /* In the child, before fork() returns. */
 static void after_fork_in_child(void)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../base/alloc.h"
+#include "../base/block.h"
 #include "../base/check.h"
 #include "../zmtp/session.h"
 

@@ -4,9 +4,18 @@
  *
  * After a fork the child's copies of all slots are dead: their generations move, what they own is
  * left alone, and their descriptors are closed. */
-#include "internal.h"
+#include "handles.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "../api.h"
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/lock.h"
+#include "../driver/driver.h"
+#include "context.h"
+#include "socket.h"
 
 enum { INDEX_BITS = 20, SLOTS_MAX = 1 << INDEX_BITS, CONTEXTS_MAX = 1 << 16 };
 

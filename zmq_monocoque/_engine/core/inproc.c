@@ -1,9 +1,26 @@
 /* inproc: two sockets of one context, joined by a link with a queue each way. The writer puts
  * frames into its queue; the reader takes all complete messages over at once and reads them
  * without a lock. What the other side is to know comes as a command. */
-#include "internal.h"
+#include "inproc.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "../base/alloc.h"
+#include "../base/block.h"
+#include "../base/check.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../base/names.h"
+#include "../driver/address.h"
+#include "../driver/driver.h"
+#include "context.h"
+#include "endpoint.h"
+#include "frames.h"
+#include "options.h"
+#include "peer.h"
+#include "socket.h"
+#include "wakeup.h"
 
 enum {
     ARENA_BYTES = 16 * 1024 - 64,

@@ -5,13 +5,29 @@
  * For every socket of an I/O thread one of these holds: its driver is armed in the wait set, or it
  * is `parked`, or `look_at` names a time. Times are a heap: a wake costs nothing for those that are
  * not due. */
-#include "internal.h"
+#include "io_thread.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/fds.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../base/timer.h"
+#include "../driver/driver.h"
+#include "../driver/waitset.h"
+#include "context.h"
+#include "pacing.h"
+#include "process.h"
+#include "socket.h"
 
 enum {
     BEST_NICE = -20,

@@ -1,8 +1,24 @@
 /* Listeners: what bind() made over tcp and ipc. One accepts as long as it is there. */
-#include "internal.h"
-
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/fds.h"
+#include "../base/list.h"
+#include "../base/names.h"
+#include "../base/timer.h"
+#include "../driver/address.h"
+#include "../driver/driver.h"
+#include "../driver/waitset.h"
+#include "connection.h"
+#include "context.h"
+#include "endpoint.h"
+#include "monitor.h"
+#include "options.h"
+#include "socket.h"
+#include "zap.h"
 
 /* After "out of descriptors", "no listening socket" (USE_FD): asked again at once, the kernel would
  * say the same. */

@@ -1,9 +1,13 @@
 /* What is known of a connection, as its messages tell it: the READY properties of the peer, its
  * address, the descriptor, and what a ZAP handler said. Immutable once made. */
-#include "internal.h"
+#include "metadata.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "../base/alloc.h"
+#include "../zmtp/session.h"
+#include "options.h"
 
 struct zm_metadata {
     _Atomic uint32_t refs;

@@ -1,9 +1,14 @@
 /* The monitor: events of a socket, as messages on a PAIR of its own. Never blocks: what the reader
  * does not take in time is dropped, and the socket goes on. The PAIR is made and closed in
  * socket.c. */
-#include "internal.h"
+#include "monitor.h"
 
 #include <string.h>
+
+#include "../base/lock.h"
+#include "pattern.h"
+#include "socket.h"
+#include "wakeup.h"
 
 enum { EVENT_BYTES = 6 };
 

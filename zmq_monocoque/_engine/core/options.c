@@ -12,6 +12,7 @@
 #include "../base/check.h"
 #include "../base/secret.h"
 #include "../base/z85.h"
+#include "../driver/address.h"
 #include "../zmtp/session.h"
 
 enum option_number {

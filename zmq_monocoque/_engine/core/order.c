@@ -5,7 +5,19 @@
  *
  * No two sockets are locked together, except by a try. Where that fails, somebody else has the
  * socket that must go first, and what was to follow it waits for the next look. */
-#include "internal.h"
+#include "order.h"
+
+#include <pthread.h>
+
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "io_thread.h"
+#include "pacing.h"
+#include "socket.h"
+#include "wakeup.h"
 
 static zm_lock free_lock;
 static zm_order *free_orders; /* linked by next_free; their memory stays, as that of slots does */

@@ -1,5 +1,7 @@
 #include "pacing.h"
 
+#include "../base/clock.h"
+
 /* --- sends ----------------------------------------------------------------------------------- */
 
 int64_t zm_burst_look(zm_burst *burst, int64_t now, bool waiting)

@@ -1,8 +1,26 @@
 /* Peers: one for each other side of a socket, over a connection or inproc. A peer joins the two
  * queues and knows when they are full; whose turn it is, is the pattern's business. */
-#include "internal.h"
+#include "peer.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "../api.h"
+#include "../base/alloc.h"
+#include "../base/block.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../route/turn.h"
+#include "connection.h"
+#include "endpoint.h"
+#include "frames.h"
+#include "metadata.h"
+#include "pacing.h"
+#include "socket.h"
+#include "transfer.h"
+#include "wakeup.h"
 
 static void reap(zm_ended *ending);
 

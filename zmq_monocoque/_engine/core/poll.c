@@ -1,7 +1,24 @@
 /* zmq_poll: many sockets and descriptors at once. The sockets are driven from here while the thread
  * sleeps on the descriptors of their drivers; a socket that another thread drives, or that has no
  * driver, is watched by its signaler. */
-#include "internal.h"
+#include "poll.h"
+
+#include <errno.h>
+
+#include "../api.h"
+#include "../base/alloc.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../driver/driver.h"
+#include "../driver/waitset.h"
+#include "drive.h"
+#include "handles.h"
+#include "order.h"
+#include "pacing.h"
+#include "signals.h"
+#include "socket.h"
+#include "wakeup.h"
 
 enum { LOCAL_ITEMS = 32, ASKED_AT_ONCE = 8 };
 

@@ -1,5 +1,17 @@
 /* What a context shares out among its sockets: I/O threads, and drivers. */
-#include "internal.h"
+#include <errno.h>
+
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/errors.h"
+#include "../base/lock.h"
+#include "../driver/driver.h"
+#include "../driver/driver_private.h"
+#include "context.h"
+#include "io_thread.h"
+#include "process.h"
+#include "socket.h"
+#include "wakeup.h"
 
 enum { SPARE_MS = 100 /* a driver that nobody asked for meanwhile is closed */ };
 

@@ -1,9 +1,13 @@
 /* What belongs to the process: which driver was chosen, whether waits may spin, what is alive. */
-#include "internal.h"
+#include "process.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "../base/lock.h"
+#include "../driver/driver.h"
+#include "../engine.h"
 
 _Atomic int64_t zm_live_connections, zm_live_threads, zm_live_sockets, zm_live_contexts;
 

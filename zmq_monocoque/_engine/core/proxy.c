@@ -1,7 +1,23 @@
 /* Proxies: messages from one socket to another, both ways, with copies to a third. */
-#include "internal.h"
-
+#include <errno.h>
 #include <string.h>
+
+#include "../api.h"
+#include "../base/alloc.h"
+#include "../base/block.h"
+#include "../base/clock.h"
+#include "../base/errors.h"
+#include "../base/lock.h"
+#include "../engine.h"
+#include "drive.h"
+#include "handles.h"
+#include "options.h"
+#include "pattern.h"
+#include "poll.h"
+#include "signals.h"
+#include "socket.h"
+#include "transfer.h"
+#include "wakeup.h"
 
 enum {
     BURST_MESSAGES = 1000, /* of one direction, before the other gets its turn (libzmq: the same) */

@@ -3,9 +3,22 @@
  * there is nothing left.
  *
  * One lock for all of it; it is taken last, but for an I/O thread's. */
-#include "internal.h"
+#include "resolver.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../driver/address.h"
+#include "io_thread.h"
+#include "process.h"
+#include "socket.h"
+#include "wakeup.h"
 
 enum { THREADS_MAX = 4 };
 

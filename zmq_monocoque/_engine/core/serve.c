@@ -1,7 +1,20 @@
 /* What an I/O thread does for a socket while its application is away, and how it tells: a socket
  * whose application drove it a moment ago is left alone and looked at again by time, and one in
  * which a thread sleeps (it does everything itself) is left until that thread says so. */
-#include "internal.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../base/timer.h"
+#include "context.h"
+#include "drive.h"
+#include "io_thread.h"
+#include "order.h"
+#include "pacing.h"
+#include "process.h"
+#include "socket.h"
+#include "transfer.h"
+#include "wakeup.h"
 
 enum { EAGER_NS = 60 * 1000 }; /* after a step of a handshake: the next one comes soon */
 

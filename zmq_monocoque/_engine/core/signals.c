@@ -6,9 +6,17 @@
  * to a pipe (signal.set_wakeup_fd), which a thread of ours reads. It raises `raised` and wakes the
  * sleeper in the way that news for its socket would. The sleeper says first where it will sleep,
  * and looks at `raised` after that, so that one of the two sees the other. */
-#include "internal.h"
+#include "signals.h"
 
+#include <pthread.h>
 #include <signal.h>
+
+#include "../base/clock.h"
+#include "../base/fds.h"
+#include "../base/lock.h"
+#include "../driver/driver.h"
+#include "../driver/waitset.h"
+#include "../engine.h"
 
 /* Of Python's main thread; 0: not known, nobody heeds signals. */
 static _Atomic uint32_t handlers_thread;

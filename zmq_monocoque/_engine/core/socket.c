@@ -1,10 +1,43 @@
 /* Sockets: what the application calls. Each call takes the lock, takes in what other threads left,
  * and hands over to the pattern. */
-#include "internal.h"
+#include "socket.h"
 
-#include "../base/crypto.h"
-
+#include <errno.h>
 #include <string.h>
+
+#include "../api.h"
+#include "../base/alloc.h"
+#include "../base/block.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/crypto.h"
+#include "../base/errors.h"
+#include "../base/fds.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../base/names.h"
+#include "../base/secret.h"
+#include "../base/timer.h"
+#include "../driver/address.h"
+#include "../driver/driver.h"
+#include "../engine.h"
+#include "../route/turn.h"
+#include "context.h"
+#include "drive.h"
+#include "endpoint.h"
+#include "frames.h"
+#include "handles.h"
+#include "inproc.h"
+#include "io_thread.h"
+#include "monitor.h"
+#include "options.h"
+#include "order.h"
+#include "pacing.h"
+#include "pattern.h"
+#include "peer.h"
+#include "process.h"
+#include "transfer.h"
+#include "wakeup.h"
 
 /* --- the life of a socket -------------------------------------------------------------------- */
 

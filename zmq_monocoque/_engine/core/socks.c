@@ -1,9 +1,17 @@
 /* Connecting through a SOCKS5 proxy (RFC 1928, 1929): a few short exchanges on the descriptor
  * before it becomes a connection. The proxy looks the destination's name up. */
-#include "internal.h"
+#include "socks.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <string.h>
+
+#include "../driver/address.h"
+#include "../driver/driver.h"
+#include "../driver/driver_private.h"
+#include "endpoint.h"
+#include "options.h"
+#include "socket.h"
 
 enum { VERSION = 5, AUTH_VERSION = 1, NO_AUTH = 0, BY_PASSWORD = 2, CONNECT = 1 };
 enum { IPV4 = 1, NAME = 3, IPV6 = 4 };

@@ -1,7 +1,22 @@
 /* What goes between a socket and its driver: completions are taken in, receives are armed, and
  * what connections have to send leaves, in the order in which a thread sent it (order.c), alone or
  * in company. Does not wait, and knows no turns: that is drive.c's. */
-#include "internal.h"
+#include "transfer.h"
+
+#include "../api.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../driver/driver.h"
+#include "connection.h"
+#include "context.h"
+#include "frames.h"
+#include "io_thread.h"
+#include "order.h"
+#include "pacing.h"
+#include "peer.h"
+#include "socket.h"
 
 enum {
     COMPLETIONS_MAX = 512, /* taken in at once */

@@ -1,6 +1,18 @@
 /* Turns for connections that a thread has begun: what it connected first is there first, so before
  * it waits or sends elsewhere, those connections have a moment to come about. */
-#include "internal.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../driver/driver.h"
+#include "../driver/waitset.h"
+#include "drive.h"
+#include "handles.h"
+#include "io_thread.h"
+#include "order.h"
+#include "pacing.h"
+#include "socket.h"
+#include "transfer.h"
 
 enum {
     BEGUN_MAX = 32, /* connecting sockets that are looked at together */

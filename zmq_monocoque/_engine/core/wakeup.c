@@ -1,6 +1,15 @@
 /* How a socket is told that there is something to look at: commands in its mailbox, from other
  * threads; the threads that sleep in it; and those who watch its descriptors from outside. */
-#include "internal.h"
+#include "wakeup.h"
+
+#include "../base/check.h"
+#include "../base/fds.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../driver/driver.h"
+#include "../driver/driver_private.h"
+#include "../driver/waitset.h"
+#include "socket.h"
 
 /* --- commands -------------------------------------------------------------------------------- */
 

@@ -1,11 +1,23 @@
 /* Asks the context's ZAP handler (RFC 27), a REP or ROUTER bound to inproc://zeromq.zap.01, who
  * may come in. Each question has an inproc link of its own, and is put without waiting: the answer
  * comes to the socket as a command, like anything else that another socket has for it. */
-#include "internal.h"
+#include "zap.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "../base/alloc.h"
+#include "../base/block.h"
+#include "../base/check.h"
 #include "../base/secret.h"
+#include "../driver/address.h"
+#include "../zmtp/session.h"
+#include "connection.h"
+#include "endpoint.h"
+#include "frames.h"
+#include "inproc.h"
+#include "options.h"
+#include "peer.h"
 
 #define HANDLER "zeromq.zap.01"
 

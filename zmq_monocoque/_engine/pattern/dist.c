@@ -1,5 +1,14 @@
 #include "dist.h"
 
+#include <errno.h>
+
+#include "../api.h"
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../core/pattern.h"
+#include "../core/peer.h"
+#include "../core/socket.h"
+
 int zm_dist_begin(zm_dist *dist, const zm_socket *s)
 {
     ZM_ASSERT(!dist->sending);

@@ -1,4 +1,12 @@
 /* The fair queue: a message comes from the next peer that has one (libzmq: fq). */
+#include <errno.h>
+
+#include "../base/check.h"
+#include "../base/list.h"
+#include "../core/frames.h"
+#include "../core/peer.h"
+#include "../core/socket.h"
+#include "../route/turn.h"
 #include "shared.h"
 
 #define PEER_OF(node) ZM_CONTAINER(node, zm_peer, turn_in)

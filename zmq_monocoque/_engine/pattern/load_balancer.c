@@ -1,4 +1,12 @@
 /* The load balancer: a message goes to the next peer with room (libzmq: lb). */
+#include <errno.h>
+
+#include "../base/check.h"
+#include "../base/list.h"
+#include "../core/pattern.h"
+#include "../core/peer.h"
+#include "../core/socket.h"
+#include "../route/turn.h"
 #include "shared.h"
 
 #define PEER_OF(node) ZM_CONTAINER(node, zm_peer, turn_out)

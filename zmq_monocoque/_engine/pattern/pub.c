@@ -1,8 +1,26 @@
 /* PUB and XPUB: who wants a message, found by its first frame, and the subscription messages that
  * an XPUB's application reads. */
-#include "dist.h"
-
+#include <errno.h>
 #include <string.h>
+
+#include "../api.h"
+#include "../base/alloc.h"
+#include "../base/block.h"
+#include "../base/check.h"
+#include "../base/list.h"
+#include "../core/connection.h"
+#include "../core/drive.h"
+#include "../core/frames.h"
+#include "../core/options.h"
+#include "../core/pattern.h"
+#include "../core/peer.h"
+#include "../core/socket.h"
+#include "../core/transfer.h"
+#include "../core/wakeup.h"
+#include "../route/subscription_index.h"
+#include "../zmtp/session.h"
+#include "dist.h"
+#include "shared.h"
 
 enum { SUBSCRIBE = 6, UNSUBSCRIBE = 7 };
 

@@ -1,7 +1,15 @@
 /* REP: strict turns of request and reply, each with the envelope that its request came in. */
-#include "shared.h"
-
+#include <errno.h>
 #include <string.h>
+
+#include "../api.h"
+#include "../base/block.h"
+#include "../base/errors.h"
+#include "../core/frames.h"
+#include "../core/pattern.h"
+#include "../core/peer.h"
+#include "../core/socket.h"
+#include "shared.h"
 
 typedef struct rep {
     bool reply_started; /* the envelope of a request was read, its body follows */

@@ -1,8 +1,16 @@
 /* REQ: strict turns of request and reply. */
-#include "shared.h"
-
+#include <errno.h>
 #include <string.h>
 #include <sys/random.h>
+
+#include "../base/clock.h"
+#include "../base/errors.h"
+#include "../core/frames.h"
+#include "../core/pattern.h"
+#include "../core/peer.h"
+#include "../core/socket.h"
+#include "../zmtp/session.h"
+#include "shared.h"
 
 typedef struct req {
     bool request_started; /* parts of a request are out, more follow */

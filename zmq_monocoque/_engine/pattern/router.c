@@ -1,8 +1,22 @@
 /* ROUTER and STREAM: each message goes to, or comes from, the peer that its first frame names. */
-#include "shared.h"
-
+#include <errno.h>
 #include <string.h>
 #include <sys/random.h>
+
+#include "../api.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../core/connection.h"
+#include "../core/endpoint.h"
+#include "../core/frames.h"
+#include "../core/options.h"
+#include "../core/pattern.h"
+#include "../core/peer.h"
+#include "../core/socket.h"
+#include "../route/router_table.h"
+#include "../route/turn.h"
+#include "shared.h"
 
 enum { AUTO_ID_BYTES = 5 };
 

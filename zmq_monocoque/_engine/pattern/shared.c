@@ -1,6 +1,13 @@
 /* What patterns do that have no part in something. */
 #include "shared.h"
 
+#include <errno.h>
+
+#include "../core/frames.h"
+#include "../core/pattern.h"
+#include "../core/peer.h"
+#include "../core/socket.h"
+
 int zm_no_send(zm_socket *s, const zm_outgoing *message)
 {
     (void) s;

@@ -3,7 +3,10 @@
 #ifndef ZM_PATTERN_SHARED_H
 #define ZM_PATTERN_SHARED_H
 
-#include "../core/internal.h"
+#include "../base/block.h"
+#include "../base/check.h"
+#include "../core/peer.h"
+#include "../core/socket.h"
 
 extern const zm_pattern zm_pattern_pair, zm_pattern_push, zm_pattern_pull, zm_pattern_dealer,
     zm_pattern_router, zm_pattern_req, zm_pattern_rep, zm_pattern_sub, zm_pattern_xsub,

@@ -1,8 +1,22 @@
 /* SUB and XSUB: the socket's subscriptions, told to every publisher, and again to each that comes
  * back; and, for SUB, the filter on what arrives. */
-#include "dist.h"
-
+#include <errno.h>
 #include <string.h>
+
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/list.h"
+#include "../core/connection.h"
+#include "../core/endpoint.h"
+#include "../core/frames.h"
+#include "../core/pattern.h"
+#include "../core/peer.h"
+#include "../core/socket.h"
+#include "../core/wakeup.h"
+#include "../route/subscription_index.h"
+#include "../route/turn.h"
+#include "dist.h"
+#include "shared.h"
 
 enum {
     SUBSCRIBE = 6,

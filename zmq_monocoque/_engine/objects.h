@@ -1,0 +1,34 @@
+/* The names of the engine's objects, and the order of their locks. Headers that only point to an
+ * object include this one; what is in it is said by the header of its name.
+ *
+ * Locks, in the order they are taken:
+ *   1. socket->lock      everything of one socket: peers, connections, endpoints, options, driver
+ *   2. the lock of that socket's own monitor PAIR (which never takes another socket's lock)
+ *   3. context->lock     sockets of a context, its inproc names, its I/O threads
+ *   4. link->lock        the queues of one inproc link
+ *   5. io_thread->lock   when an I/O thread looks after which socket
+ *   6. order->lock       the sockets on which a thread has sent what has not left yet
+ * Functions that end in _locked need the socket's lock. */
+#ifndef ZM_OBJECTS_H
+#define ZM_OBJECTS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api.h"
+
+typedef struct zm_context zm_context;
+typedef struct zm_io_thread zm_io_thread;
+typedef struct zm_peer zm_peer;
+typedef union zm_peer_slot zm_peer_slot;
+typedef struct zm_command zm_command; /* of another thread, for a socket */
+typedef struct zm_conn zm_conn;
+typedef struct zm_endpoint zm_endpoint;
+typedef struct zm_link zm_link;
+typedef struct zm_resolution zm_resolution; /* of a name */
+typedef struct zm_order zm_order;
+typedef struct zm_zap zm_zap; /* a question that is being answered */
+
+#endif
