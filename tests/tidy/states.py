@@ -16,8 +16,8 @@ ENGINE = ROOT / "zmq_monocoque" / "_engine"
 PAGE = ROOT / "docs" / "internals" / "architecture.md"
 #: What has states: the prefix of their names, the file of the table, the header of the enum.
 MACHINES = {
-    "a connection": ("ZM_CONN_", "core/connection.c", "core/connection.h"),
-    "an endpoint": ("ZM_ENDPOINT_", "core/endpoint.c", "core/endpoint.h"),
+    "a connection": ("ZM_CONN_", "connection/connection.c", "connection/connection.h"),
+    "an endpoint": ("ZM_ENDPOINT_", "socket/endpoint.c", "socket/endpoint.h"),
 }
 
 ROW = re.compile(r"\[(ZM_\w+)\] = ([^,]*),")

@@ -14,11 +14,11 @@ from support.c import build_program, run_program
 BASE = ("base/alloc.c", "base/check.c")
 BLOCKS = (*BASE, "base/block.c", "base/lock.c", "base/secret.c")
 MODELS = {
-    "handles_model": ("core/handles.c", "base/lock.c", *BASE),
+    "handles_model": ("context/handles.c", "base/lock.c", *BASE),
     "timers_model": ("base/timer.c", *BASE),
-    "in_queue_model": ("core/frames.c", *BLOCKS),
-    "inproc_model": ("core/inproc.c", "core/peer.c", "core/frames.c", "base/names.c", *BLOCKS),
-    "out_queue_model": ("core/frames.c", *BLOCKS),
+    "in_queue_model": ("pipe/frames.c", *BLOCKS),
+    "inproc_model": ("pipe/inproc.c", "pipe/peer.c", "pipe/frames.c", "base/names.c", *BLOCKS),
+    "out_queue_model": ("pipe/frames.c", *BLOCKS),
 }
 
 

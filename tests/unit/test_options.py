@@ -1,4 +1,4 @@
-"""Socket options (core/options.c) against the libzmq that pyzmq brings, call by call.
+"""Socket options (socket/options.c) against the libzmq that pyzmq brings, call by call.
 
 Both are driven through their C interface, so that lengths and (NULL, 0) are compared too. What is
 different on purpose is in ``DIFFERENCES``; every entry there is also tested to be still needed.
@@ -18,7 +18,7 @@ import pytest
 from support.c import build_program, build_shared, run_program
 
 SOURCES = (
-    "core/options.c",
+    "socket/options.c",
     "driver/address.c",
     "base/alloc.c",
     "base/lock.c",

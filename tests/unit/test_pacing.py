@@ -1,5 +1,5 @@
-"""core/pacing.h: when a burst leaves, a wait spins and the I/O thread comes back, and the page that
-says so (docs/internals/flush_and_spin.md)."""
+"""socket/pacing.h: when a burst leaves, a wait spins and the I/O thread comes back, and the page
+that says so (docs/internals/flush_and_spin.md)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def said(text: str) -> list[tuple[str, int]]:
 
 
 def test_each_decision_is_the_one_that_the_page_shows(tmp_path, page):
-    sources = ("core/pacing.c", "base/alloc.c", "base/check.c")
+    sources = ("socket/pacing.c", "base/alloc.c", "base/check.c")
     program = build_program(tmp_path, "pacing_tables", "pacing_tables.c", *sources)
     for table in run_program(program).strip().split("\n\n"):
         assert table in page, f"the code decides otherwise than {PAGE.name} says:\n{table}"
@@ -40,12 +40,12 @@ def test_each_decision_is_the_one_that_the_page_shows(tmp_path, page):
 
 def test_the_page_gives_each_constant_its_value(page):
     defined = {}
-    for path in [*ENGINE.glob("core/*.[ch]"), ENGINE / "base" / "lock.c"]:
+    for path in [*ENGINE.glob("socket/*.[ch]"), ENGINE / "base" / "lock.c"]:
         defined |= constants(path.read_text())
     wrong = [(name, value) for name, value in said(page) if defined.get(name) != value]
     assert not wrong, wrong
     explained = {name for name, _ in said(page)}
-    missing = set(constants((ENGINE / "core" / "pacing.h").read_text())) - explained
+    missing = set(constants((ENGINE / "socket" / "pacing.h").read_text())) - explained
     assert not missing, f"{PAGE.name} does not explain {sorted(missing)}"
 
 

@@ -1,5 +1,5 @@
 /* Waits of the thread that runs Python's signal handlers, and how it hears of signals that
- * interrupt no system call (see core/signals.c). Other threads wait as they are.
+ * interrupt no system call (see context/signals.c). Other threads wait as they are.
  *
  * To have Python tell of signals takes a microsecond, so a wait begins without, and only looks for
  * handlers after a moment. One that is called again after that lasts: from there on it is told, and

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/context.h"
-#include "core/handles.h"
-#include "core/socket.h"
+#include "context/context.h"
+#include "context/handles.h"
+#include "socket/socket.h"
 #include "model.h"
 
 enum { OPEN_MAX = 40, SLOTS_SEEN_MAX = 1000, OLD_MAX = 4096, STEPS = 3000 };

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/frames.h"
+#include "pipe/frames.h"
 #include "model.h"
 
 enum { FRAMES_MAX = 4096, STEPS = 3000, SLAB_BYTES = 64 };

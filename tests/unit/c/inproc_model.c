@@ -4,8 +4,19 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/internal.h"
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "context/context.h"
 #include "model.h"
+#include "pipe/inproc.h"
+#include "pipe/metadata.h"
+#include "pipe/peer.h"
+#include "socket/endpoint.h"
+#include "socket/socket.h"
+#include "socket/transfer.h"
+#include "socket/wakeup.h"
 
 enum { STEPS = 1200, COMMANDS_MAX = 64, PARTS_MAX = 4, LARGE = 5000 };
 

@@ -7,7 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/z85.h"
-#include "core/options.h"
+#include "socket/options.h"
 
 #define CHECK(x) \
     ((x) ? (void) 0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x), exit(1)))

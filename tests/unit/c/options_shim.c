@@ -1,6 +1,6 @@
 /* zm_options on the heap, for callers that do not know the struct. */
 #include "base/alloc.h"
-#include "core/options.h"
+#include "socket/options.h"
 
 void *shim_options_new(int socket_type, int blocky, int ipv6)
 {

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/frames.h"
+#include "pipe/frames.h"
 #include "model.h"
 
 enum { STREAM_MAX = 1 << 22, MESSAGES_MAX = 4096, STEPS = 400, LARGE = 70000 };

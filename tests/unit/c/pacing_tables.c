@@ -1,6 +1,6 @@
-/* Prints the decisions of core/pacing.h as tables in Markdown: docs/internals/flush_and_spin.md has
- * them, and the test beside this compares. What does not fit a table is checked here. */
-#include "core/pacing.h"
+/* Prints the decisions of socket/pacing.h as tables in Markdown: docs/internals/flush_and_spin.md
+ * has them, and the test beside this compares. What does not fit a table is checked here. */
+#include "socket/pacing.h"
 #include "model.h"
 
 #define US(ns) ((double) (ns) / 1000)

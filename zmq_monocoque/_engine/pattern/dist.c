@@ -5,9 +5,9 @@
 #include "../api.h"
 #include "../base/alloc.h"
 #include "../base/check.h"
-#include "../core/pattern.h"
-#include "../core/peer.h"
-#include "../core/socket.h"
+#include "../pipe/peer.h"
+#include "../socket/pattern.h"
+#include "../socket/socket.h"
 
 int zm_dist_begin(zm_dist *dist, const zm_socket *s)
 {

@@ -3,10 +3,10 @@
 
 #include "../base/check.h"
 #include "../base/list.h"
-#include "../core/pattern.h"
-#include "../core/peer.h"
-#include "../core/socket.h"
+#include "../pipe/peer.h"
 #include "../route/turn.h"
+#include "../socket/pattern.h"
+#include "../socket/socket.h"
 #include "shared.h"
 
 #define PEER_OF(node) ZM_CONTAINER(node, zm_peer, turn_out)

@@ -1,8 +1,8 @@
 /* PAIR: one peer at a time. A second one completes its handshake and is never served (S-70); one
  * that comes after the first has gone is, also while messages of the first are still unread. */
-#include "../core/pattern.h"
-#include "../core/peer.h"
-#include "../core/socket.h"
+#include "../pipe/peer.h"
+#include "../socket/pattern.h"
+#include "../socket/socket.h"
 #include "shared.h"
 
 typedef struct pair {

@@ -1,6 +1,6 @@
 /* The types of sockets. */
-#include "../core/options.h"
-#include "../core/pattern.h"
+#include "../socket/options.h"
+#include "../socket/pattern.h"
 #include "shared.h"
 
 static const zm_pattern *const patterns[ZM_SOCKET_TYPES] = {

@@ -1,5 +1,5 @@
 /* PUSH and PULL: each message goes to one of many, and comes from one of many. */
-#include "../core/pattern.h"
+#include "../socket/pattern.h"
 #include "shared.h"
 
 const zm_pattern zm_pattern_push = {

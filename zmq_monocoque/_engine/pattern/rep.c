@@ -5,10 +5,10 @@
 #include "../api.h"
 #include "../base/block.h"
 #include "../base/errors.h"
-#include "../core/frames.h"
-#include "../core/pattern.h"
-#include "../core/peer.h"
-#include "../core/socket.h"
+#include "../pipe/frames.h"
+#include "../pipe/peer.h"
+#include "../socket/pattern.h"
+#include "../socket/socket.h"
 #include "shared.h"
 
 typedef struct rep {

@@ -5,10 +5,10 @@
 
 #include "../base/clock.h"
 #include "../base/errors.h"
-#include "../core/frames.h"
-#include "../core/pattern.h"
-#include "../core/peer.h"
-#include "../core/socket.h"
+#include "../pipe/frames.h"
+#include "../pipe/peer.h"
+#include "../socket/pattern.h"
+#include "../socket/socket.h"
 #include "../zmtp/session.h"
 #include "shared.h"
 

@@ -3,10 +3,10 @@
 
 #include <errno.h>
 
-#include "../core/frames.h"
-#include "../core/pattern.h"
-#include "../core/peer.h"
-#include "../core/socket.h"
+#include "../pipe/frames.h"
+#include "../pipe/peer.h"
+#include "../socket/pattern.h"
+#include "../socket/socket.h"
 
 int zm_no_send(zm_socket *s, const zm_outgoing *message)
 {

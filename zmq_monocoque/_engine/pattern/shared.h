@@ -5,8 +5,8 @@
 
 #include "../base/block.h"
 #include "../base/check.h"
-#include "../core/peer.h"
-#include "../core/socket.h"
+#include "../pipe/peer.h"
+#include "../socket/socket.h"
 
 extern const zm_pattern zm_pattern_pair, zm_pattern_push, zm_pattern_pull, zm_pattern_dealer,
     zm_pattern_router, zm_pattern_req, zm_pattern_rep, zm_pattern_sub, zm_pattern_xsub,

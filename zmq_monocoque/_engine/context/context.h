@@ -1,0 +1,54 @@
+/* Contexts: their sockets, inproc names, drivers that are kept and I/O threads. A context is in a
+ * slot that stays for ever, and is kept alive by its sockets. All of it needs the context's lock,
+ * but for what is atomic and what is set before the first socket is made. */
+#ifndef ZM_CONTEXT_CONTEXT_H
+#define ZM_CONTEXT_CONTEXT_H
+
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../base/names.h"
+#include "../driver/driver.h"
+#include "../objects.h"
+
+enum {
+    ZM_IO_THREADS_MAX = 64,
+    ZM_CPUS_MAX = 1024,
+    ZM_SPARE_DRIVERS = 4,
+    ZM_RETRY_NS = 50 * 1000 /* before the next look at what another thread has locked */
+};
+#define ZM_NO_THREAD UINT32_MAX
+
+struct zm_context {
+    struct zm_context *next_free; /* of the slot, while it is free */
+    zm_lock lock;
+    _Atomic uint32_t generation;
+    uint32_t index;
+    _Atomic bool ended;           /* shutdown() or term() was called */
+    _Atomic uint32_t socket_count; /* open and lingering */
+    _Atomic uint32_t departures;   /* counts up when one goes: the wait word of term() */
+    zm_list sockets;
+    zm_names names; /* inproc names that are bound, or waited for */
+    zm_list waited_names;
+    int io_threads, max_sockets, max_msg_size, thread_priority, thread_policy, zero_copy;
+    bool blocky, ipv6;
+    bool cpus[ZM_CPUS_MAX]; /* THREAD_AFFINITY_CPU_ADD */
+    char thread_prefix[17];
+    zm_io_thread *threads[ZM_IO_THREADS_MAX];
+    uint32_t next_thread;
+    /* Drivers of closed sockets, for the next ones: io_uring takes 60 us to make and to end. */
+    zm_driver *spares[ZM_SPARE_DRIVERS];
+    uint32_t spare_count;
+    int64_t spares_until;
+};
+
+int zm_context_set_for(int64_t context, int option, int value, bool brief);
+int zm_context_get_for(int64_t context, int option, int *out_value, bool brief);
+
+/* For socket: the context is kept alive by its sockets. */
+void zm_context_driver_back(zm_context *context, zm_driver *taken);
+void zm_context_socket_gone(zm_context *context);
+
+/* A driver for s (made when it is first needed). 0 or -errno. */
+int zm_socket_need_driver_locked(zm_socket *s);
+
+#endif

@@ -1,0 +1,318 @@
+/* The I/O thread: a thread without Python that visits sockets while the application is away. What
+ * it does there it is given, and it knows nothing of it. It competes with nobody: a socket whose
+ * lock is taken is looked at again by time.
+ *
+ * For every socket of an I/O thread one of these holds: its driver is armed in the wait set, or it
+ * is `parked`, or `look_at` names a time. Times are a heap: a wake costs nothing for those that are
+ * not due. */
+#include "io_thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/fds.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../base/timer.h"
+#include "../driver/driver.h"
+#include "../driver/waitset.h"
+#include "../socket/pacing.h"
+#include "../socket/socket.h"
+#include "context.h"
+#include "process.h"
+
+enum {
+    BEST_NICE = -20,
+    EVENTS_MAX = 64,
+    DUE_MAX = 128
+};
+
+/* planned: no look can come too early to be told of. */
+#define AWAKE INT64_MAX
+
+struct zm_io_thread {
+    zm_context *context;
+    const zm_io_work *work;
+    pthread_t thread;
+    int waitset, signaler;
+    _Atomic int64_t planned; /* when it wakes by itself; AWAKE: it is looking around right now */
+    _Atomic bool stop;
+    int policy, priority; /* of the thread; -1: as the thread that starts it */
+    int64_t eager_until; /* of the thread's own: it does not sleep before that */
+    zm_lock lock;        /* looks, and which sockets are ours */
+    zm_timers looks;     /* the sockets' `look`: those with a time in `look_at` */
+};
+
+void zm_io_thread_plan(zm_io_thread *t, int64_t at)
+{
+    /* Pairs with the I/O thread: it says when it will wake before it sleeps, and looks after saying
+     * that it is awake. */
+    if (atomic_load(&t->planned) > at)
+        zm_signaler_set(t->signaler);
+}
+
+static bool is_set_before(const zm_socket *s, int64_t at)
+{
+    int64_t set = atomic_load(&s->look_at);
+    return set >= 0 && set <= at;
+}
+
+/* The I/O thread is locked, and has the socket. */
+static void set_look(zm_io_thread *t, zm_socket *s, int64_t at)
+{
+    atomic_store(&s->look_at, at);
+    if (at == ZM_FOREVER)
+        zm_timer_stop(&t->looks, &s->look);
+    else
+        zm_timer_set(&t->looks, &s->look, at);
+}
+
+/* Moves the look to `at` unless an earlier one is set, or the socket is not with `t` any more.
+ * Whoever asks for a look and an I/O thread that found the socket's lock taken do this at the same
+ * time, and neither may undo the other's. */
+bool zm_io_thread_look_no_later(zm_io_thread *t, zm_socket *s, int64_t at)
+{
+    zm_lock_take(&t->lock);
+    bool earlier = atomic_load(&s->io_thread) == t && !is_set_before(s, at);
+    if (earlier)
+        set_look(t, s, at);
+    zm_lock_give(&t->lock);
+    return earlier;
+}
+
+/* The next look, of a socket that is locked. */
+void zm_io_thread_look_next(zm_io_thread *t, zm_socket *s, int64_t at)
+{
+    zm_lock_take(&t->lock);
+    set_look(t, s, at);
+    zm_lock_give(&t->lock);
+}
+
+/* The kernel tells of the next completion. A socket that is gone before was never watched. */
+void zm_io_thread_arm(zm_io_thread *t, zm_socket *s)
+{
+    int fd = zm_driver_fd(s->driver);
+    int rc = s->watched ? zm_waitset_arm(t->waitset, fd, s)
+                        : zm_waitset_add_armed(t->waitset, fd, s);
+    if (ZM_LIKELY(rc == 0))
+        s->watched = true;
+    else
+        zm_io_thread_look_no_later(t, s, zm_now_ns() + ZM_AWAY_NS); /* no memory */
+}
+
+void zm_io_thread_stay_awake(zm_io_thread *t, int64_t until)
+{
+    t->eager_until = until;
+}
+
+void zm_io_thread_look(zm_socket *s, int64_t at)
+{
+    zm_io_thread *t = atomic_load(&s->io_thread);
+    if (t && !is_set_before(s, at) && zm_io_thread_look_no_later(t, s, at))
+        zm_io_thread_plan(t, at);
+}
+
+void zm_io_thread_resume_locked(zm_socket *s)
+{
+    if (!atomic_load_explicit(&s->io_thread, memory_order_relaxed))
+        return;
+    if (s->parked || !zm_list_empty(&s->wants_recv) || !zm_list_empty(&s->wants_send)) {
+        s->parked = false;
+        zm_io_thread_look(s, zm_now_ns() + ZM_AWAY_NS);
+    }
+    if (s->work_left)
+        zm_io_thread_look(s, zm_now_ns() + ZM_RETRY_NS);
+    int64_t timer = zm_timers_next(&s->timers);
+    if (timer >= 0)
+        zm_io_thread_look(s, timer);
+}
+
+static void visit(zm_io_thread *t, zm_socket *s)
+{
+    if (!zm_lock_try(&s->lock)) {
+        zm_io_thread_look_no_later(t, s, zm_now_ns() + ZM_RETRY_NS);
+        return;
+    }
+    /* The slot may be another socket's by now. */
+    if (atomic_load(&s->io_thread) == t)
+        t->work->serve(t, s);
+    else
+        zm_lock_give(&s->lock);
+}
+
+/* Visits what is due, the earliest first; not more at once than leaves those that the kernel tells
+ * of their turn. Returns when to wake next. */
+static int64_t look_around(zm_io_thread *t)
+{
+    zm_socket *due[DUE_MAX];
+    int count = 0;
+    int64_t now = zm_now_ns();
+    zm_timer *look;
+    zm_lock_take(&t->lock);
+    while (count < DUE_MAX && (look = zm_timers_due(&t->looks, now))) {
+        due[count] = look->owner;
+        atomic_store(&due[count++]->look_at, ZM_FOREVER); /* the visit sets the next one */
+    }
+    zm_lock_give(&t->lock);
+    for (int i = 0; i < count; i++)
+        visit(t, due[i]);
+    zm_lock_take(&t->lock);
+    int64_t next = zm_timers_next(&t->looks);
+    zm_lock_give(&t->lock);
+    return next;
+}
+
+/* THREAD_SCHED_POLICY and THREAD_PRIORITY, of the calling thread. Policies without priorities get
+ * the best nice value instead (libzmq: the same). What is not permitted has no effect. */
+static void schedule(int policy, int priority)
+{
+    struct sched_param param;
+    int now;
+    if (policy < 0 && priority < 0)
+        return;
+    pthread_getschedparam(pthread_self(), &now, &param);
+    if (policy < 0)
+        policy = now;
+    bool by_nice = policy != SCHED_FIFO && policy != SCHED_RR;
+    if (by_nice)
+        param.sched_priority = 0;
+    else if (priority >= 0)
+        param.sched_priority = priority;
+    pthread_setschedparam(pthread_self(), policy, &param);
+    if (by_nice && priority >= 0)
+        setpriority(PRIO_PROCESS, (id_t) gettid(), BEST_NICE);
+}
+
+static void *run(void *argument)
+{
+    zm_io_thread *t = argument;
+    void *owners[EVENTS_MAX];
+    schedule(t->policy, t->priority);
+    while (!atomic_load(&t->stop)) {
+        atomic_store(&t->planned, AWAKE);
+        int64_t next = zm_sooner(look_around(t), t->work->idle(t->context, zm_now_ns()));
+        /* A look asked for while looking around came with a wake. */
+        atomic_store(&t->planned, next < 0 ? AWAKE - 1 : next);
+        bool eager = t->eager_until && zm_now_ns() < t->eager_until && !zm_spin_crowded();
+        int n = zm_waitset_wait(t->waitset, owners, EVENTS_MAX, eager ? 0 : next);
+        if (eager && n == 0)
+            zm_spin_yield();
+        atomic_store(&t->planned, AWAKE);
+        for (int i = 0; i < n; i++) {
+            if (owners[i])
+                visit(t, owners[i]);
+            else
+                zm_signaler_clear(t->signaler);
+        }
+    }
+    atomic_fetch_sub(&zm_live_threads, 1);
+    return NULL;
+}
+
+/* THREAD_AFFINITY_CPU_ADD; nothing chosen: the thread runs anywhere. */
+static void bind_to_cpus(pthread_t thread, const bool *cpus)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (size_t i = 0; i < ZM_CPUS_MAX; i++)
+        if (cpus[i])
+            CPU_SET(i, &set);
+    if (CPU_COUNT(&set))
+        pthread_setaffinity_np(thread, sizeof set, &set);
+}
+
+int zm_io_thread_new(zm_context *context, const zm_io_work *work, zm_io_thread **out_io_thread)
+{
+    ZM_POISON(out_io_thread);
+    zm_io_thread *t = zm_calloc(sizeof *t);
+    if (!t)
+        return -ENOMEM;
+    t->context = context;
+    t->work = work;
+    t->policy = context->thread_policy;
+    t->priority = context->thread_priority;
+    t->signaler = -1;
+    t->waitset = zm_waitset_open();
+    int rc = t->waitset;
+    if (rc >= 0)
+        rc = t->signaler = zm_signaler_open();
+    if (rc >= 0)
+        rc = zm_waitset_add(t->waitset, t->signaler, NULL);
+    if (rc < 0)
+        goto fail;
+    /* Signals are for the application's threads. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = -pthread_create(&t->thread, NULL, run, t);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc < 0)
+        goto fail;
+    bind_to_cpus(t->thread, context->cpus);
+    const char *prefix = context->thread_prefix;
+    char name[16];
+    snprintf(name, sizeof name, "%.7s%szm-io", prefix, *prefix ? "/" : "");
+    pthread_setname_np(t->thread, name);
+    atomic_fetch_add(&zm_live_threads, 1);
+    *out_io_thread = t;
+    return 0;
+fail:
+    if (t->waitset >= 0)
+        zm_fd_close(t->waitset);
+    if (t->signaler >= 0)
+        zm_fd_close(t->signaler);
+    zm_free(t);
+    return rc;
+}
+
+void zm_io_thread_free(zm_io_thread *taken)
+{
+    atomic_store(&taken->stop, true);
+    zm_signaler_set(taken->signaler);
+    pthread_join(taken->thread, NULL);
+    zm_fd_close(taken->waitset);
+    zm_fd_close(taken->signaler);
+    zm_timers_fini(&taken->looks);
+    zm_free(taken);
+}
+
+int zm_io_thread_add_locked(zm_io_thread *t, zm_socket *s)
+{
+    s->parked = s->watched = false;
+    s->burst.look_gap = ZM_LOOK_GAP_FIRST_NS;
+    zm_lock_take(&t->lock);
+    int rc = zm_timers_reserve(&t->looks, 1);
+    if (rc == 0) {
+        s->look = (zm_timer){.owner = s};
+        atomic_store(&s->look_at, ZM_FOREVER);
+        atomic_store(&s->io_thread, t);
+    }
+    zm_lock_give(&t->lock);
+    /* Whoever opened it may do more than that, and close it. */
+    if (rc == 0)
+        zm_io_thread_look(s, zm_now_ns() + ZM_STEP_NS);
+    return rc;
+}
+
+void zm_io_thread_remove_locked(zm_socket *s)
+{
+    zm_io_thread *t = atomic_load(&s->io_thread);
+    if (!t)
+        return;
+    if (s->watched)
+        zm_waitset_remove(t->waitset, zm_driver_fd(s->driver));
+    s->watched = false;
+    zm_lock_take(&t->lock);
+    zm_timer_stop(&t->looks, &s->look);
+    zm_timers_release(&t->looks, 1);
+    atomic_store(&s->io_thread, NULL);
+    zm_lock_give(&t->lock);
+}

@@ -1,0 +1,73 @@
+/* What an I/O thread does for a socket while its application is away, and how it tells: a socket
+ * whose application drove it a moment ago is left alone and looked at again by time, and one in
+ * which a thread sleeps (it does everything itself) is left until that thread says so. */
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../base/timer.h"
+#include "../socket/drive.h"
+#include "../socket/order.h"
+#include "../socket/pacing.h"
+#include "../socket/socket.h"
+#include "../socket/transfer.h"
+#include "../socket/wakeup.h"
+#include "context.h"
+#include "io_thread.h"
+#include "process.h"
+
+enum { EAGER_NS = 60 * 1000 }; /* after a step of a handshake: the next one comes soon */
+
+void zm_serve(zm_io_thread *t, zm_socket *s)
+{
+    if (ZM_UNLIKELY(s->beginner))
+        zm_order_earlier_locked(s);
+    int64_t now = zm_now_ns();
+    if (s->driven) {
+        s->parked = zm_presence_parks(now, s->waiting_since);
+        zm_io_thread_look_next(t, s, s->parked ? ZM_FOREVER : now + ZM_AWAY_NS);
+        zm_lock_give(&s->lock);
+        return;
+    }
+    int64_t touched = s->presence.driven_ns;
+    if (touched < s->burst.flushed_ns)
+        touched = s->burst.flushed_ns;
+    int64_t timer = zm_timers_next(&s->timers);
+    if (s->open && zm_presence_lasts(&s->presence, now, touched, s->handshakes) && !s->work_left
+        && (timer < 0 || timer > now)) {
+        int64_t look = zm_sooner(zm_drive_burst_locked(s, now), timer);
+        int64_t away = zm_presence_look(&s->presence, now, touched, s->handshakes);
+        zm_io_thread_look_next(t, s, zm_sooner(look, away));
+        zm_lock_give(&s->lock);
+        return;
+    }
+    zm_drive_for_io_thread_locked(s);
+    if (s->closing && s->reap(s))
+        return;
+    ZM_ASSERT(s->driven || s->work_left || zm_list_empty(&s->wants_recv));
+    ZM_ASSERT(s->driven || s->work_left || s->order || zm_list_empty(&s->wants_send));
+    if (s->handshakes && zm_spin_allowed())
+        zm_io_thread_stay_awake(t, now + EAGER_NS);
+    s->burst.look_gap = ZM_LOOK_GAP_FIRST_NS;
+    zm_drive_wake_followers_locked(s);
+    if (s->work_left || zm_lock_wanted(&s->lock)) {
+        /* The application waits for the lock. It has its turn before the next look: whoever takes a
+         * lock again at once has it again before the one who was woken runs. */
+        int64_t soon = zm_now_ns() + ZM_RETRY_NS;
+        timer = zm_timers_next(&s->timers);
+        bool busy = s->work_left || s->order || (timer >= 0 && timer < soon);
+        zm_io_thread_look_next(
+            t, s, busy ? soon : zm_sooner(timer, soon - ZM_RETRY_NS + ZM_AWAY_NS));
+        zm_lock_give(&s->lock);
+        return;
+    }
+    zm_io_thread_look_next(t, s, zm_timers_next(&s->timers));
+    /* A resolver asks for a look without the lock, after its command: this may have hidden it. */
+    if (atomic_load(&s->attention))
+        zm_io_thread_look_next(t, s, now);
+    else if (ZM_UNLIKELY(s->order || s->held))
+        /* What goes first was not to be had. */
+        zm_io_thread_look_no_later(t, s, zm_now_ns() + ZM_RETRY_NS);
+    zm_io_thread_arm(t, s);
+    zm_lock_give(&s->lock);
+}

@@ -1,0 +1,148 @@
+/* Peers: what libzmq calls a pipe. A peer is its socket's: it owns the queues of what has arrived
+ * and of what is to leave, and outlives the connections that come and go below it. The socket's
+ * lock is held by whoever calls or reads any of this. */
+#ifndef ZM_PIPE_PEER_H
+#define ZM_PIPE_PEER_H
+
+#include <errno.h>
+
+#include "../base/block.h"
+#include "../base/check.h"
+#include "../base/list.h"
+#include "../socket/socket.h"
+#include "../socket/wakeup.h"
+#include "frames.h"
+
+/* A peer over something else than a connection: inproc. What is done for every message over a
+ * connection is in peer.c, without a table in between. */
+typedef struct zm_peer_ops {
+    bool (*can_read)(zm_peer *peer);
+    zm_frame (*read)(zm_peer *peer);
+    bool (*can_write)(zm_peer *peer);
+    int (*write)(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags);
+    void (*rollback)(zm_peer *peer);
+    void (*hwm_changed)(zm_peer *peer); /* SNDHWM, RCVHWM */
+    void (*count_queued)(zm_peer *peer, uint64_t *in, uint64_t *out); /* adds its messages */
+    const uint8_t *(*routing_id)(const zm_peer *peer, size_t *out_size);
+    void (*close)(zm_peer *peer); /* the peer is about to be freed */
+} zm_peer_ops;
+
+struct zm_peer {
+    const zm_peer_ops *ops; /* NULL: over a connection */
+    zm_list link; /* socket->peers */
+    zm_socket *socket;
+    uint32_t index;        /* in socket->peer_table */
+    zm_conn *conn;         /* its connection; NULL: none now, or inproc */
+    zm_conn *in_flight_conn; /* the one before, as long as it still sends from `out` */
+    zm_endpoint *endpoint; /* the connect() it belongs to, or NULL */
+    zm_link *inproc;
+    uint8_t side;
+    bool attached;  /* the pattern knows it */
+    bool ended;     /* nothing will arrive any more: detached when `in` is read out */
+    zm_ended ending; /* in socket->ended when it may be time to free it */
+
+    /* Reading. Remote: `in`; inproc: the link's queue. */
+    zm_frames in;
+    uint32_t in_staged; /* newest frames, of a message that is not complete */
+    uint32_t in_messages; /* complete ones */
+    uint32_t in_unreported; /* inproc: read, and the writer not told yet */
+    uint32_t in_report;     /* inproc: it is told when they are so many */
+    bool joined;            /* inproc: the other side is there */
+    zm_list turn_in;
+    bool reading; /* parts of a message are out, more follow */
+
+    /* Writing. Remote: `out`; inproc: the link's queue. */
+    zm_outq out;
+    zm_list turn_out;
+    bool writing;  /* parts of a message are in, more follow */
+    bool out_full; /* was at its HWM and is not below the low-water mark yet */
+    int64_t patience_ns; /* may still be spent on waiting for room before messages are dropped */
+    zm_list crowded_link; /* socket->crowded */
+
+    bool raw;         /* bytes without framing */
+    bool ignored;     /* the pattern does not serve it, and never will */
+    bool muted;       /* what arrives from it is dropped */
+    bool conflate;
+    zm_metadata *metadata;
+    uint8_t *wanted_id; /* CONNECT_ROUTING_ID, owned */
+    size_t wanted_id_size;
+    /* Behind it: the pattern's own, see zm_peer_state(). */
+};
+
+/* What the pattern keeps of this peer: pattern->peer_size bytes, zero at first. */
+static inline void *zm_peer_state(const zm_peer *peer)
+{
+    return (void *) (uintptr_t) (peer + 1);
+}
+/* The peer that this is kept of. */
+static inline zm_peer *zm_peer_of_state(void *state)
+{
+    return (zm_peer *) state - 1;
+}
+
+union zm_peer_slot {
+    zm_peer *peer;
+    uint32_t next_free; /* likewise from 1 */
+};
+
+zm_peer *zm_peer_new_locked(zm_socket *s);
+/* Tells the pattern. */
+void zm_peer_attach_locked(zm_peer *peer);
+/* Takes the peer from the pattern: the application does not see it any more. */
+void zm_peer_detach_locked(zm_peer *peer);
+/* Nothing comes or goes any more: freed once its messages are read (by zm_reap_ended_locked). */
+void zm_peer_end_locked(zm_peer *peer);
+/* Something that an ended peer may have waited for has happened: it is looked at again. */
+void zm_peer_ripen_locked(zm_peer *peer);
+/* Takes the peer from the pattern and frees it (its connection, if any, is told apart first). */
+void zm_peer_free_locked(zm_peer *taken);
+bool zm_peer_can_read(zm_peer *peer);
+bool zm_peer_can_write(zm_peer *peer);
+/* The next frame of a peer with zm_peer_can_read(). */
+zm_frame zm_peer_read(zm_peer *peer);
+/* One frame; the last of a message (`!more`) is committed. 0, -EAGAIN (HWM), -ENOMEM. A `block`
+ * (may be NULL) is referenced, not taken. */
+int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more);
+/* For those who drop what a peer has no room for: makes some first. 0; -EAGAIN: there is none, nor
+ * soon; ZM_LATER: zm_peers_await_room_locked() gives it a moment to read. */
+int zm_peer_find_room_locked(zm_peer *peer);
+/* Gives up the lock meanwhile. At most as long as their patience lasts, which each has once until
+ * it has been read from. */
+void zm_peers_await_room_locked(zm_socket *s);
+/* As zm_peer_write(), likewise. */
+static inline int zm_peer_offer(zm_peer *peer, const void *data, size_t size, zm_block *block,
+                                bool more)
+{
+    int rc = zm_peer_write(peer, data, size, block, more);
+    if (ZM_UNLIKELY(rc == -EAGAIN) && zm_peer_find_room_locked(peer) == 0)
+        rc = zm_peer_write(peer, data, size, block, more);
+    return rc;
+}
+void zm_peer_rollback(zm_peer *peer);
+/* A subscription (or its end) for a publisher behind this peer. */
+void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size);
+/* Room came back: tells the pattern when the low-water mark is reached. */
+void zm_peer_drained_locked(zm_peer *peer);
+uint32_t zm_peer_low_water(int hwm);
+/* A frame has arrived over a connection. `own`: a reference to its memory, which is taken with 0;
+ * NULL: the caller sees to that. 0 or -ENOMEM. */
+int zm_peer_queue_locked(zm_peer *peer, const uint8_t *data, size_t size, bool more,
+                         zm_block *own);
+/* STREAM, ROUTER_RAW: an empty message tells the application that a peer came or went. */
+void zm_peer_announce_locked(zm_peer *peer);
+/* What the other side calls itself; *out_size 0: nothing, or it is not there yet. */
+const uint8_t *zm_peer_own_id(const zm_peer *peer, size_t *out_size);
+void zm_peer_hwm_changed_locked(zm_peer *peer); /* SNDHWM, RCVHWM */
+/* Adds the messages that wait. */
+void zm_peer_count_queued(zm_peer *peer, uint64_t *in, uint64_t *out);
+/* The application closes its connection, with what is queued for it, and for good. */
+void zm_peer_drop_locked(zm_peer *peer);
+
+/* Of a remote peer: may zm_peer_can_write() say no? */
+static inline bool zm_peer_is_crowded(const zm_peer *peer)
+{
+    /* SNDHWM 0: never. */
+    return peer->out_full || peer->out.count > (uint32_t) peer->socket->options.sndhwm - 1;
+}
+
+#endif

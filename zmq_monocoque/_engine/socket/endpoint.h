@@ -1,0 +1,93 @@
+/* Endpoints: what bind() and connect() made, listeners and connecters. An endpoint is its socket's;
+ * it owns the descriptor that listens or connects, and lives until nothing of that is in flight.
+ * The socket's lock is held by whoever calls or reads any of this. */
+#ifndef ZM_SOCKET_ENDPOINT_H
+#define ZM_SOCKET_ENDPOINT_H
+
+#include <sys/socket.h>
+
+#include "../base/list.h"
+#include "../base/names.h"
+#include "../base/timer.h"
+#include "../driver/address.h"
+#include "../driver/driver.h"
+#include "../engine.h"
+#include "../objects.h"
+#include "options.h"
+#include "socks.h"
+
+enum { ZM_RECONNECT_STOP_REFUSED = 1, ZM_RECONNECT_STOP_HANDSHAKE_FAILED = 2,
+       ZM_RECONNECT_STOP_AFTER_DISCONNECT = 4 };
+
+typedef enum zm_endpoint_kind {
+    ZM_LISTENER, ZM_CONNECTER, ZM_INPROC_BIND, ZM_INPROC_CONNECT
+} zm_endpoint_kind;
+
+/* What a kind of endpoint does. */
+typedef struct zm_endpoint_ops {
+    void (*done)(zm_op *op, int32_t res); /* of its request; with each timer: NULL, it has none */
+    void (*retry_due)(zm_timer *timer);
+    void (*timeout_due)(zm_timer *timer);
+    void (*linger_due)(zm_timer *timer);
+    /* unbind(), disconnect(), or its socket is closed: sends what is queued within `linger_ms`. */
+    void (*let_go)(zm_endpoint *endpoint, int linger_ms);
+} zm_endpoint_ops;
+
+/* Its changes are in endpoint.c. */
+typedef enum zm_endpoint_state {
+    ZM_ENDPOINT_WAITING,    /* for peers; of a connecter: for its time to try */
+    ZM_ENDPOINT_RESOLVING,  /* the name of its address, or of the proxy, is looked up */
+    ZM_ENDPOINT_CONNECTING, /* a connect, or an exchange with the proxy, is in flight */
+    ZM_ENDPOINT_CONNECTED,  /* it has a connection, which may be in its handshake still */
+    ZM_ENDPOINT_CLOSING     /* freed once nothing is in flight */
+} zm_endpoint_state;
+
+struct zm_endpoint {
+    const zm_endpoint_ops *ops;
+    zm_endpoint_state state;
+    zm_list link; /* socket->endpoints */
+    zm_name by_text; /* socket->endpoint_names */
+    zm_list conns;
+    zm_socket *socket;
+    zm_endpoint_kind kind;
+    zm_address address;
+    zm_options options; /* as they were at bind() or connect() */
+    char text[ZM_ENDPOINT_MAX];      /* bound: resolved; connect: as given */
+    char directory[ZM_ENDPOINT_MAX]; /* made by an ipc wildcard, removed with it */
+    int fd;
+    zm_op op; /* accept or connect */
+    struct sockaddr_storage to; /* where the connect in flight goes */
+    zm_conn *conn; /* connecter's */
+    zm_peer *peer; /* connecter's, kept over reconnects unless IMMEDIATE */
+    zm_timer retry, timeout, linger;
+    int attempts;
+    bool lingering; /* disconnected, but its queue is still to be sent */
+    bool timed_out; /* CONNECT_TIMEOUT cancelled the connect */
+    bool was_connected; /* so that the next connection is a reconnect */
+    zm_resolution *resolution;
+    zm_socks socks;
+    uint8_t *wanted_id;
+    size_t wanted_id_size;
+};
+
+/* An entry in the socket's list. NULL: memory is out. */
+zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
+                                    const zm_endpoint_ops *ops, const zm_address *address);
+void zm_endpoint_free_locked(zm_endpoint *taken);
+/* It changes to `state`, unless it is closing. */
+void zm_endpoint_become(zm_endpoint *endpoint, zm_endpoint_state state);
+/* Of one that is closed. */
+void zm_endpoint_free_if_done_locked(zm_endpoint *endpoint);
+int zm_listener_bind_locked(zm_socket *s, const zm_address *address);
+int zm_connecter_connect_locked(zm_socket *s, const zm_address *address);
+/* bind() and connect(). Takes the lock itself: names are looked up without it. */
+int zm_endpoint_open(int64_t socket, const char *text, bool bind, bool brief);
+void zm_endpoints_close_locked(zm_socket *s);
+int zm_endpoint_term(int64_t socket, const char *text, bool brief); /* unbind(), disconnect() */
+bool zm_endpoint_is_raw(const zm_endpoint *endpoint); /* STREAM, ROUTER_RAW */
+/* CONNECT_ROUTING_ID goes to the peer that the connect() makes. */
+void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer);
+/* No new connections; frees it once nothing is in flight. */
+void zm_endpoint_close_locked(zm_endpoint *endpoint);
+
+#endif

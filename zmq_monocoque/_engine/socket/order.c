@@ -1,0 +1,172 @@
+/* The order of what a thread sends. Messages wait for company (transfer.c), but what a thread sent
+ * on one socket, and then on another, leaves in that order, whoever makes it leave: the thread
+ * itself, the I/O thread, or another thread. Each thread has a list of its sockets with something
+ * that waits, in the order in which that began; a socket is flushed after those before it.
+ *
+ * No two sockets are locked together, except by a try. Where that fails, somebody else has the
+ * socket that must go first, and what was to follow it waits for the next look. */
+#include "order.h"
+
+#include <pthread.h>
+
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/list.h"
+#include "../base/lock.h"
+#include "../context/io_thread.h"
+#include "pacing.h"
+#include "socket.h"
+#include "wakeup.h"
+
+static zm_lock free_lock;
+static zm_order *free_orders; /* linked by next_free; their memory stays, as that of slots does */
+static pthread_key_t thread_end;
+static pthread_once_t key_made = PTHREAD_ONCE_INIT;
+_Thread_local zm_order *zm_order_mine;
+
+static void order_unref(zm_order *order)
+{
+    if (atomic_fetch_sub(&order->refs, 1) != 1)
+        return;
+    zm_lock_take(&free_lock);
+    order->next_free = free_orders;
+    free_orders = order;
+    zm_lock_give(&free_lock);
+}
+
+/* What the thread has left behind is still sent in order. */
+static void thread_ended(void *order)
+{
+    zm_order_mine = NULL;
+    if (order)
+        order_unref(order);
+}
+
+static void make_key(void)
+{
+    pthread_key_create(&thread_end, thread_ended);
+}
+
+/* The calling thread's. NULL: memory is out. */
+static zm_order *make_mine(void)
+{
+    pthread_once(&key_made, make_key);
+    zm_lock_take(&free_lock);
+    zm_order *order = free_orders;
+    if (order)
+        free_orders = order->next_free;
+    zm_lock_give(&free_lock);
+    if (!order)
+        order = zm_alloc_permanent(sizeof *order);
+    if (!order)
+        return NULL;
+    zm_list_init(&order->bursts);
+    zm_list_init(&order->begun);
+    order->turns = (zm_allowance){0};
+    order->thread = zm_thread_mark();
+    order->newest = NULL;
+    order->returns = 0;
+    order->returned_ns = 0;
+    atomic_store(&order->refs, 1);
+    pthread_setspecific(thread_end, order);
+    return zm_order_mine = order;
+}
+
+void zm_order_after_fork(void)
+{
+    atomic_store(&free_lock.word, 0);
+    free_orders = NULL;
+    if (zm_order_mine)
+        pthread_setspecific(thread_end, NULL);
+    zm_order_mine = NULL;
+}
+
+bool zm_order_has_others(const zm_socket *s)
+{
+    const zm_order *order = zm_order_mine;
+    return order && atomic_load(&order->count) > (s->order == order);
+}
+
+void zm_order_enter_locked(zm_socket *s)
+{
+    zm_order *order = zm_order_mine ? zm_order_mine : make_mine();
+    if (!order || (s->order && s->order != order))
+        return; /* then it is not kept */
+    order->newest = s;
+    if (s->order)
+        return;
+    s->order = order;
+    atomic_fetch_add(&order->refs, 1);
+    zm_lock_take(&order->lock);
+    zm_list_append(&order->bursts, &s->in_order);
+    atomic_fetch_add(&order->count, 1);
+    zm_lock_give(&order->lock);
+}
+
+void zm_order_leave_locked(zm_socket *s)
+{
+    zm_order *order = s->order;
+    if (!order)
+        return;
+    s->order = NULL;
+    zm_lock_take(&order->lock);
+    zm_list_remove(&s->in_order);
+    atomic_fetch_sub(&order->count, 1);
+    zm_lock_give(&order->lock);
+    order_unref(order);
+}
+
+void zm_order_begin_locked(zm_socket *s)
+{
+    zm_order *order = zm_order_mine ? zm_order_mine : make_mine();
+    if (!order || s->beginner)
+        return;
+    s->beginner = order;
+    atomic_fetch_add(&order->refs, 1);
+    zm_lock_take(&order->lock);
+    s->begun_ns = zm_now_ns();
+    zm_list_append(&order->begun, &s->in_begun);
+    atomic_fetch_add(&order->begun_count, 1);
+    zm_lock_give(&order->lock);
+}
+
+void zm_order_begun_locked(zm_socket *s)
+{
+    zm_order *order = s->beginner;
+    if (!order)
+        return;
+    s->beginner = NULL;
+    zm_lock_take(&order->lock);
+    zm_socket *next = s->in_begun.next == &order->begun
+                          ? NULL : ZM_CONTAINER(s->in_begun.next, zm_socket, in_begun);
+    zm_list_remove(&s->in_begun);
+    atomic_fetch_sub(&order->begun_count, 1);
+    zm_lock_give(&order->lock);
+    order_unref(order);
+    if (next) {
+        /* It may hold messages back. Its memory stays, and to look once too often does no harm. */
+        zm_socket_wake(next);
+        zm_io_thread_look(next, zm_now_ns());
+    }
+}
+
+bool zm_order_holds_locked(zm_socket *s)
+{
+    zm_order *order = s->beginner;
+    bool holds = false;
+    if (ZM_LIKELY(!order))
+        return false;
+    int64_t since = zm_now_ns() - ZM_HOLD_NS;
+    zm_lock_take(&order->lock);
+    for (zm_list *node = order->begun.next; node != &s->in_begun && !holds; node = node->next)
+        holds = ZM_CONTAINER(node, zm_socket, in_begun)->begun_ns > since;
+    zm_lock_give(&order->lock);
+    return holds;
+}
+
+bool zm_order_has_begun(const zm_socket *s)
+{
+    const zm_order *order = zm_order_mine;
+    return order && atomic_load(&order->begun_count) > (s && s->beginner == order);
+}

@@ -1,0 +1,68 @@
+/* How a socket is told that there is something: by other threads, with commands; to the
+ * application, by its descriptor; and of what has ended. A command belongs to the one that posts
+ * it, and is not posted again before it was taken. Posting and waking need no lock. */
+#ifndef ZM_SOCKET_WAKEUP_H
+#define ZM_SOCKET_WAKEUP_H
+
+#include <errno.h>
+
+#include "../base/check.h"
+#include "../base/errors.h"
+#include "../base/list.h"
+#include "../context/context.h"
+#include "socket.h"
+
+struct zm_command {
+    struct zm_command *next;
+    _Atomic bool posted; /* in a mailbox and not taken yet */
+    void (*run)(zm_socket *s, struct zm_command *command); /* once it is taken; `s` is locked */
+};
+
+/* In the list of a socket, to be freed where nobody up the stack can hold it any more. */
+typedef struct zm_ended {
+    zm_list link; /* socket->ended */
+    void (*reap)(struct zm_ended *ended); /* it is out of the list, and may come in again */
+} zm_ended;
+
+/* What has ended since the last time is freed; not with a connection or peer in hand. */
+void zm_reap_ended_slowly_locked(zm_socket *s);
+static inline void zm_reap_ended_locked(zm_socket *s)
+{
+    if (ZM_UNLIKELY(!zm_list_empty(&s->ended)))
+        zm_reap_ended_slowly_locked(s);
+}
+
+void zm_drive_wake_followers_locked(zm_socket *s);
+void zm_commands_take_locked(zm_socket *s);
+/* Leaves a command, and wakes whoever waits. The caller keeps the target alive (link->lock ...). */
+bool zm_socket_post(zm_socket *s, zm_command *command); /* false: it is in the mailbox already */
+/* Something may have changed: whoever waits looks again. Any thread; no lock needed. */
+void zm_socket_wake(zm_socket *s);
+/* The application can see something new: sets the signaler, unless this is the watcher itself. */
+void zm_socket_notify_locked(zm_socket *s);
+int zm_socket_fd_locked(zm_socket *s);
+/* The driver came after the descriptor was made. */
+int zm_socket_fd_extend_locked(zm_socket *s);
+int zm_socket_signaler_locked(zm_socket *s);
+void zm_socket_signaler_clear_locked(zm_socket *s);
+
+/* Of a socket that is closed, or whose context ends: -ENOTSOCK or -ETERM. */
+static inline int zm_socket_shut_locked(zm_socket *s)
+{
+    if (!s->open)
+        return -ENOTSOCK;
+    s->told = true;
+    return -ETERM;
+}
+/* Each call begins so: takes commands in. 0, or as zm_socket_shut_locked(). */
+static inline int zm_socket_enter_locked(zm_socket *s)
+{
+    if (ZM_UNLIKELY(atomic_load_explicit(&s->attention, memory_order_acquire)))
+        zm_commands_take_locked(s);
+    if (ZM_UNLIKELY(!s->open)
+        || ZM_UNLIKELY(atomic_load_explicit(&s->context->ended, memory_order_relaxed)))
+        return zm_socket_shut_locked(s);
+    return 0;
+}
+
+#endif
