@@ -16,7 +16,7 @@ ENGINE = ROOT / "zmq_monocoque" / "_engine"
 PAGE = ROOT / "docs" / "internals" / "architecture.md"
 #: What has states: the prefix of their names, the file of the table, the header of the enum.
 MACHINES = {
-    "a connection": ("ZM_CONN_", "connection/connection.c", "connection/connection.h"),
+    "a connection": ("ZM_CONN_", "connection/state.c", "connection/connection.h"),
     "an endpoint": ("ZM_ENDPOINT_", "socket/endpoint.c", "socket/endpoint.h"),
 }
 

@@ -45,12 +45,21 @@ BANNED_SYSTEM_CALLS = (
     " epoll_ctl epoll_wait epoll_pwait eventfd timerfd_create pipe pipe2 unlink mmap munmap syscall"
     " getaddrinfo if_nametoindex"
 ).split()
+#: Lines of a file of the engine; and which have more, and why.
+LONGEST = {".h": 250, ".c": 600}
+MAY_BE_LONG = {
+    "pipe/inproc.c": "both ends of a link, which its lock guards together",
+    "route/subscription_index.c": "one data structure",
+}
 #: The engine knows a pattern by its table (socket/pattern.h). Why a file outside pattern/ names
 #: some:
 NAMES_PATTERNS = {
     "socket/options.h": "libzmq's numbers of the types",
     "socket/options.c": "which type takes which option",
+    "socket/options_private.h": "the same",
+    "socket/options_table.c": "the same",
     "socket/socket.c": "a monitor's own socket is a PAIR",
+    "socket/by_handle.c": "peer_state() is of a ROUTER, as in libzmq",
     "socket/proxy.c": "an application of sockets, as libzmq's is",
 }
 #: Their own folder; ZMTP, which tells the peer the type; and a table of routing ids.
@@ -150,6 +159,12 @@ def patterns_named(text: str) -> list[str]:
     ]
 
 
+def too_long(path: Path) -> list[str]:
+    """A header or a C file that is no longer read at one sitting."""
+    most, lines = LONGEST[path.suffix], len(path.read_text().splitlines())
+    return [f" {lines} lines, {most} at most"] if lines > most else []
+
+
 def complaints(rule: Callable[[Path], list[str]]) -> str:
     """What ``rule`` says of every C file, a line each."""
     return "\n".join(
@@ -165,6 +180,17 @@ def test_a_file_includes_only_the_folders_below_its_own():
 def test_a_file_makes_no_call_that_its_folder_forbids():
     wrong = complaints(lambda p: calls(p.read_text(), banned_in(folder_of(p), p.name)))
     assert not wrong, wrong
+
+
+def test_no_file_of_the_engine_is_too_long(tmp_path):
+    long = {str(p.relative_to(ENGINE)) for p in ENGINE.rglob("*.[ch]") if too_long(p)}
+    assert long == set(MAY_BE_LONG), "one that is too long, or an exception that is not needed"
+    for suffix, most in LONGEST.items():
+        path = tmp_path / f"x{suffix}"
+        path.write_text("\n" * most)
+        assert not too_long(path)
+        path.write_text("\n" * (most + 1))
+        assert too_long(path)
 
 
 def test_no_pattern_is_named_outside_its_folder():

@@ -26,7 +26,7 @@ SOURCES = [
         for name in ("driver.c", "check_memory.c", "epoll.c", "probe.c", "uring_calls.c")
     ),
 ]
-URING = ENGINE / "driver" / "io_uring.c"
+URING = [ENGINE / "driver" / name for name in ("io_uring.c", "io_uring_open.c")]
 BUILDS = {
     "plain": ["-O2"],
     "address": ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
@@ -114,7 +114,7 @@ def program(directory):
         return (
             path
             if path.exists()
-            else compile_c(path, *BUILDS[build], *WRAPPED, HERE / "driver.c", URING, *SOURCES)
+            else compile_c(path, *BUILDS[build], *WRAPPED, HERE / "driver.c", *URING, *SOURCES)
         )
 
     return get
@@ -174,7 +174,8 @@ def test_no_request_is_lost_when_the_kernel_refuses(run, build, test):
 def test_what_a_waiter_claimed_is_forgotten_before_the_count_of_requests_wraps(
     directory, liburing, stubs
 ):
-    program = compile_c(directory / "claim", *BUILDS["plain"], HERE / "io_uring_claim.c", *SOURCES)
+    sources = [HERE / "io_uring_claim.c", *URING, *SOURCES]
+    program = compile_c(directory / "claim", *BUILDS["plain"], *sources)
     check(
         subprocess.run(
             [str(program), liburing, str(stubs)],

@@ -18,7 +18,10 @@ import pytest
 from support.c import build_program, build_shared, run_program
 
 SOURCES = (
+    "socket/bytes.c",
     "socket/options.c",
+    "socket/options_table.c",
+    "socket/options_values.c",
     "driver/address.c",
     "base/alloc.c",
     "base/lock.c",

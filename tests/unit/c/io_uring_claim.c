@@ -4,7 +4,14 @@
  *     ring_claim LIBURING STUBS
  *
  * Exit 0: passed, 77: no io_uring here, else: failed. */
-#include "driver/io_uring.c"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "driver/io_uring_private.h"
 
 #define CHECK(x) \
     do { \

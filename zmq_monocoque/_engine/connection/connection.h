@@ -32,7 +32,7 @@ typedef struct zm_conn_ops {
     void (*drop)(zm_conn *conn);
 } zm_conn_ops;
 
-/* Its changes are in connection.c. */
+/* Its changes are in state.c. */
 typedef enum zm_conn_state {
     ZM_CONN_HANDSHAKE, /* what either side says is its session's */
     ZM_CONN_ACTIVE,    /* messages go both ways */

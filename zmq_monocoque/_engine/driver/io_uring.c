@@ -19,14 +19,11 @@
  *  7. A message posted with register(SEND_MSG_RING) (Linux 6.13) becomes a completion at once,
  *     whoever sends it. */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,12 +32,10 @@
 #include "../base/fds.h"
 #include "../base/lock.h"
 #include "driver_private.h"
+#include "io_uring_private.h"
 #include "uring_abi.h"
-#include "uring_calls.h"
 
 enum {
-    SQ_ENTRIES = 128,  /* requests gathered for one submission; more are submitted on the way */
-    CQ_ENTRIES = 1024, /* completions between two reaps before the kernel has to keep some */
     DRY = 4,           /* receives after which the next one is not expected to find anything */
 };
 
@@ -55,81 +50,10 @@ enum { LOOKS_PER_CLOCK = 16 };
 /* How long a wait lasts that nobody may be able to wake. */
 enum { SHUT_LOOK_NS = 20 * 1000 * 1000 };
 
-/* --- liburing ------------------------------------------------------------------------------ */
+zm_uring_liburing zm_liburing;
+uint32_t zm_uring_setup_flags;
 
-static struct {
-    int (*queue_init_params)(unsigned entries, zm_liburing_ring *ring, zm_uring_params *params);
-    void (*queue_exit)(zm_liburing_ring *ring);
-    int (*ring_dontfork)(zm_liburing_ring *ring);
-    int (*enter2)(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags,
-                  void *argument, size_t size);
-    int (*register_sync_msg)(zm_uring_sqe *sqe); /* NULL: not here, eventfds wake instead */
-} liburing;
-
-static uint32_t setup_flags; /* the best that this kernel accepts */
 static void uring_wake(zm_driver *driver);
-static bool usable;
-static char reason[256] = "liburing was not loaded";
-
-typedef struct zm_uring {
-    zm_driver base;
-
-    /* Mapped, shared with the kernel. */
-    _Atomic unsigned *sq_head; /* kernel's */
-    _Atomic unsigned *sq_tail; /* ours: entries before it may be taken */
-    _Atomic unsigned *sq_flags;
-    _Atomic unsigned *cq_head; /* ours */
-    _Atomic unsigned *cq_tail; /* kernel's */
-    zm_uring_sqe *sqes;
-    zm_uring_cqe *cqes;
-    unsigned sq_entries, sq_mask, cq_mask;
-
-    unsigned sq_next; /* guarded by lock: where the next entry goes; *sq_tail once flushed */
-
-    /* What wait_prepare() left for wait() to submit: the entries before claim_tail that are still
-     * there. Written by the waiter, under the lock; read by it without. The next reap() ends the
-     * claim: after 2^31 more requests the old claim_tail would seem to lie ahead of the queue. */
-    unsigned claim_tail;
-    uint32_t claim_thread;
-
-    /* Completions taken out of a full CQ to make the kernel accept requests; op->size is the
-     * result. Guarded by lock. `stashed` is what a waiter may look at. */
-    zm_op *stash_first, *stash_last;
-    _Atomic bool stashed;
-
-    _Atomic bool waking; /* a wake is posted and not yet reaped */
-    int event_fd;        /* -1 with register_sync_msg */
-    bool must_arm;       /* event_fd's poll has ended, as when the thread that armed it exits */
-
-    /* The process locked itself in: the kernel takes nothing any more from this ring. What it has
-     * already goes on to complete; all else is answered by -EPERM. */
-    _Atomic bool shut;
-
-    zm_liburing_ring ring; /* liburing's own, for exit */
-} zm_uring;
-
-static const zm_driver_ops uring_ops;
-
-static zm_uring *uring_of(zm_driver *driver)
-{
-    return ZM_CONTAINER(driver, zm_uring, base);
-}
-
-/* Not for the moment: this process may not call it, and never will. */
-static inline bool is_forbidden(int rc)
-{
-    return ZM_UNLIKELY(rc == -EPERM || rc == -EACCES || rc == -ENOSYS);
-}
-
-static inline int enter(zm_uring *u, unsigned to_submit, unsigned min_complete, unsigned flags,
-                        zm_uring_wait_arg *arg)
-{
-    int rc = liburing.enter2((unsigned) u->base.fd, to_submit, min_complete, flags, arg,
-                             arg ? sizeof *arg : 0);
-    if (is_forbidden(rc))
-        atomic_store(&u->shut, true);
-    return rc;
-}
 
 /* --- the completion queue ------------------------------------------------------------------ */
 
@@ -287,7 +211,7 @@ static int push(zm_uring *u, unsigned tail)
     enum { TRIES = 64 };
     unsigned left;
     for (int tries = 0; (left = left_before(u, tail)) != 0;) {
-        int rc = enter(u, left, 0, 0, NULL);
+        int rc = zm_uring_enter(u, left, 0, 0, NULL);
         if (rc >= 0 || rc == -EINTR)
             continue;
         if (rc == -EBUSY && has_completion(u))
@@ -346,7 +270,7 @@ static zm_uring_sqe *next_entry(zm_uring *u)
         int rc = push(u, u->sq_next);
         if (rc == -EBUSY || rc == -EAGAIN)
             stash_completions(u); /* a full CQ makes older kernels refuse */
-        else if (is_forbidden(rc))
+        else if (zm_uring_is_forbidden(rc))
             fail_queue(u);
         else if (rc < 0)
             return NULL;
@@ -380,7 +304,7 @@ static void fill_entry(zm_uring_sqe *sqe, const zm_op *op)
     case ZM_REQUEST_RECV:
         sqe->opcode = ZM_URING_OP_RECV;
         /* An attempt that finds nothing costs as much as the poll that follows it. */
-        if (op->dry == DRY && setup_flags & ZM_URING_SETUP_COOP_TASKRUN)
+        if (op->dry == DRY && zm_uring_setup_flags & ZM_URING_SETUP_COOP_TASKRUN)
             sqe->ioprio = ZM_URING_RECV_POLL_FIRST;
         sqe->len = (uint32_t) op->size;
         break;
@@ -436,7 +360,7 @@ static void uring_cancel(zm_driver *driver, zm_op *op)
     sqe->user_data = DATA_CANCEL;
 }
 
-static void arm_event_fd(zm_uring *u)
+void zm_uring_arm_event_fd(zm_uring *u)
 {
     zm_uring_sqe *sqe = next_entry(u);
     if (!sqe)
@@ -459,7 +383,7 @@ static int uring_reap(zm_driver *driver, zm_completion *out, int count)
     if (ZM_UNLIKELY(atomic_load_explicit(&u->shut, memory_order_relaxed)))
         fail_queue(u);
     else if (!has_completion(u) && kernel_has_work(u))
-        enter(u, 0, 0, ZM_URING_ENTER_GETEVENTS, NULL);
+        zm_uring_enter(u, 0, 0, ZM_URING_ENTER_GETEVENTS, NULL);
     int n = ZM_UNLIKELY(u->stash_first != NULL) ? reap_stash(u, out, count) : 0;
     zm_op *going_on = NULL;
     unsigned head = atomic_load_explicit(u->cq_head, memory_order_relaxed);
@@ -478,7 +402,7 @@ static int uring_reap(zm_driver *driver, zm_completion *out, int count)
     }
     set_cq_head(u, head);
     if (ZM_UNLIKELY(u->must_arm))
-        arm_event_fd(u);
+        zm_uring_arm_event_fd(u);
     while (ZM_UNLIKELY(going_on != NULL)) {
         zm_op *op = going_on;
         going_on = op->next;
@@ -524,7 +448,7 @@ static bool spin(zm_uring *u, int64_t until_ns)
         int64_t now = zm_now_ns();
         unsigned left = left_before(u, u->claim_tail);
         if (left || (kernel_has_work(u) && now >= quiet_until_ns)) {
-            enter(u, left, 0, ZM_URING_ENTER_GETEVENTS, NULL);
+            zm_uring_enter(u, left, 0, ZM_URING_ENTER_GETEVENTS, NULL);
             now = zm_now_ns();
             quiet_until_ns = now + QUIET_NS;
         }
@@ -587,7 +511,7 @@ static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
                 min_complete = 0;
             }
         }
-        int rc = enter(u, left, min_complete, flags, arg.timespec ? &arg : NULL);
+        int rc = zm_uring_enter(u, left, min_complete, flags, arg.timespec ? &arg : NULL);
         if (rc >= 0 && (unsigned) rc < left)
             continue; /* another thread was faster, or only some were taken: it has not waited */
         if (rc == -EAGAIN) {
@@ -598,7 +522,7 @@ static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
             zm_signalled = true;
             push(u, u->claim_tail);
         }
-        if (has_completion(u) || rc == -EBUSY || is_forbidden(rc))
+        if (has_completion(u) || rc == -EBUSY || zm_uring_is_forbidden(rc))
             return 0;
         if (rc < 0)
             return rc == -ETIME ? -ETIMEDOUT : rc;
@@ -610,14 +534,14 @@ static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
 
 /* --- waking -------------------------------------------------------------------------------- */
 
-static int post_message(int ring_fd)
+int zm_uring_post_message(int ring_fd)
 {
     zm_uring_sqe sqe = {
         .opcode = ZM_URING_OP_MSG_RING,
         .fd = ring_fd,
         .off = DATA_WAKE,
     };
-    return liburing.register_sync_msg(&sqe);
+    return zm_liburing.register_sync_msg(&sqe);
 }
 
 static void uring_wake(zm_driver *driver)
@@ -629,21 +553,13 @@ static void uring_wake(zm_driver *driver)
         uint64_t one = 1;
         ssize_t put = write(u->event_fd, &one, sizeof one);
         (void) put; /* fails only when the count is at its end: readable anyway */
-    } else if (post_message(u->base.fd) < 0) {
+    } else if (zm_uring_post_message(u->base.fd) < 0) {
         /* Out of memory for a completion: others are there then, so nobody sleeps. */
         atomic_store(&u->waking, false);
     }
 }
 
-/* --- opening and closing ------------------------------------------------------------------- */
-
-static int init_ring(uint32_t flags, zm_liburing_ring *ring, zm_uring_params *params)
-{
-    memset(params, 0, sizeof *params);
-    params->flags = flags;
-    params->cq_entries = CQ_ENTRIES;
-    return liburing.queue_init_params(SQ_ENTRIES, ring, params);
-}
+/* --- closing, and the table ---------------------------------------------------------------- */
 
 static void uring_close(zm_driver *taken)
 {
@@ -652,7 +568,7 @@ static void uring_close(zm_driver *taken)
      * addresses and numbers may be somebody else's by now. */
     if (!zm_driver_is_inherited(taken)) {
         zm_fd_release(u->ring.ring_fd);
-        liburing.queue_exit(&u->ring); /* closes it */
+        zm_liburing.queue_exit(&u->ring); /* closes it */
         zm_fd_close(u->event_fd);
     }
     zm_free(u);
@@ -661,64 +577,11 @@ static void uring_close(zm_driver *taken)
 static bool uring_usable(const zm_driver *driver)
 {
     zm_uring *u = ZM_CONTAINER(driver, zm_uring, base);
-    enter(u, 0, 0, ZM_URING_ENTER_GETEVENTS, NULL);
+    zm_uring_enter(u, 0, 0, ZM_URING_ENTER_GETEVENTS, NULL);
     return !atomic_load(&u->shut);
 }
 
-int zm_uring_open(zm_driver **out_driver)
-{
-    if (!usable)
-        return -ENOSYS;
-    zm_uring *u = zm_calloc(sizeof *u);
-    if (!u)
-        return -ENOMEM;
-    int event_fd = -1;
-    if (!liburing.register_sync_msg) {
-        event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (event_fd < 0) {
-            int rc = -errno;
-            zm_free(u);
-            return rc;
-        }
-        zm_fd_own(event_fd);
-    }
-    zm_uring_params params;
-    int rc = init_ring(setup_flags, &u->ring, &params);
-    if (rc < 0) {
-        zm_fd_close(event_fd);
-        zm_free(u);
-        return rc;
-    }
-    zm_fd_own(u->ring.ring_fd); /* the kernel made it close-on-exec */
-    /* A child that uses memory shared with the kernel would disturb its parent. Should this fail,
-     * the child still never touches it: see uring_close(). */
-    liburing.ring_dontfork(&u->ring);
-
-    u->base.ops = &uring_ops;
-    u->base.fd = u->ring.ring_fd;
-    u->sq_head = (_Atomic unsigned *) u->ring.sq.khead;
-    u->sq_tail = (_Atomic unsigned *) u->ring.sq.ktail;
-    u->sq_flags = (_Atomic unsigned *) u->ring.sq.kflags;
-    u->cq_head = (_Atomic unsigned *) u->ring.cq.khead;
-    u->cq_tail = (_Atomic unsigned *) u->ring.cq.ktail;
-    u->sqes = u->ring.sq.sqes;
-    u->cqes = u->ring.cq.cqes;
-    u->sq_entries = params.sq_entries;
-    u->sq_mask = params.sq_entries - 1;
-    u->cq_mask = params.cq_entries - 1;
-    u->event_fd = event_fd;
-    /* Rings may be had where their use is forbidden. */
-    if (!uring_usable(&u->base)) {
-        uring_close(&u->base);
-        return -EPERM;
-    }
-    if (event_fd >= 0)
-        arm_event_fd(u);
-    *out_driver = &u->base;
-    return 0;
-}
-
-static const zm_driver_ops uring_ops = {
+const zm_driver_ops zm_uring_ops = {
     .thread_bound = true,
     .close = uring_close,
     .usable = uring_usable,
@@ -732,115 +595,3 @@ static const zm_driver_ops uring_ops = {
     .wait = uring_wait,
     .wake = uring_wake,
 };
-
-/* --- is it usable here? -------------------------------------------------------------------- */
-
-int zm_uring_refuse(int rc, const char *why)
-{
-    usable = !why;
-    snprintf(reason, sizeof reason, "%s", why ? why : "");
-    return rc;
-}
-
-const char *zm_uring_why_not(int rc)
-{
-    switch (-rc) {
-    case ENOSYS:
-        return "this kernel has no io_uring";
-    case EPERM:
-    case EACCES:
-        return "io_uring is forbidden here: by the sysctl kernel.io_uring_disabled, or by the "
-               "seccomp profile of a container";
-    case ENOMEM:
-        return "no memory for a ring (before Linux 5.12: raise RLIMIT_MEMLOCK)";
-    case EMFILE:
-    case ENFILE:
-        return "too many open files";
-    default:
-        return strerror(-rc);
-    }
-}
-
-/* Does the structure that liburing filled look like the one that we declared? */
-static bool layout_fits(const zm_liburing_ring *ring, const zm_uring_params *params)
-{
-    return ring->ring_fd >= 0 && ring->features == params->features && ring->sq.sqes &&
-           ring->cq.cqes && ring->sq.ring_entries == params->sq_entries &&
-           ring->sq.ring_mask == params->sq_entries - 1 &&
-           ring->cq.ring_entries == params->cq_entries &&
-           ring->cq.ring_mask == params->cq_entries - 1 &&
-           *ring->sq.kring_entries == params->sq_entries &&
-           *ring->cq.kring_entries == params->cq_entries;
-}
-
-static int try_ring(void)
-{
-    static const uint32_t candidates[] = {
-        ZM_URING_SETUP_CQSIZE | ZM_URING_SETUP_CLAMP | ZM_URING_SETUP_SUBMIT_ALL |
-            ZM_URING_SETUP_COOP_TASKRUN | ZM_URING_SETUP_TASKRUN_FLAG,
-        ZM_URING_SETUP_CQSIZE | ZM_URING_SETUP_CLAMP | ZM_URING_SETUP_SUBMIT_ALL,
-        ZM_URING_SETUP_CQSIZE | ZM_URING_SETUP_CLAMP,
-    };
-    zm_liburing_ring ring = {0};
-    zm_uring_params params;
-    int rc = -EINVAL;
-    for (size_t i = 0; i < ZM_COUNT(candidates) && rc == -EINVAL; i++) {
-        setup_flags = candidates[i];
-        rc = init_ring(setup_flags, &ring, &params);
-    }
-    if (rc < 0)
-        return zm_uring_refuse(rc, zm_uring_why_not(rc));
-    const uint32_t needed = ZM_URING_FEATURE_NODROP | ZM_URING_FEATURE_SUBMIT_STABLE |
-                            ZM_URING_FEATURE_FAST_POLL | ZM_URING_FEATURE_EXT_ARG;
-    if (!layout_fits(&ring, &params))
-        rc = zm_uring_refuse(-EPROTO,
-                             "the liburing package has another structure than version 2.15");
-    else if ((params.features & needed) != needed)
-        rc = zm_uring_refuse(-ENOSYS, "this kernel's io_uring is too old: Linux 5.11 is needed");
-    else if (liburing.register_sync_msg && post_message(ring.ring_fd) < 0)
-        liburing.register_sync_msg = NULL;
-    liburing.queue_exit(&ring);
-    return rc;
-}
-
-static bool resolve(void *library, const char *name, void *out_function)
-{
-    void *address = dlsym(library, name);
-    memcpy(out_function, &address, sizeof address); /* ISO C has no cast for this */
-    return address != NULL;
-}
-
-int zm_uring_try_ring(const char *path)
-{
-    if (!path)
-        return zm_uring_refuse(-ENOENT, "the package liburing is not installed");
-    /* Never unloaded: drivers hold functions of it. */
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        const char *error = dlerror();
-        return zm_uring_refuse(-ELIBACC, error ? error : "liburing cannot be loaded");
-    }
-    if (!resolve(library, "io_uring_queue_init_params", &liburing.queue_init_params) ||
-        !resolve(library, "io_uring_queue_exit", &liburing.queue_exit) ||
-        !resolve(library, "io_uring_ring_dontfork", &liburing.ring_dontfork) ||
-        !resolve(library, "io_uring_enter2", &liburing.enter2))
-        return zm_uring_refuse(-ELIBACC,
-                               "the liburing package does not export liburing's functions");
-    resolve(library, "io_uring_register_sync_msg", &liburing.register_sync_msg);
-    return try_ring();
-}
-
-int zm_uring_try_ring_alone(void)
-{
-    liburing.queue_init_params = zm_uring_calls_init;
-    liburing.queue_exit = zm_uring_calls_exit;
-    liburing.ring_dontfork = zm_uring_calls_dontfork;
-    liburing.enter2 = zm_uring_calls_enter2;
-    liburing.register_sync_msg = zm_uring_calls_sync_msg;
-    return try_ring();
-}
-
-const char *zm_uring_reason(void)
-{
-    return reason;
-}

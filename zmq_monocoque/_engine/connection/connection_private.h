@@ -1,0 +1,83 @@
+/* What the files of a connection offer each other. Nothing outside connection/ includes this. All
+ * of it needs the socket's lock; the connection stays its socket's. */
+#ifndef ZM_CONNECTION_CONNECTION_PRIVATE_H
+#define ZM_CONNECTION_CONNECTION_PRIVATE_H
+
+#include "../base/block.h"
+#include "../base/clock.h"
+#include "../base/timer.h"
+#include "../pipe/frames.h"
+#include "../pipe/peer.h"
+#include "../socket/options.h"
+#include "../socket/socket.h"
+#include "connection.h"
+
+enum { ZM_CONN_TIMERS = 5 }; /* of each */
+
+enum ping { NO_PING, PING_QUEUED, PING_FLIES };
+
+/* state.c */
+void zm_conn_become(zm_conn *conn, zm_conn_state state);
+
+/* close.c */
+/* Frees bytes that went to the peer, or did not. */
+void zm_conn_free_control(const zm_conn *conn, uint8_t *taken, size_t size);
+void zm_conn_handshake_over(zm_conn *conn);
+/* Its connecter may have another. */
+void zm_conn_leave_connecter(zm_conn *conn);
+void zm_conn_leave_endpoint(zm_conn *conn);
+void zm_conn_stop_timers(zm_conn *conn);
+/* Nothing of it is in flight any more: the descriptor goes now, the memory when nobody up the stack
+ * can be using it (zm_reap_ended_locked). */
+void zm_conn_end_if_done(zm_conn *conn);
+void zm_conn_free(zm_ended *ended);
+bool zm_conn_all_sent(const zm_conn *conn);
+/* The send that was in flight when its peer was detached is over. */
+void zm_conn_settle_in_flight(zm_conn *conn, int32_t res);
+/* Tells the monitor, and counts: nobody came in. */
+void zm_conn_handshake_failed(zm_conn *conn, int event, uint32_t value);
+void zm_conn_drop(zm_conn *conn);
+
+/* send.c */
+int zm_conn_take_session_output_slowly(zm_conn *conn);
+void zm_conn_subscribe(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size);
+void zm_conn_flush(zm_conn *conn);
+void zm_conn_send_ping(zm_conn *conn, const zm_options *o);
+void zm_conn_send_done(zm_op *op, int32_t res);
+
+/* handshake.c */
+/* The keys that this socket's cookies are sealed with, as a server of CURVE. NULL: no memory. */
+const zm_cookie_keys *zm_conn_cookies(zm_socket *s);
+int zm_conn_start_session(zm_conn *conn, const zm_options *o);
+/* The session has an ERROR for the peer. It leaves, and the connection with it once the peer has
+ * closed its side: closing first could reset what the peer has not read yet. */
+void zm_conn_turn_away(zm_conn *conn);
+void zm_conn_ready(zm_conn *conn);
+
+/* receive.c */
+void zm_conn_receive_done(zm_op *op, int32_t res);
+void zm_conn_arm(zm_conn *conn);
+bool zm_conn_pull(zm_conn *conn);
+
+/* What the session says leaves. 0, or < 0: the connection is gone. */
+static inline int zm_conn_take_session_output(zm_conn *conn)
+{
+    return conn->session.out_size ? zm_conn_take_session_output_slowly(conn) : 0;
+}
+
+static inline void zm_conn_set_timer(zm_conn *conn, zm_timer *timer, int64_t ms)
+{
+    zm_timer_set(&conn->socket->timers, timer, zm_now_ns() + ms * ZM_MS);
+}
+
+/* The newest frame holds the slab for all of them: they are taken in order. */
+static inline void zm_conn_hold_slab(zm_conn *conn, zm_peer *peer)
+{
+    if (!peer->in.count)
+        return;
+    zm_frame *newest = zm_frames_at(&peer->in, peer->in.count - 1);
+    if (!newest->block && conn->slab) /* a notification is in no slab */
+        newest->block = zm_block_ref(conn->slab);
+}
+
+#endif
