@@ -12,11 +12,13 @@
 
 enum { SLOTS = 24, CONTEXTS = 2, PORTS = 3, FAMILIES = 4, KINDS = 4, POLLED = 6 };
 enum { LARGEST = 200 * 1024, SIGNAL_BYTES = 64 };
+#define PATIENCE_NS (20 * INT64_C(1000000000))
 
 /* --- the engine, by name --------------------------------------------------------------------- */
 
 #define CALLS(X)                                                                                   \
-    X(zm_context_new) X(zm_context_term) X(zm_context_shutdown) X(zm_socket_new)                   \
+    X(zm_context_new) X(zm_context_term) X(zm_context_shutdown) X(zm_context_holders)              \
+    X(zm_socket_new)                                                                               \
     X(zm_socket_close) X(zm_socket_bind) X(zm_socket_unbind) X(zm_socket_connect)                  \
     X(zm_socket_disconnect) X(zm_socket_set) X(zm_socket_get) X(zm_socket_monitor)                 \
     X(zm_socket_send) X(zm_socket_recv) X(zm_socket_stats) X(zm_alloc_fail_after)
@@ -371,6 +373,16 @@ static void close_one(dice *d)
     engine.zm_socket_close(s);
 }
 
+/* A context that does not end, though all its sockets are closed: says which it waits for. */
+static void give_up(int64_t context)
+{
+    static char text[8192];
+    engine.zm_alloc_fail_after(-1);
+    engine.zm_context_holders(context, text, sizeof text);
+    fprintf(stderr, "hammer: a context does not end, it waits for\n%s", text);
+    abort();
+}
+
 static void end_context(dice *d)
 {
     int which = below(d, CONTEXTS), ms = below(d, 3);
@@ -381,8 +393,11 @@ static void end_context(dice *d)
         return;
     int64_t old = atomic_exchange(&contexts[which], fresh);
     engine.zm_context_shutdown(old);
+    int64_t latest = api->now_ns() + PATIENCE_NS;
     /* A thread that is about to make a socket there puts it into the table all the same. */
-    do
+    do {
+        if (api->now_ns() > latest)
+            give_up(old);
         for (int i = 0; i < SLOTS; i++) {
             int64_t s = atomic_load(&sockets[i]);
             int value;
@@ -390,7 +405,7 @@ static void end_context(dice *d)
             if (engine.zm_socket_get(s, EVENTS, &value, &size) < 0)
                 engine.zm_socket_close(s);
         }
-    while (engine.zm_context_term(old, ms + 1) == -ETIMEDOUT);
+    } while (engine.zm_context_term(old, ms + 1) == -ETIMEDOUT);
 }
 
 static void starve(dice *d)
