@@ -117,6 +117,13 @@ void zm_order_leave_locked(zm_socket *s)
     order_unref(order);
 }
 
+void zm_order_pass_locked(zm_socket *s)
+{
+    if (s->closing)
+        zm_io_thread_look(s, zm_now_ns());
+    zm_lock_give(&s->lock);
+}
+
 void zm_order_begin_locked(zm_socket *s)
 {
     zm_order *order = zm_order_mine ? zm_order_mine : make_mine();

@@ -67,5 +67,8 @@ void zm_order_after_fork(void);
 
 /* Everything that waited has left. */
 void zm_order_leave_locked(zm_socket *s);
+/* The end of a visit to `s`, with another socket locked: what was taken in may have been the last
+ * that a closed one waited for, and the kernel tells nobody of it a second time. */
+void zm_order_pass_locked(zm_socket *s);
 
 #endif

@@ -189,7 +189,7 @@ static bool flush_trying(zm_order *order, zm_socket *held, const zm_socket *end,
             return false;
         flush_one(first, order, over);
         if (first != held)
-            zm_lock_give(&first->lock);
+            zm_order_pass_locked(first);
     }
     return true;
 }
@@ -249,7 +249,7 @@ static bool settle(zm_order *order, bool over, bool brief)
         else if (!zm_lock_try(&first->lock))
             return false;
         flush_one(first, order, over);
-        zm_lock_give(&first->lock);
+        zm_socket_leave(first);
     }
     return true;
 }

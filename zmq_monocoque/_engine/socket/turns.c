@@ -44,7 +44,7 @@ void zm_order_earlier_locked(zm_socket *s)
             zm_drive_for_io_thread_locked(earlier);
             zm_io_thread_resume_locked(earlier);
         }
-        zm_lock_give(&earlier->lock);
+        zm_order_pass_locked(earlier);
     }
 }
 
