@@ -443,8 +443,7 @@ def run_thread(world: World, dice: Dice, steps: int) -> None:
 # --- asyncio: sockets of one loop, and futures that are given up -------------------------------
 
 
-async def run_tasks(world: World, dice: Dice, steps: int) -> None:
-    context = zmq_asyncio.Context()
+async def run_tasks(world: World, dice: Dice, steps: int, context: zmq_asyncio.Context) -> None:
     mine: list[zmq_asyncio.Socket | None] = [None] * 8
     families = [0] * 8
     waiting: list[asyncio.Future] = []
@@ -603,8 +602,9 @@ def main() -> int:
     threads = [threading.Thread(target=run_thread, args=(world, d, steps)) for d in dice]
     if dice:
         dice.append(Dice(seed, "asyncio"))
+        own = zmq_asyncio.Context()  # now: the memory of others fails for all
         threads.append(
-            threading.Thread(target=lambda: asyncio.run(run_tasks(world, dice[-1], steps)))
+            threading.Thread(target=lambda: asyncio.run(run_tasks(world, dice[-1], steps, own)))
         )
     for i in range(native):
         threads.append(threading.Thread(target=hammer.run_thread, args=(seed, i, steps)))
