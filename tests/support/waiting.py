@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-TIMEOUT = 10.0
+TIMEOUT = 40.0 if "ZM_SANITIZE" in os.environ else 10.0
 #: How many times as many examples the property tests are to try.
 EXAMPLES = int(os.environ.get("ZM_EXAMPLES", "1"))
 
