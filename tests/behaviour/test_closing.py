@@ -17,12 +17,12 @@ from support import (
     RawPeer,
     address_for,
     bind,
-    binds,
     connected,
     dead_endpoint,
     eventually,
     monitor_events,
     port_of,
+    rebind,
     receive,
     refused,
     wait_until_taken,
@@ -44,7 +44,7 @@ def test_an_address_can_be_bound_again_after_close(zmq, make, transport, ipc_add
     address = bind(old, address_for(transport, ipc_address))
     old.close()
     new, push = make(zmq.PULL), make(zmq.PUSH)
-    eventually(lambda: binds(zmq, new, address))
+    rebind(zmq, new, address)
     push.connect(address)
     push.send(b"hello")
     assert new.recv() == b"hello"
@@ -58,7 +58,7 @@ def test_a_peer_follows_to_the_new_owner_of_an_address(zmq, make, ipc_address):
     assert old.recv() == b"1"
     old.close()
     new = make(zmq.PULL)
-    eventually(lambda: binds(zmq, new, ipc_address))
+    rebind(zmq, new, ipc_address)
     eventually(lambda: (push.send(b"2"), new.poll(10))[1])
     assert waiting(new)[-1] == [b"2"]
 
@@ -99,7 +99,7 @@ def test_linger_decides_whether_queued_messages_outlive_their_socket(zmq, own_ct
         term = Background(own_ctx.term)
         if not linger:
             term.result()
-    eventually(lambda: binds(zmq, pull, address))
+    rebind(zmq, pull, address)
     if linger:
         assert receive(pull, 10) == [[b"%d" % n] for n in range(10)]
         term.result()

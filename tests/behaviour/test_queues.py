@@ -21,6 +21,7 @@ from support import (
     eventually,
     fresh_inproc,
     port_of,
+    rebind,
     receive,
     refused,
     send_until_full,
@@ -341,18 +342,9 @@ def test_conflate_keeps_one_message_while_there_is_no_connection(zmq, make):
         push.connect(nowhere)
         for n in range(100):
             push.send(b"%d" % n, zmq.DONTWAIT)
-    eventually(lambda: _binds(zmq, pull, nowhere))
+    rebind(zmq, pull, nowhere)
     assert pull.recv() == b"99"
     assert not pull.poll(50)
-
-
-def _binds(zmq, s, address) -> bool:
-    try:
-        s.bind(address)
-    except zmq.ZMQError as error:
-        assert error.errno == errno.EADDRINUSE
-        return False
-    return True
 
 
 def test_conflate_takes_multipart_messages_apart(zmq, make):

@@ -10,13 +10,13 @@ from support import (
     TRANSPORTS,
     RawListener,
     bind_over,
-    binds,
     drain,
     errno_of,
     eventually,
     free_port,
     fresh_inproc,
     monitored,
+    rebind,
     wait_for_event,
     zmtp_connect,
 )
@@ -149,7 +149,7 @@ def test_queued_messages_keep_their_order_over_a_reconnect(zmq, make):
             s.send(b"%d" % i)
         mock.accept().close()  # before any handshake, so nothing was sent
     r = make(zmq.PULL)
-    eventually(lambda: binds(zmq, r, mock.endpoint))
+    rebind(zmq, r, mock.endpoint)
     assert [r.recv() for _ in range(50)] == [b"%d" % i for i in range(50)]
 
 

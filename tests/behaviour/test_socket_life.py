@@ -10,7 +10,7 @@ import warnings
 from unittest import mock
 
 import pytest
-from support import bind_over, errno_of, eventually, free_port
+from support import bind_over, errno_of, free_port, rebind
 
 
 @pytest.fixture
@@ -272,13 +272,4 @@ def test_the_closing_of_a_socket_can_be_waited_for_by_rebinding(zmq, make):
     address = s.LAST_ENDPOINT
     s.close()
     other = make(zmq.PAIR)
-
-    def binds():
-        try:
-            other.bind(address)
-        except zmq.ZMQError as e:
-            assert e.errno == errno.EADDRINUSE
-            return False
-        return True
-
-    eventually(binds)
+    rebind(zmq, other, address)

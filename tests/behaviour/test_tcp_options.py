@@ -7,7 +7,7 @@ import os
 import socket
 
 import pytest
-from support import bind_over, errno_of, eventually, monitored, wait_for_event
+from support import bind_over, errno_of, monitored, rebind, wait_for_event
 
 
 def look(fd: int, level: int, option: int) -> int:
@@ -80,22 +80,10 @@ def test_nodelay_is_set_again_after_a_reconnect(zmq, make):
     a.close()
     wait_for_event(m, zmq.EVENT_DISCONNECTED)
     a = make(zmq.PAIR)
-    _bind_again(zmq, a, address)
+    rebind(zmq, a, address)
     fd = wait_for_event(m, zmq.EVENT_CONNECTED)[-1][1]
     wait_for_event(m, zmq.EVENT_HANDSHAKE_SUCCEEDED)
     assert look(fd, socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-
-
-def _bind_again(zmq, s, address):
-    def binds():
-        try:
-            s.bind(address)
-        except zmq.ZMQError as e:
-            assert e.errno == errno.EADDRINUSE
-            return False
-        return True
-
-    eventually(binds)
 
 
 def test_keepalive_is_left_alone_unless_set(connected):

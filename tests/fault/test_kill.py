@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import socket
 import struct
 
 import pytest
-from support import Child, RawPeer, bind, connected, eventually, module_source, port_of, waiting
+from support import (
+    Child,
+    RawPeer,
+    bind,
+    connected,
+    eventually,
+    module_source,
+    port_of,
+    rebind,
+    waiting,
+)
 from support.zmtp import MORE, frame
 
 SENDER = """
@@ -84,22 +93,13 @@ def test_a_receiver_killed_in_the_middle_of_a_message(zmq, make, transport, ipc_
         assert child.line() == "received"
         kill(child)
     pull = make(zmq.PULL)
-    eventually(lambda: _binds(zmq, pull, address))
+    rebind(zmq, pull, address)
     first = int(pull.recv_multipart()[0])
     assert 5 < first < 500
     for n in range(first + 1, 500):
         assert pull.recv_multipart() == [b"%d" % n, bytes(50_000), b"%d" % n]
     push.send(b"goes on")
     assert pull.recv() == b"goes on"
-
-
-def _binds(zmq, s, address: str) -> bool:
-    try:
-        s.bind(address)
-    except zmq.ZMQError as error:
-        assert error.errno == errno.EADDRINUSE
-        return False
-    return True
 
 
 def test_a_killed_receiver_does_not_stop_the_others(zmq, make):

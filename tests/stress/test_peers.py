@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import random
@@ -18,6 +17,7 @@ from support import (
     eventually,
     module_source,
     port_of,
+    rebind,
     run_python,
 )
 from support.zmtp import greeting, ready
@@ -190,16 +190,7 @@ def test_reconnecting_again_and_again(zmq, make):
         eventually(lambda n=n, s=server: (client.send(b"%d" % n), s.poll(20))[1])
         server.close()
         server = make(zmq.DEALER)
-
-        def binds(s=server) -> bool:
-            try:
-                s.bind(address)
-            except zmq.ZMQError as error:
-                assert error.errno == errno.EADDRINUSE
-                return False
-            return True
-
-        eventually(binds)
+        rebind(zmq, server, address)
 
 
 SHARED = """
