@@ -6,26 +6,11 @@ What the descriptor under it promises: S-90 to S-93.
 from __future__ import annotations
 
 import asyncio
-import functools
-import importlib
 import threading
 
 import pytest
 from support import TIMEOUT, fresh_inproc
-from support.loops import live_timers, pair, run_asyncio, ticks, watched
-
-
-@pytest.fixture(scope="module")
-def zaio(zmq):
-    """The asyncio module of the module under test."""
-    return importlib.import_module(zmq.__name__ + ".asyncio")
-
-
-@pytest.fixture
-def run(zmq):
-    """run(test): runs ``await test(context)`` in a loop of its own; sockets are closed in it."""
-    return functools.partial(run_asyncio, zmq)
-
+from support.loops import live_timers, pair, ticks, watched
 
 # --- at once -------------------------------------------------------------------------------------
 

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import random
 
 import pytest
-from support.loops import pair, run_asyncio, ticks
-
-
-@pytest.fixture
-def run(zmq):
-    """run(test): runs ``await test(context)`` in a loop of its own; sockets are closed in it."""
-    return functools.partial(run_asyncio, zmq)
-
+from support.loops import pair, ticks
 
 RECEIVERS = {
     "recv": b"[1]",

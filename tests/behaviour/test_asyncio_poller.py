@@ -4,24 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
-import importlib
 import os
 
 import pytest
-from support.loops import live_timers, pair, run_asyncio, ticks, watched
-
-
-@pytest.fixture(scope="module")
-def zaio(zmq):
-    """The asyncio module of the module under test."""
-    return importlib.import_module(zmq.__name__ + ".asyncio")
-
-
-@pytest.fixture
-def run(zmq):
-    """run(test): runs ``await test(context)`` in a loop of its own; sockets are closed in it."""
-    return functools.partial(run_asyncio, zmq)
+from support.loops import live_timers, pair, ticks, watched
 
 
 def test_a_poller_mixes_sockets_and_descriptors(zmq, zaio, run):

@@ -15,6 +15,7 @@ from support import (
     bind,
     module_source,
     monitor_events,
+    needs_ipv6,
     next_value,
     port_of,
     rebind,
@@ -154,18 +155,6 @@ def test_a_connection_can_have_a_source_address(zmq, make):
             peer.handshake("PULL")
             push.send(b"hi")
             assert peer.recv_frame() == (0, b"hi")
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as s:
-            s.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 on this machine")
 
 
 @needs_ipv6

@@ -16,6 +16,7 @@ from support import (
     eventually,
     free_port,
     fresh_inproc,
+    know,
     monitor_events,
     port_of,
     watched,
@@ -24,11 +25,6 @@ from support import (
 from support.zmtp import command, frame
 
 MANUAL_LAST_VALUE = 98
-
-
-def know(pub) -> None:
-    """Lets a PUB take in the subscriptions that lie before it (inproc: they do already)."""
-    _ = pub.events
 
 
 def test_a_manual_publisher_decides_what_is_subscribed(zmq, make):

@@ -16,6 +16,7 @@ from support import (
     eventually,
     free_port,
     fresh_inproc,
+    know,
     receive,
     wait_for_event,
     watched,
@@ -38,11 +39,6 @@ def pair_of(zmq, make, ipc_address):
         return xpub, sub
 
     return make_pair
-
-
-def know(pub) -> None:
-    """Lets a PUB take in the subscriptions that lie before it (inproc: they do already)."""
-    _ = pub.events
 
 
 # --- matching ------------------------------------------------------------------------------------

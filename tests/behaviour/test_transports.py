@@ -18,23 +18,12 @@ from support import (
     eventually,
     fresh_inproc,
     module_source,
+    needs_ipv6,
     port_of,
     receive,
     run_python,
     waiting,
 )
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as s:
-            s.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
 
 
 def talk(one, other) -> None:

@@ -194,3 +194,20 @@ def wait_for_event(monitor, event: int, times: int = 1) -> list:
     for _ in range(times):
         out += monitor_events(monitor, until=event)
     return out
+
+
+def know(pub) -> None:
+    """Lets a PUB take in the subscriptions that lie before it (inproc: they do already)."""
+    _ = pub.events
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 on this machine")
