@@ -174,10 +174,7 @@ static void check_fork(void)
 
 int main(int argc, char **argv)
 {
-    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
-    printf("seed %llu\n", (unsigned long long) seed);
-    fflush(stdout);
-    with_each_allocation_failing(scenario, seed);
+    run_model(argc, argv, scenario);
     check_fork();
     return 0;
 }

@@ -124,9 +124,6 @@ static void scenario(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
-    printf("seed %llu\n", (unsigned long long) seed);
-    fflush(stdout);
-    with_each_allocation_failing(scenario, seed);
+    run_model(argc, argv, scenario);
     return 0;
 }

@@ -64,4 +64,13 @@ static inline void with_each_allocation_failing(void (*scenario)(uint64_t seed),
     printf("%lld allocations failed\n", (long long) n - 1);
 }
 
+/* The program: `MODEL [SEED]`. */
+static inline void run_model(int argc, char **argv, void (*scenario)(uint64_t seed))
+{
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+    printf("seed %llu\n", (unsigned long long) seed);
+    fflush(stdout);
+    with_each_allocation_failing(scenario, seed);
+}
+
 #endif
