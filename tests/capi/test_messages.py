@@ -136,6 +136,23 @@ def test_foreign_memory_is_kept_until_it_has_left(face, context, message, size):
     eventually(lambda: freed == [1])
 
 
+def test_foreign_memory_of_no_bytes_may_be_null(face, pair):
+    a, b = pair
+    nothing, buffer = ctypes.c_size_t(0), ctypes.create_string_buffer(8)
+    one = ctypes.create_string_buffer(64)
+    for receive in (
+        lambda: face.zmq_recv(b, buffer, ctypes.c_size_t(8), 0),
+        lambda: face.zmq_msg_recv(one, b, 0),
+    ):
+        freed = []
+        free = FREE(lambda data, hint, freed=freed: freed.append((data, hint)))
+        face.zmq_msg_init_data(one, None, nothing, free, 1)
+        assert face.zmq_msg_send(one, a, 0) == 0
+        assert receive() == 0
+        eventually(lambda freed=freed: freed == [(None, 1)])
+        face.zmq_msg_close(one)
+
+
 def test_constant_memory_is_never_freed_and_always_shared(face, pair, message, text):
     a, b = pair
     for size in (5, 10_000):

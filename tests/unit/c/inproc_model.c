@@ -316,8 +316,33 @@ static void scenario(uint64_t seed)
     close_ends();
 }
 
+static void kept(zm_block *taken)
+{
+    (void) taken;
+}
+
+/* Whoever reads may copy what there is, even if that is nothing. */
+static void check_that_no_bytes_have_an_address(void)
+{
+    zm_block foreign = {.refs = 1, .release = kept};
+    open_ends(0);
+    CHECK(join(true) == 0 && read_all());
+    for (int k = 0; k < 2; k++) {
+        CHECK(zm_peer_write(peer_of(&ends[0]), NULL, 0, k ? &foreign : NULL, false) == 0);
+        while (command_count)
+            take_command();
+        zm_frame frame = zm_peer_read(peer_of(&ends[1]));
+        CHECK(frame.data && !frame.size);
+        if (frame.block)
+            zm_block_unref(frame.block);
+    }
+    close_ends();
+    CHECK(foreign.refs == 1);
+}
+
 int main(int argc, char **argv)
 {
     run_model(argc, argv, scenario);
+    check_that_no_bytes_have_an_address();
     return 0;
 }

@@ -447,13 +447,13 @@ static int to_arena(zm_link_side *me, const void *data, size_t size, zm_frame *f
 static int make_frame(zm_link_side *me, const void *data, size_t size, zm_block *block,
                       zm_frame *frame)
 {
+    if (!size)
+        data = ""; /* an empty body may come without an address, and leaves with one */
     if (block) {
         frame->block = zm_block_ref(block);
-        frame->data = block->data;
+        frame->data = size ? block->data : data;
         return 0;
     }
-    if (!size)
-        data = ""; /* an empty body may come without an address */
     if (size <= SMALL_BYTES)
         return to_arena(me, data, size, frame);
     frame->block = zm_block_new(size);

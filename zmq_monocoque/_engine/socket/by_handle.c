@@ -122,8 +122,7 @@ int zm_socket_recv(int64_t handle, void *out, size_t size, int flags)
             rc = zm_socket_recv_part_locked(s, &part);
     } while (rc == -EAGAIN && (rc = wait_or_again(s, ZM_POLLIN, deadline)) == 0);
     if (rc == 0) {
-        if (part.size) /* an empty body may come without an address */
-            memcpy(out, part.data, part.size < size ? part.size : size);
+        memcpy(out, part.data, part.size < size ? part.size : size);
         rc = part.size > INT32_MAX ? INT32_MAX : (int) part.size;
         zm_socket_recv_done_locked(s);
     }
