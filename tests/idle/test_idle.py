@@ -91,8 +91,8 @@ def looks_of_the_io_thread(zmq, context):
 
 
 def test_a_wait_that_lasts_is_looked_at_but_a_few_times(zmq, on_libzmq):
-    """Until its sockets are left to the thread that sleeps in them. Each look takes as long as the
-    wait's own set-up, with many sockets."""
+    """Until its sockets are left to the thread that sleeps in them: the looks of a wait do not grow
+    with its length. Each takes as long as the wait's own set-up, with many sockets."""
     if on_libzmq:
         pytest.skip("has no such thread")
     with zmq.Context() as context:
@@ -107,12 +107,10 @@ def test_a_wait_that_lasts_is_looked_at_but_a_few_times(zmq, on_libzmq):
             a.recv()
             poller.register(a, zmq.POLLIN)
         assert poller.poll(300) == []
-        assert looks_of_the_io_thread(zmq, context) > 0
-        looks = []
-        for _ in range(3):  # one that meets a taken lock comes again
-            before = looks_of_the_io_thread(zmq, context)
-            assert poller.poll(100) == []
-            looks.append(looks_of_the_io_thread(zmq, context) - before)
-        assert min(looks) <= 3, looks
+        before = looks_of_the_io_thread(zmq, context)
+        assert before > 0
+        assert poller.poll(600) == []
+        # 2 or 3, more on a slow machine; once a millisecond where nobody is left alone.
+        assert looks_of_the_io_thread(zmq, context) - before <= 60
         for s in sockets:
             s.close(0)
