@@ -201,7 +201,7 @@ static void api_block_unref(zm_block *taken)
 
 /* --- process --------------------------------------------------------------------------------- */
 
-static _Thread_local int last_errno;
+static ZM_THREAD_LOCAL int last_errno;
 
 static int64_t api_now_ns(void)
 {

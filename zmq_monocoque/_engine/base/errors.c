@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "world.h"
+
 const char *zm_error_text(int error)
 {
     switch (error) {
@@ -17,7 +19,7 @@ const char *zm_error_text(int error)
     case EHOSTUNREACH:
         return "Host unreachable";
     default: {
-        static _Thread_local char text[128];
+        static ZM_THREAD_LOCAL char text[128];
         return strerror_r(error, text, sizeof text);
     }
     }

@@ -20,7 +20,7 @@ enum { LATE_NS = 200 * 1000, CROWDED_NS = 50 * 1000 * 1000, NAP_NS = 20 * 1000 }
 
 static _Atomic int64_t crowded_until; /* 0: not at all */
 
-_Thread_local bool zm_signalled;
+ZM_THREAD_LOCAL bool zm_signalled;
 bool zm_signals_exact;
 
 int zm_futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline_ns)
@@ -58,6 +58,7 @@ void zm_lock_take_slow(zm_lock *lock)
     }
     while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
         zm_futex_wait(&lock->word, 2, -1);
+    ZM_WORLD_TOOK(lock);
 }
 
 void zm_lock_wake(zm_lock *lock)
@@ -93,7 +94,7 @@ bool zm_spin_crowded(void)
     return false;
 }
 
-static _Thread_local uint32_t cached_id;
+static ZM_THREAD_LOCAL uint32_t cached_id;
 
 uint32_t zm_thread_id(void)
 {

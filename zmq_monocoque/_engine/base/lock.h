@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "world.h"
+
 /* 0 free, 1 held, 2 held and somebody sleeps. */
 typedef struct zm_lock {
     _Atomic uint32_t word;
@@ -19,8 +21,11 @@ void zm_lock_wake(zm_lock *lock);
 static inline bool zm_lock_try(zm_lock *lock)
 {
     uint32_t free_word = 0;
-    return atomic_compare_exchange_strong_explicit(&lock->word, &free_word, 1,
-                                                   memory_order_acquire, memory_order_relaxed);
+    bool taken = atomic_compare_exchange_strong_explicit(
+        &lock->word, &free_word, 1, memory_order_acquire, memory_order_relaxed);
+    if (taken)
+        ZM_WORLD_TOOK(lock);
+    return taken;
 }
 
 static inline void zm_lock_take(zm_lock *lock)
@@ -37,6 +42,7 @@ static inline bool zm_lock_wanted(const zm_lock *lock)
 
 static inline void zm_lock_give(zm_lock *lock)
 {
+    ZM_WORLD_GIVES(lock);
     if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
         zm_lock_wake(lock);
 }
@@ -48,7 +54,7 @@ void zm_futex_wake(_Atomic uint32_t *word, int threads_max);
 
 /* A wait of this thread ended because a signal's handler ran. zm_signal_taken() tells, and forgets;
  * where `zm_signals_exact` is set, a wait never hides it. */
-extern _Thread_local bool zm_signalled;
+extern ZM_THREAD_LOCAL bool zm_signalled;
 extern bool zm_signals_exact;
 
 /* The calling thread's id, cached. */
@@ -56,7 +62,9 @@ uint32_t zm_thread_id(void);
 /* Something that only the calling thread has, at the cost of one instruction. */
 static inline uintptr_t zm_thread_mark(void)
 {
-#if defined(__x86_64__) && defined(__LP64__)
+#if defined(ZM_SIMULATED)
+    return zm_world_thread_mark();
+#elif defined(__x86_64__) && defined(__LP64__)
     uintptr_t mark;
     __asm__("mov %%fs:0, %0" : "=r"(mark));
     return mark;
@@ -78,7 +86,9 @@ bool zm_spin_crowded(void);
 
 static inline void zm_cpu_relax(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(ZM_SIMULATED)
+    zm_world_relax();
+#elif defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ __volatile__("yield");

@@ -21,7 +21,7 @@
 /* Of Python's main thread; 0: not known, nobody heeds signals. */
 static _Atomic uint32_t handlers_thread;
 static _Atomic bool raised;
-static _Thread_local int64_t heed; /* as zm_api has it */
+static ZM_THREAD_LOCAL int64_t heed; /* as zm_api has it */
 
 static struct {
     zm_lock lock;

@@ -150,7 +150,7 @@ int zm_waitset_wait(int waitset, void **out_owners, int count, int64_t until_ns)
     return n;
 }
 
-static _Thread_local const sigset_t *poll_sigmask;
+static ZM_THREAD_LOCAL const sigset_t *poll_sigmask;
 
 const void *zm_poll_sigmask_set(const void *borrowed)
 {

@@ -23,7 +23,7 @@ static zm_lock free_lock;
 static zm_order *free_orders; /* linked by next_free; their memory stays, as that of slots does */
 static pthread_key_t thread_end;
 static pthread_once_t key_made = PTHREAD_ONCE_INIT;
-_Thread_local zm_order *zm_order_mine;
+ZM_THREAD_LOCAL zm_order *zm_order_mine;
 
 static void order_unref(zm_order *order)
 {

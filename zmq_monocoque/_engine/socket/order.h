@@ -24,7 +24,7 @@ struct zm_order {
     zm_allowance turns; /* the thread's own */
 };
 
-extern _Thread_local zm_order *zm_order_mine; /* the calling thread's; NULL: it has none yet */
+extern ZM_THREAD_LOCAL zm_order *zm_order_mine; /* the calling thread's; NULL: it has none yet */
 
 /* Did the calling thread send here last, and has nothing made it leave since? */
 static inline bool zm_order_goes_on(const zm_socket *s)
