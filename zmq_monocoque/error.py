@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from errno import EINTR
-from typing import Literal
+from typing import Any, Literal
 
 from zmq_monocoque.constants import Errno
 
@@ -130,6 +130,24 @@ def _error_for(errno: int) -> ZMQError:
     if errno == EINTR:
         return InterruptedSystemCall(errno)
     return ZMQError(errno)
+
+
+def _add_note(error: BaseException, note: str, *args: Any) -> None:
+    """Adds the note that a function of ``backend._notes`` makes, if it makes one, to ``error``.
+
+    Shown by tracebacks of Python 3.11 and later; exceptions had no notes before. Never fails:
+    the error stays as it is where descriptors are out (for the import) or the socket is closed.
+    """
+    if not hasattr(error, "add_note"):
+        return
+    try:
+        from zmq_monocoque.backend import _notes  # only those who fail need it
+
+        text = getattr(_notes, note)(*args)
+    except Exception:
+        return
+    if text:
+        error.add_note(text)
 
 
 def _check_rc(rc: int, errno: int | None = None, error_without_errno: bool = True) -> None:

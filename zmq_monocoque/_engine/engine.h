@@ -60,6 +60,8 @@ int zm_socket_disconnect(int64_t socket, const char *endpoint);
 /* As zmq_setsockopt / zmq_getsockopt: int options are 4 bytes, int64 ones 8, the rest bytes. */
 int zm_socket_set(int64_t socket, int option, const void *value, size_t size);
 int zm_socket_get(int64_t socket, int option, void *out_value, size_t *inout_size);
+/* What unbind() and disconnect() would find, a line each, as much as fits with its NUL: 0. */
+int zm_socket_endpoints(int64_t socket, char *out, size_t size);
 /* Of a ROUTER's peer: ZM_POLLOUT when it has room, else 0. -ENOTSUP; -EHOSTUNREACH: no such one. */
 int zm_socket_peer_state(int64_t socket, const void *routing_id, size_t size);
 /* addr NULL stops the monitor. */

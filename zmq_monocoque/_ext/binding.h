@@ -54,6 +54,7 @@ typedef struct ext_names {
     PyObject *send, *recv, *getsockopt, *set, *is_set;
     PyObject *binding, *error, *frame_class, *event, *tracker, *get_finished_tracker, *gc_refs;
     PyObject *gcref, *option_type, *fileno, *sockets, *timeout;
+    PyObject *explain, *explain_option, *explain_end;
     PyObject *option, *optval, *addr, *events, *linger;
 } ext_names;
 extern ext_names ext_name;

@@ -20,6 +20,18 @@ static PyObject *ended(ext_socket *self, int status)
     return status < 0 ? ext_raised(self, status) : Py_NewRef(Py_None);
 }
 
+/* As ended(), for a call about an option, which has more to say of EINVAL. */
+static PyObject *ended_option(ext_socket *self, int status, int option, PyObject *value)
+{
+    PyObject *result = ended(self, status);
+    if (status == -EINVAL) {
+        PyObject *number = PyLong_FromLong(option);
+        ext_explain(self, ext_name.explain_option, number, value);
+        Py_XDECREF(number);
+    }
+    return result;
+}
+
 /* --- its life --------------------------------------------------------------------------------- */
 
 PyObject *ext_open(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
@@ -131,7 +143,7 @@ PyObject *ext_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     const zm_api *api = self->binding->api;
     int64_t handle = self->handle;
     EXT_CALL(status, api->set(handle, option, from, size, brief));
-    return ended(self, status);
+    return ended_option(self, status, option, value);
 }
 
 static PyObject *get_bytes(ext_socket *self, int option)
@@ -180,9 +192,9 @@ PyObject *ext_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     const zm_api *api = self->binding->api;
     int64_t handle = self->handle;
     EXT_CALL(status, api->get(handle, option, into, &size, brief));
-    ext_drain_if_due();
     if (status < 0)
-        return ext_raised(self, status);
+        return ended_option(self, status, option, Py_None);
+    ext_drain_if_due();
     return kind == EXT_INT64 ? PyLong_FromLongLong(wide) : PyLong_FromLong(number);
 }
 
@@ -220,7 +232,10 @@ static PyObject *call_endpoint(PyObject *op, endpoint_call *call, const char *fu
         return NULL;
     int64_t handle = self->handle;
     EXT_CALL(status, call(handle, endpoint, brief));
-    return ended(self, status);
+    PyObject *result = ended(self, status);
+    if (status == -ENOENT && call == self->binding->api->endpoint_end)
+        ext_explain(self, ext_name.explain_end, values[0], NULL);
+    return result;
 }
 
 #define ENDPOINT_METHOD(name, entry)                                                               \

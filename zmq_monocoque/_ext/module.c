@@ -48,6 +48,9 @@ static int names_init(void)
         {&ext_name.fileno, "fileno"},
         {&ext_name.sockets, "sockets"},
         {&ext_name.timeout, "timeout"},
+        {&ext_name.explain, "_explain"},
+        {&ext_name.explain_option, "_explain_option"},
+        {&ext_name.explain_end, "_explain_end"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (!*table[i].slot && !(*table[i].slot = PyUnicode_InternFromString(table[i].text)))

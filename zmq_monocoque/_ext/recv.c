@@ -34,7 +34,7 @@ static int incoming_begin(ext_socket *self, int flags, zm_part *out_part)
             status = incoming_try(self, flags, out_part);
         }
     }
-    return status < 0 ? ext_refuse(self, status, flags) : 0;
+    return status < 0 ? ext_refuse(self, ZM_POLLIN, status, flags) : 0;
 }
 
 /* A part whose body outlives recv_end(). */

@@ -141,7 +141,7 @@ static int outgoing_send(outgoing *out, ext_socket *self, int flags)
             status = outgoing_offer(out, self, engine_flags);
         }
     }
-    return status < 0 ? ext_refuse(self, status, flags) : status;
+    return status < 0 ? ext_refuse(self, ZM_POLLOUT, status, flags) : status;
 }
 
 static const ext_signature send_signature = {
@@ -467,7 +467,7 @@ static int message_offer(ext_socket *self, PyObject *message, int flags, bool co
                                               (size_t) PyBytes_GET_SIZE(message),
                                               flags & ZM_FOLLOWED);
         if (status != ZM_LATER)
-            return status < 0 ? ext_refuse(self, status, flags) : status;
+            return status < 0 ? ext_refuse(self, ZM_POLLOUT, status, flags) : status;
     }
     if (PyList_CheckExact(message)) {
         PyObject *result = NULL;
@@ -557,7 +557,7 @@ PyObject *ext_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             return NULL;
         PyErr_Clear();
         if (!sent)
-            return ext_refused(ext_refuse(self, -EAGAIN, flags));
+            return ext_refused(ext_refuse(self, ZM_POLLOUT, -EAGAIN, flags));
     }
     return PyLong_FromSsize_t(sent);
 }

@@ -48,6 +48,26 @@ static void say_made_before_fork(void)
     ext_exception_restore(kept);
 }
 
+void ext_explain(ext_socket *self, PyObject *method, PyObject *first, PyObject *second)
+{
+    ext_exception kept = ext_exception_keep();
+    PyObject *arguments[] = {(PyObject *) self, kept.value, first, second};
+    PyObject *done = first ? PyObject_VectorcallMethod(method, arguments, second ? 4 : 3, NULL)
+                           : NULL;
+    if (!done)
+        PyErr_Clear(); /* a class without it, or memory is out: the error stays as it is */
+    Py_XDECREF(done);
+    ext_exception_restore(kept);
+}
+
+/* `event`: which way the message was to go. */
+static void explain_message(ext_socket *self, int event)
+{
+    PyObject *number = PyLong_FromLong(event);
+    ext_explain(self, ext_name.explain, number, NULL);
+    Py_XDECREF(number);
+}
+
 int ext_raise_status(ext_socket *self, int status)
 {
     ext_raise(self->binding, -status);
@@ -70,9 +90,14 @@ PyObject *ext_failed(ext_socket *self)
     return ext_raised(self, -ENOTSOCK);
 }
 
-int ext_refuse(ext_socket *self, int status, int flags)
+int ext_refuse(ext_socket *self, int event, int status, int flags)
 {
-    return status == -EAGAIN && flags & EXT_QUIET ? -2 : ext_raise_status(self, status);
+    if (status == -EAGAIN && flags & EXT_QUIET)
+        return -2;
+    ext_raise_status(self, status);
+    if (status != -EAGAIN) /* to poll so is common, and has to be quick */
+        explain_message(self, event);
+    return -1;
 }
 
 int ext_wait_ready(ext_socket *self, int event, int64_t deadline)
@@ -101,7 +126,9 @@ int ext_wait_status(ext_socket *self, int event, int64_t deadline, int *out_stat
     if (status >= 0 || status == -EINTR)
         return 0;
     *out_status = status;
-    return ext_raise_status(self, status);
+    ext_raise_status(self, status);
+    explain_message(self, event);
+    return -1;
 }
 
 int ext_is_own(ext_socket *self, PyObject *name, PyObject *own)

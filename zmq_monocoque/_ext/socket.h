@@ -29,9 +29,12 @@ int64_t ext_deadline(ext_socket *self, int direction);
 int ext_raise_status(ext_socket *self, int status);
 /* The same for those who return an object. Always NULL. */
 PyObject *ext_raised(ext_socket *self, int status);
-/* As ext_raise_status(); but when `flags` have EXT_QUIET, and the answer is that it would block,
- * nothing is raised and -2 returned. */
-int ext_refuse(ext_socket *self, int status, int flags);
+/* Adds to the exception that is set what a method of the socket's class (Python code) knows of its
+ * reasons, from one or two (else NULL) arguments. */
+void ext_explain(ext_socket *self, PyObject *method, PyObject *first, PyObject *second);
+/* As ext_raise_status(), for a message that was to be sent or received (`event`); but when `flags`
+ * have EXT_QUIET, and the answer is that it would block, nothing is raised and -2 returned. */
+int ext_refuse(ext_socket *self, int event, int status, int flags);
 /* What a call returns after ext_refuse() gave `refused`: NULL, or EXT_NOTHING. */
 static inline PyObject *ext_refused(int refused)
 {

@@ -99,8 +99,12 @@ def _chain(inner: Future[Any], outer: Future[Any], load: Callable[[Any], Any]) -
         _resolve(outer, inner.result(), load)
 
 
-def _set_again(future: Future[Any]) -> None:
-    future.set_exception(zmq.Again())
+def _set_again(future: Future[Any], sync: Any = None, event: int = 0) -> None:
+    """Again, to one that waited for ``event`` of the socket ``sync`` for as long as it may."""
+    error = zmq.Again()
+    if sync is not None:
+        sync._explain(error, event)
+    future.set_exception(error)
 
 
 def _set_unless_done(future: Future[Any], result: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from asyncio import Future
 from collections.abc import Callable
+from functools import partial
 from operator import methodcaller
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -362,13 +363,14 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
                 if sent == len(messages):
                     return sent
 
+        waits: Any = self._waits
+
         def time_out(future: Future[Any]) -> None:
             if sent:
                 future.set_result(sent)
             else:
-                _set_again(future)
+                _set_again(future, waits.sync, POLLOUT)
 
-        waits: Any = self._waits
         if not waits.send:
             future = self._try(flags, attempt, waits.sync)
             if future is not None:
@@ -484,7 +486,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         flags: int,
         timeout_option: int,
         kind: type[Future[Any]],
-        time_out: Callable[[Future[Any]], None] = _set_again,
+        time_out: Callable[[Future[Any]], None] | None = None,
     ) -> Future[Any]:
         """A future of ``kind`` that waits in ``queue``; if nobody did, it was tried already."""
         waits: Any = self._waits
@@ -495,6 +497,11 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
                 return done
         timeout = waits.sync._get_int(timeout_option)
         loop = self._current_loop()
+        if time_out is None:
+            time_out = _set_again
+            if timeout > 0:
+                event = POLLIN if queue is waits.recv else POLLOUT
+                time_out = partial(_set_again, sync=waits.sync, event=event)
         if timeout == 0:
             future = self._Future(loop=loop)
             time_out(future)

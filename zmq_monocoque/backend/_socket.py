@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from zmq_monocoque.backend._context import ContextMixin
 from zmq_monocoque.backend._engine import ffi, lib, says_if_inherited
 from zmq_monocoque.backend._misc import strerror
+from zmq_monocoque.constants import SocketOption
+from zmq_monocoque.error import _add_note
 
 #: By the number of a monitor's event: what its value says.
 _HANDSHAKE_ERRORS: dict[int, Callable[[int], str]] = {
@@ -16,6 +18,9 @@ _HANDSHAKE_ERRORS: dict[int, Callable[[int], str]] = {
     0x2000: lambda value: f"HANDSHAKE_FAILED_PROTOCOL: 0x{value:08x}",
     0x4000: lambda value: f"HANDSHAKE_FAILED_AUTH: {value}",
 }
+
+#: Bytes of the endpoints that an error names.
+_ENDPOINTS_ROOM = 2048
 
 #: Bytes of sockaddr_un.sun_path that a name can use.
 IPC_PATH_MAX_LEN = 107
@@ -74,7 +79,26 @@ class SocketMixin:
             self._bind(addr)
         except Exception as error:
             _explain_ipc(error, addr)
+            _add_note(error, "of_bind", getattr(error, "errno", None), _as_text(addr))
             raise
+
+    def _explain(self, error: Any, event: int) -> None:
+        """Adds to an error of send and recv why; called by the extension."""
+        _add_note(error, "of_message", self, getattr(error, "errno", None), event)
+
+    def _explain_option(self, error: Any, option: int, value: object) -> None:
+        """Adds to EINVAL of set and get why; called by the extension."""
+        _add_note(error, "of_option", option, value, map(int, SocketOption))
+
+    def _explain_end(self, error: Any, addr: str | bytes) -> None:
+        """Adds to ENOENT of unbind and disconnect why; called by the extension."""
+        _add_note(error, "of_end", self._endpoints)
+
+    def _endpoints(self) -> list[str]:
+        """What unbind() and disconnect() would find, as far as there is room for them."""
+        out = ffi.new("char[]", _ENDPOINTS_ROOM)
+        self._check(lib.zm_socket_endpoints(self.underlying, out, _ENDPOINTS_ROOM))
+        return ffi.string(out).decode(errors="replace").splitlines()
 
     def join(self, group: str | bytes) -> None:
         """Joins a group of a DISH (draft): RuntimeError."""
@@ -121,9 +145,13 @@ class SocketMixin:
         return found
 
 
+def _as_text(addr: str | bytes) -> str:
+    return addr.decode(errors="replace") if isinstance(addr, bytes) else addr
+
+
 def _explain_ipc(error: Any, addr: str | bytes) -> None:
     """Says which path it was: the system's text for these two errors does not."""
-    endpoint = addr.decode(errors="replace") if isinstance(addr, bytes) else addr
+    endpoint = _as_text(addr)
     if not (isinstance(endpoint, str) and endpoint.startswith("ipc://")):
         return
     path = endpoint[len("ipc://") :]

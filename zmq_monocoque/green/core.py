@@ -116,13 +116,14 @@ class _Socket(zmq.Socket[bytes]):
         while True:
             try:
                 return call()
-            except zmq.Again:
+            except zmq.Again as error:
                 if flags & NOBLOCK:
                     raise
                 if deadline is None:
                     deadline = self._deadline(timeout_option)
                 left = deadline - time.monotonic()
                 if left <= 0:
+                    self._explain(error, mask)
                     raise
             finally:
                 self._state_changed()

@@ -6,7 +6,7 @@ from errno import EFAULT, EINVAL
 from typing import TYPE_CHECKING, Any
 
 from zmq_monocoque import constants
-from zmq_monocoque.error import ZMQError
+from zmq_monocoque.error import ZMQError, _add_note
 
 __all__ = ["AttributeSetter", "SocketOptionReader", "is_reader"]
 
@@ -27,7 +27,7 @@ class AttributeSetter:
             if key in self.__dict__ or self._declares(key):
                 object.__setattr__(self, key, value)
                 return
-            name, option = self._option(key)
+            name, option = self._option_to_set(key)
             self._set_attr_opt(name, option, value)
 
         def __getattr__(self, key: str) -> Any:
@@ -56,6 +56,19 @@ class AttributeSetter:
         if not isinstance(option, int):
             raise AttributeError(f"{self.__class__.__name__} has no such option: {name}")
         return name, option
+
+    def _option_to_set(self, key: str) -> tuple[str, int]:
+        """As `_option`; what was meant is a note of the error. (Of a name that is read Python says
+        it itself, and hasattr() has to stay quick.)"""
+        try:
+            return self._option(key)
+        except AttributeError as error:
+            _add_note(error, "of_name", key, self._option_names())
+            raise
+
+    def _option_names(self) -> list[str]:
+        """The names of the owner's options."""
+        return [*constants.ContextOption.__members__, *constants.SocketOption.__members__]
 
     def _set_attr_opt(self, name: str, opt: int, value: Any) -> None:
         """To be overridden where an attribute is not simply an option that is set."""
@@ -124,7 +137,7 @@ class SocketOptionReader(AttributeSetter):
             # with which methods are found more slowly again.
             if not self._declares(key):
                 try:
-                    name, option = self._option(key)
+                    name, option = self._option_to_set(key)
                 except AttributeError:
                     if key not in self.__dict__:
                         raise

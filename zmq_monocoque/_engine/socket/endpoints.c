@@ -110,6 +110,27 @@ int zm_endpoint_term(int64_t handle, const char *text, bool brief)
     return rc;
 }
 
+int zm_socket_endpoints(int64_t handle, char *out, size_t size)
+{
+    zm_socket *s = zm_socket_lock(handle);
+    if (!s)
+        return -ENOTSOCK;
+    size_t at = 0;
+    ZM_LIST_EACH (node, &s->endpoints) {
+        zm_endpoint *ep = ZM_CONTAINER(node, zm_endpoint, link);
+        size_t length = strlen(ep->text);
+        if (ep->state == ZM_ENDPOINT_CLOSING || ep->lingering || at + length + 2 > size)
+            continue;
+        memcpy(out + at, ep->text, length);
+        at += length;
+        out[at++] = '\n';
+    }
+    if (size)
+        out[at] = 0;
+    zm_lock_give(&s->lock);
+    return 0;
+}
+
 void zm_endpoints_close_locked(zm_socket *s)
 {
     int linger_ms = s->options.linger_ms;
