@@ -17,7 +17,8 @@ PAGE = ROOT / "docs" / "internals" / "architecture.md"
 #: What has states: the prefix of their names, the file of the table, the header of the enum.
 MACHINES = {
     "a connection": ("ZM_CONN_", "connection/state.c", "connection/connection.h"),
-    "an endpoint": ("ZM_ENDPOINT_", "socket/endpoint.c", "socket/endpoint.h"),
+    "an endpoint": ("ZM_ENDPOINT_", "socket/endpoint_state.c", "socket/endpoint.h"),
+    "a peer": ("ZM_PIPE_", "pipe/state.c", "pipe/peer.h"),
 }
 
 ROW = re.compile(r"\[(ZM_\w+)\] = ([^,]*),")

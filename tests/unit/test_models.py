@@ -13,12 +13,19 @@ from support.c import build_program, run_program
 
 BASE = ("base/alloc.c", "base/check.c")
 BLOCKS = (*BASE, "base/block.c", "base/lock.c", "base/secret.c")
+PEERS = ("pipe/peer.c", "pipe/state.c", "pipe/frames.c", *BLOCKS)
 MODELS = {
     "handles_model": ("context/handles.c", "base/lock.c", *BASE),
     "timers_model": ("base/timer.c", *BASE),
     "in_queue_model": ("pipe/frames.c", *BLOCKS),
-    "inproc_model": ("pipe/inproc.c", "pipe/peer.c", "pipe/frames.c", "base/names.c", *BLOCKS),
+    "inproc_model": ("pipe/inproc.c", *PEERS, "base/names.c"),
     "out_queue_model": ("pipe/frames.c", *BLOCKS),
+    # It has a base/check.c of its own, since an assert that fires is what it looks for.
+    "states_model": tuple(
+        source
+        for source in ("connection/state.c", "socket/endpoint_state.c", *PEERS)
+        if source != "base/check.c"
+    ),
 }
 
 

@@ -63,6 +63,7 @@ SOURCES = [
     "pipe/frames.c",
     "pipe/metadata.c",
     "pipe/peer.c",
+    "pipe/state.c",
     "pipe/inproc.c",
     # connection: a descriptor and its session
     "connection/state.c",
@@ -95,6 +96,7 @@ SOURCES = [
     "socket/turns.c",
     "socket/resolver.c",
     "socket/endpoint.c",
+    "socket/endpoint_state.c",
     "socket/listener.c",
     "socket/connecter.c",
     "socket/endpoints.c",

@@ -269,7 +269,7 @@ static bool read_all(void)
         while (command_count)
             take_command();
         for (int i = 0; i < 2; i++) {
-            if (!peer_of(&ends[i]) || peer_of(&ends[i])->ended)
+            if (!peer_of(&ends[i]) || zm_peer_is_ended(peer_of(&ends[i])))
                 return false;
             if (zm_peer_can_read(peer_of(&ends[i])))
                 read_part(i);
@@ -298,7 +298,7 @@ static void scenario(uint64_t seed)
             read_part(i);
         }
         for (int k = 0; k < 2; k++)
-            failed |= peer_of(&ends[k]) && peer_of(&ends[k])->ended;
+            failed |= peer_of(&ends[k]) && zm_peer_is_ended(peer_of(&ends[k]));
     }
     failed |= !read_all();
     for (int i = 0; i < 2 && !failed; i++) {

@@ -114,7 +114,7 @@ void zm_conn_free(zm_ended *ended)
     if (conn->peer) {
         /* Only a lingering peer stays with its connection to the end. */
         conn->peer->conn = NULL;
-        if (conn->peer->ended) /* it goes when its messages are read */
+        if (zm_peer_is_ended(conn->peer)) /* it goes when its messages are read */
             zm_peer_ripen_locked(conn->peer);
         else
             zm_peer_free_locked(conn->peer);
@@ -256,7 +256,7 @@ void zm_conn_settle_in_flight(zm_conn *conn, int32_t res)
     conn->in_flight_peer = NULL;
     peer->in_flight_conn = NULL;
     settle_queue(conn, peer, res > 0 ? (size_t) res : 0);
-    if (peer->ended)
+    if (zm_peer_is_ended(peer))
         zm_peer_ripen_locked(peer);
     else
         zm_peer_drained_locked(peer);

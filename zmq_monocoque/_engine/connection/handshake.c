@@ -129,7 +129,7 @@ void zm_conn_ready(zm_conn *conn)
         zm_endpoint_give_id(endpoint, peer);
         peer->conflate = zm_conflates(s, &endpoint->options);
         zm_peer_attach_locked(peer);
-    } else if (s->pattern->connected && peer->attached) {
+    } else if (s->pattern->connected && zm_peer_is_attached(peer)) {
         s->pattern->connected(peer);
     }
     if (conn->state == ZM_CONN_CLOSING)

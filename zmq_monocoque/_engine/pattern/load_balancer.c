@@ -66,7 +66,7 @@ bool zm_balance_can_send(zm_socket *s)
 
 void zm_balance_writable(zm_peer *peer)
 {
-    if (!peer->ignored && !peer->ended)
+    if (!peer->ignored && !zm_peer_is_ended(peer))
         zm_turn_join(&peer->socket->writers, &peer->turn_out);
 }
 

@@ -13,7 +13,7 @@ static void pair_attached(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
     pair *own = s->state;
-    if (own->peer && !own->peer->ended) {
+    if (own->peer && !zm_peer_is_ended(own->peer)) {
         peer->ignored = true;
         return;
     }

@@ -321,7 +321,7 @@ static void unblock(zm_socket *s)
     own->pending_blocked = false;
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
-        if (peer->inproc && peer->attached)
+        if (peer->inproc && zm_peer_is_attached(peer))
             readable(peer);
         else if (peer->conn && peer->conn->stopped)
             zm_conn_wants_recv_locked(peer->conn);
@@ -359,7 +359,7 @@ static void find_others(zm_socket *s, const zm_outgoing *m)
     zm_subscriptions_match(own->subscriptions, m->data, m->size, wants_not, s);
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
-        if (!subscriber_of(peer)->matched && peer->attached && !peer->ended)
+        if (!subscriber_of(peer)->matched && peer->state == ZM_PIPE_ATTACHED)
             zm_dist_add(&own->to, peer);
         subscriber_of(peer)->matched = false;
     }

@@ -87,7 +87,7 @@ static int write_envelope(zm_socket *s)
 {
     rep *own = s->state;
     zm_peer *peer = own->reply_peer;
-    int found = peer && !peer->ended ? zm_peer_find_room_locked(peer) : -EHOSTUNREACH;
+    int found = peer && !zm_peer_is_ended(peer) ? zm_peer_find_room_locked(peer) : -EHOSTUNREACH;
     if (found == ZM_LATER)
         return ZM_LATER;
     if (peer && found < 0) {

@@ -98,7 +98,7 @@ static bool known(const zm_peer *peer)
 /* Those that a message can be sent to are in `writers`, for POLLOUT under ROUTER_MANDATORY. */
 static void router_writable(zm_peer *peer)
 {
-    if (route_of(peer)->id_size && !peer->ended)
+    if (route_of(peer)->id_size && !zm_peer_is_ended(peer))
         zm_turn_join(&peer->socket->writers, &peer->turn_out);
 }
 
@@ -165,7 +165,7 @@ static int router_send(zm_socket *s, const zm_outgoing *m)
         if (!m->more)
             return 0; /* an id alone is swallowed (S-58) */
         zm_peer *peer = find(own, m->data, m->size);
-        if (peer && peer->ended)
+        if (peer && zm_peer_is_ended(peer))
             peer = NULL;
         int found = peer ? zm_peer_find_room_locked(peer) : -EHOSTUNREACH;
         if (ZM_UNLIKELY(found == ZM_LATER))
@@ -292,7 +292,7 @@ static int stream_send(zm_socket *s, const zm_outgoing *m)
         if (!m->more)
             return 0;
         zm_peer *peer = find(own, m->data, m->size);
-        if (!peer || peer->ended)
+        if (!peer || zm_peer_is_ended(peer))
             return -EHOSTUNREACH;
         int rc = zm_peer_find_room_locked(peer);
         if (rc < 0)

@@ -51,8 +51,8 @@ static publisher *publisher_of(const zm_peer *peer)
 /* Will be connected, and is not. */
 static bool is_awaited(const zm_peer *peer)
 {
-    return peer->attached && !peer->inproc && !(peer->conn && zm_conn_is_open(peer->conn))
-           && !peer->ended;
+    return peer->state == ZM_PIPE_ATTACHED && !peer->inproc
+           && !(peer->conn && zm_conn_is_open(peer->conn));
 }
 
 static void forget_missed(publisher *awaited)
@@ -299,7 +299,7 @@ static int find_publishers(zm_socket *s, bool subscription)
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
         bool told_later = subscription && is_awaited(peer) && !publisher_of(peer)->told_ahead;
-        if (peer->attached && !peer->ended && !told_later)
+        if (peer->state == ZM_PIPE_ATTACHED && !told_later)
             zm_dist_add(&own->to, peer);
     }
     return zm_dist_find_room(&own->to, false);

@@ -581,7 +581,7 @@ static void look_at_link(zm_socket *s, zm_link_side *me)
         if (s->pattern->connected)
             s->pattern->connected(peer);
     }
-    if (!peer->ended && refill(peer) && !peer->ignored)
+    if (!zm_peer_is_ended(peer) && refill(peer) && !peer->ignored)
         s->pattern->readable(peer);
     if (me->peer != peer)
         return;

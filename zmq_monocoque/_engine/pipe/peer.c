@@ -68,9 +68,8 @@ zm_peer *zm_peer_new_locked(zm_socket *s)
 
 void zm_peer_attach_locked(zm_peer *peer)
 {
-    ZM_ASSERT(!peer->attached);
     zm_socket *s = peer->socket; /* a peer that the pattern has no memory for may be gone then */
-    peer->attached = true;
+    zm_peer_become(peer, ZM_PIPE_ATTACHED);
     s->pattern->attached(peer);
     zm_socket_notify_locked(s);
 }
@@ -78,9 +77,9 @@ void zm_peer_attach_locked(zm_peer *peer)
 void zm_peer_detach_locked(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
-    if (!peer->attached)
+    if (!zm_peer_is_attached(peer))
         return;
-    peer->attached = false;
+    zm_peer_become(peer, peer->state == ZM_PIPE_ENDED ? ZM_PIPE_CLOSING : ZM_PIPE_DETACHED);
     zm_turn_leave(&peer->turn_in);
     zm_turn_leave(&peer->turn_out);
     s->pattern->detached(peer);
@@ -99,6 +98,8 @@ void zm_peer_free_locked(zm_peer *taken)
     zm_socket *s = taken->socket;
     ZM_ASSERT(!taken->in_flight_conn);
     zm_peer_detach_locked(taken);
+    if (taken->state != ZM_PIPE_CLOSING)
+        zm_peer_become(taken, ZM_PIPE_CLOSING);
     if (taken->conn)
         taken->conn->peer = NULL;
     if (taken->endpoint)
@@ -126,9 +127,9 @@ uint32_t zm_peer_low_water(int hwm)
 void zm_peer_end_locked(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
-    if (peer->ended)
+    if (zm_peer_is_ended(peer))
         return;
-    peer->ended = true;
+    zm_peer_become(peer, peer->state == ZM_PIPE_ATTACHED ? ZM_PIPE_ENDED : ZM_PIPE_CLOSING);
     if (s->sending_to == peer) {
         s->sending_to = NULL;
         s->dropping = true;
@@ -139,7 +140,7 @@ void zm_peer_end_locked(zm_peer *peer)
 
 void zm_peer_ripen_locked(zm_peer *peer)
 {
-    if (peer->ended && !zm_list_linked(&peer->ending.link))
+    if (zm_peer_is_ended(peer) && !zm_list_linked(&peer->ending.link))
         zm_list_append(&peer->socket->ended, &peer->ending.link);
 }
 
@@ -149,7 +150,7 @@ static void reap(zm_ended *ending)
     zm_peer *peer = ZM_CONTAINER(ending, zm_peer, ending);
     if (peer->in_flight_conn)
         return;
-    bool done = peer->ignored || !peer->attached || peer->socket->pattern->never_reads
+    bool done = peer->ignored || !zm_peer_is_attached(peer) || peer->socket->pattern->never_reads
                 || !zm_peer_can_read(peer);
     if (done && peer->conn)
         zm_peer_detach_locked(peer); /* what it is still to be sent is in its queue */
@@ -168,7 +169,7 @@ bool zm_peer_can_read(zm_peer *peer)
 
 zm_frame zm_peer_read(zm_peer *peer)
 {
-    if (ZM_UNLIKELY(peer->ended))
+    if (ZM_UNLIKELY(zm_peer_is_ended(peer)))
         zm_peer_ripen_locked(peer);
     if (peer->ops)
         return peer->ops->read(peer);
@@ -267,7 +268,7 @@ void zm_peer_drained_locked(zm_peer *peer)
     if (hwm > 0 && peer->out.count + zm_peer_low_water(hwm) > (uint32_t) hwm)
         return;
     peer->out_full = false;
-    if (peer->attached) {
+    if (zm_peer_is_attached(peer)) {
         peer->socket->pattern->writable(peer);
         zm_socket_notify_locked(peer->socket);
     }
@@ -290,7 +291,7 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
     bool many = has_many(peer);
     if (ZM_UNLIKELY(many) && !peer->writing && !zm_peer_can_write(peer))
         return -EAGAIN;
-    if (ZM_UNLIKELY(peer->ended))
+    if (ZM_UNLIKELY(zm_peer_is_ended(peer)))
         return -EHOSTUNREACH;
     if (ZM_UNLIKELY(peer->conflate)) {
         more = false; /* frame by frame, as libzmq does (S-12) */
@@ -334,17 +335,18 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
  * drops. */
 static bool may_be_read(const zm_peer *peer)
 {
-    return peer->patience_ns > 0 && !peer->ended && peer->conn && peer->conn->send_op.in_flight;
+    return peer->patience_ns > 0 && !zm_peer_is_ended(peer) && peer->conn
+           && peer->conn->send_op.in_flight;
 }
 
 int zm_peer_find_room_locked(zm_peer *peer)
 {
     if (ZM_LIKELY(zm_peer_can_write(peer)))
         return 0;
-    if (peer->ops || peer->ended || !peer->conn)
+    if (peer->ops || zm_peer_is_ended(peer) || !peer->conn)
         return -EAGAIN;
     zm_drive_for_room_locked(peer->conn);
-    if (!peer->ended && zm_peer_can_write(peer))
+    if (!zm_peer_is_ended(peer) && zm_peer_can_write(peer))
         return 0;
     if (!may_be_read(peer) || peer->socket->driven)
         return -EAGAIN;

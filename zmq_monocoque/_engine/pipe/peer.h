@@ -27,8 +27,18 @@ typedef struct zm_peer_ops {
     void (*close)(zm_peer *peer); /* the peer is about to be freed */
 } zm_peer_ops;
 
+/* Its changes are in state.c. In this order, so that one comparison says whether it has ended. */
+typedef enum zm_pipe_state {
+    ZM_PIPE_NEW,      /* the pattern does not know it yet */
+    ZM_PIPE_ATTACHED, /* messages go both ways */
+    ZM_PIPE_DETACHED, /* the pattern knows it no more: only what is queued is left to be sent */
+    ZM_PIPE_ENDED,    /* nothing will arrive any more: detached once it is read out */
+    ZM_PIPE_CLOSING   /* freed once nothing of it is in flight */
+} zm_pipe_state;
+
 struct zm_peer {
     const zm_peer_ops *ops; /* NULL: over a connection */
+    zm_pipe_state state;
     zm_list link; /* socket->peers */
     zm_socket *socket;
     uint32_t index;        /* in socket->peer_table */
@@ -37,8 +47,6 @@ struct zm_peer {
     zm_endpoint *endpoint; /* the connect() it belongs to, or NULL */
     zm_link *inproc;
     uint8_t side;
-    bool attached;  /* the pattern knows it */
-    bool ended;     /* nothing will arrive any more: detached when `in` is read out */
     zm_ended ending; /* in socket->ended when it may be time to free it */
 
     /* Reading. Remote: `in`; inproc: the link's queue. */
@@ -69,6 +77,17 @@ struct zm_peer {
     /* Behind it: the pattern's own, see zm_peer_state(). */
 };
 
+/* Does the pattern know it? */
+static inline bool zm_peer_is_attached(const zm_peer *peer)
+{
+    return peer->state == ZM_PIPE_ATTACHED || peer->state == ZM_PIPE_ENDED;
+}
+/* Does nothing arrive from it any more, nor leave for it but what is queued? */
+static inline bool zm_peer_is_ended(const zm_peer *peer)
+{
+    return peer->state >= ZM_PIPE_ENDED;
+}
+
 /* What the pattern keeps of this peer: pattern->peer_size bytes, zero at first. */
 static inline void *zm_peer_state(const zm_peer *peer)
 {
@@ -85,6 +104,7 @@ union zm_peer_slot {
     uint32_t next_free; /* likewise from 1 */
 };
 
+void zm_peer_become(zm_peer *peer, zm_pipe_state state); /* state.c */
 zm_peer *zm_peer_new_locked(zm_socket *s);
 /* Tells the pattern. */
 void zm_peer_attach_locked(zm_peer *peer);

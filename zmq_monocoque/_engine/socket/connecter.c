@@ -31,7 +31,7 @@
 #define REFUSED_MS 2
 
 static void start_connect(zm_endpoint *ep);
-static void connected(zm_endpoint *ep, int32_t res);
+static void connected(zm_endpoint *ep, int32_t res, bool timed_out);
 static void resolved(void *owner, const zm_address *address, int result);
 static void lost(zm_endpoint *ep, bool reconnect);
 static const zm_endpoint_ops connecter_ops;
@@ -157,11 +157,10 @@ static void open_connection(zm_endpoint *ep, const zm_address *address)
         return;
     }
     ep->fd = fd;
-    ep->timed_out = false;
     if (address->transport == ZM_IPC) {
         /* Not as a request: io_uring would ask again and again while the listener's backlog is
          * full. */
-        connected(ep, zm_connecter_local(address, fd));
+        connected(ep, zm_connecter_local(address, fd), false);
         return;
     }
     zm_monitor_event(s, ZM_CONNECT_DELAYED, EINPROGRESS, ep->text);
@@ -204,7 +203,8 @@ static void resolved(void *owner, const zm_address *address, int result)
     }
 }
 
-static void connected(zm_endpoint *ep, int32_t res)
+/* `timed_out`: where it was cancelled, CONNECT_TIMEOUT did it. */
+static void connected(zm_endpoint *ep, int32_t res, bool timed_out)
 {
     zm_socket *s = ep->socket;
     int fd = ep->fd;
@@ -239,7 +239,7 @@ static void connected(zm_endpoint *ep, int32_t res)
         }
         return;
     }
-    if (res == -ECANCELED && !ep->timed_out) {
+    if (res == -ECANCELED && !timed_out) {
         zm_fd_close(fd); /* the thread that started it is gone */
         start_connect(ep);
         return;
@@ -256,12 +256,13 @@ static void connected(zm_endpoint *ep, int32_t res)
 static void connect_done(zm_op *op, int32_t res)
 {
     zm_endpoint *ep = op->owner;
+    bool timed_out = ep->state == ZM_ENDPOINT_TIMED_OUT;
     ep->socket->handshakes--;
     zm_endpoint_become(ep, ZM_ENDPOINT_WAITING);
     if (ep->state == ZM_ENDPOINT_CLOSING)
         zm_endpoint_free_if_done_locked(ep);
     else
-        connected(ep, res);
+        connected(ep, res, timed_out);
 }
 
 static void lost(zm_endpoint *ep, bool reconnect)
@@ -289,7 +290,8 @@ static void linger_due(zm_timer *timer)
 static void timeout_due(zm_timer *timer)
 {
     zm_endpoint *ep = timer->owner;
-    ep->timed_out = true;
+    ZM_ASSERT(ep->state == ZM_ENDPOINT_CONNECTING);
+    zm_endpoint_become(ep, ZM_ENDPOINT_TIMED_OUT);
     if (ep->op.in_flight)
         zm_driver_cancel(ep->socket->driver, &ep->op);
 }

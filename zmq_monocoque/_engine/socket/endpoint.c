@@ -18,25 +18,6 @@
 #include "resolver.h"
 #include "socket.h"
 
-#define TO(state) (1u << ZM_ENDPOINT_##state)
-/* What each state may become. A listener, or one of inproc, waits until it is closed. */
-static const uint8_t next_states[] = {
-    [ZM_ENDPOINT_WAITING] = TO(RESOLVING) | TO(CONNECTING) | TO(CONNECTED) | TO(CLOSING),
-    [ZM_ENDPOINT_RESOLVING] = TO(WAITING) | TO(CLOSING),
-    [ZM_ENDPOINT_CONNECTING] = TO(WAITING) | TO(CLOSING),
-    [ZM_ENDPOINT_CONNECTED] = TO(WAITING) | TO(CLOSING),
-    [ZM_ENDPOINT_CLOSING] = 0,
-};
-#undef TO
-
-void zm_endpoint_become(zm_endpoint *ep, zm_endpoint_state state)
-{
-    if (ep->state == ZM_ENDPOINT_CLOSING)
-        return;
-    ZM_ASSERT(next_states[ep->state] & 1u << state);
-    ep->state = state;
-}
-
 zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
                                     const zm_endpoint_ops *ops, const zm_address *address)
 {

@@ -33,11 +33,12 @@ typedef struct zm_endpoint_ops {
     void (*let_go)(zm_endpoint *endpoint, int linger_ms);
 } zm_endpoint_ops;
 
-/* Its changes are in endpoint.c. */
+/* Its changes are in endpoint_state.c. */
 typedef enum zm_endpoint_state {
     ZM_ENDPOINT_WAITING,    /* for peers; of a connecter: for its time to try */
     ZM_ENDPOINT_RESOLVING,  /* the name of its address, or of the proxy, is looked up */
     ZM_ENDPOINT_CONNECTING, /* a connect, or an exchange with the proxy, is in flight */
+    ZM_ENDPOINT_TIMED_OUT,  /* CONNECT_TIMEOUT has cancelled that, and it is not over yet */
     ZM_ENDPOINT_CONNECTED,  /* it has a connection, which may be in its handshake still */
     ZM_ENDPOINT_CLOSING     /* freed once nothing is in flight */
 } zm_endpoint_state;
@@ -61,9 +62,10 @@ struct zm_endpoint {
     zm_peer *peer; /* connecter's, kept over reconnects unless IMMEDIATE */
     zm_timer retry, timeout, linger;
     int attempts;
-    bool lingering; /* disconnected, but its queue is still to be sent */
-    bool timed_out; /* CONNECT_TIMEOUT cancelled the connect */
-    bool was_connected; /* so that the next connection is a reconnect */
+    /* Disconnected, but its queue is still to be sent. No state: it goes on through all of them,
+     * over as many connections as it takes. */
+    bool lingering;
+    bool was_connected; /* once, in whatever state it is now: the next one is a reconnect */
     zm_resolution *resolution;
     zm_socks socks;
     uint8_t *wanted_id;

@@ -166,7 +166,7 @@ void zm_socket_close_locked(zm_socket *s)
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
         zm_peer_rollback(peer);
         zm_peer_detach_locked(peer);
-        if ((peer->inproc || peer->ended) && !peer->in_flight_conn && !peer->conn)
+        if ((peer->inproc || zm_peer_is_ended(peer)) && !peer->in_flight_conn && !peer->conn)
             zm_peer_free_locked(peer);
     }
     zm_endpoints_close_locked(s);

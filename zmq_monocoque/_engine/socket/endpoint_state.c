@@ -1,0 +1,24 @@
+/* The life of an endpoint: its states, and what each may become. */
+#include "../base/check.h"
+#include "endpoint.h"
+
+#define TO(state) (1u << ZM_ENDPOINT_##state)
+/* What each state may become. A listener, or one of inproc, waits until it is closed. */
+static const uint8_t next_states[] = {
+    [ZM_ENDPOINT_WAITING] = TO(RESOLVING) | TO(CONNECTING) | TO(CONNECTED) | TO(CLOSING),
+    [ZM_ENDPOINT_RESOLVING] = TO(WAITING) | TO(CLOSING),
+    [ZM_ENDPOINT_CONNECTING] = TO(TIMED_OUT) | TO(WAITING) | TO(CLOSING),
+    [ZM_ENDPOINT_TIMED_OUT] = TO(WAITING) | TO(CLOSING),
+    [ZM_ENDPOINT_CONNECTED] = TO(WAITING) | TO(CLOSING),
+    [ZM_ENDPOINT_CLOSING] = 0,
+};
+#undef TO
+
+void zm_endpoint_become(zm_endpoint *ep, zm_endpoint_state state)
+{
+    ZM_ASSERT(ep->state < ZM_COUNT(next_states));
+    if (ep->state == ZM_ENDPOINT_CLOSING)
+        return;
+    ZM_ASSERT(next_states[ep->state] & 1u << state);
+    ep->state = state;
+}
