@@ -98,7 +98,7 @@ def make(ctx):
     def make_socket(kind, **options):
         s = ctx.socket(kind)
         s.linger = 0
-        s.rcvtimeo = s.sndtimeo = 10_000
+        s.rcvtimeo = s.sndtimeo = 30_000
         for name, value in options.items():
             setattr(s, name, value)
         return s

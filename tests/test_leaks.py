@@ -24,7 +24,7 @@ def test_an_open_connection_is_named(zmq, ctx):
     server.bind("tcp://127.0.0.1:*")  # also starts the context's I/O thread, which stays
     before = counts()
     client.connect(server.LAST_ENDPOINT)
-    client.rcvtimeo = server.rcvtimeo = 10_000
+    client.rcvtimeo = server.rcvtimeo = 30_000
     client.send(b"")
     server.recv()
     assert left_over(before, patience=0.05)["connections"] >= 2

@@ -44,7 +44,7 @@ ROUND_TRIP = """
 import zmq
 with zmq.Context() as context:
     with context.socket(zmq.REP) as a, context.socket(zmq.REQ) as b:
-        a.rcvtimeo = b.rcvtimeo = 10_000
+        a.rcvtimeo = b.rcvtimeo = 30_000
         b.connect(f"tcp://127.0.0.1:{a.bind_to_random_port('tcp://127.0.0.1')}")
         b.send(b"question")
         frame = a.recv(copy=False)
@@ -353,7 +353,7 @@ def test_pyzmq_on_our_engine_and_our_package_live_in_one_process(first):
         "assert zmq is not zmq_monocoque and zmq.Frame is not zmq_monocoque.Frame\n"
         "sockets = [module.Context().socket(module.PAIR) for module in (zmq, zmq_monocoque)]\n"
         "for socket, module in zip(sockets, (zmq, zmq_monocoque)):\n"
-        "    socket.rcvtimeo = 10_000\n"
+        "    socket.rcvtimeo = 30_000\n"
         "    try:\n        socket.recv(zmq.DONTWAIT)\n"
         "    except module.Again:\n        pass\n"
         "port = sockets[0].bind_to_random_port('tcp://127.0.0.1')\n"
@@ -362,7 +362,7 @@ def test_pyzmq_on_our_engine_and_our_package_live_in_one_process(first):
         "    tracker = sockets[sender].send(b'x' * 100_000, copy=False, track=True)\n"
         "    frame = sockets[receiver].recv(copy=False)\n"
         "    assert type(frame) is module.Frame and len(frame) == 100_000\n"
-        "    tracker.wait(10)\n"
+        "    tracker.wait(30)\n"
         "    assert type(tracker).__module__.startswith(('zmq_monocoque.', 'zmq.')[sender == 0])\n"
         "for socket in sockets:\n"
         "    socket.context.destroy(linger=0)",

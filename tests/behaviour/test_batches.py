@@ -37,7 +37,7 @@ def pair(context, zmq, endpoint):
     def make(kinds="PUSH PULL", **options):
         sockets = [context.socket(getattr(zmq, kind)) for kind in kinds.split()]
         for s in sockets:
-            s.rcvtimeo = s.sndtimeo = 10_000
+            s.rcvtimeo = s.sndtimeo = 30_000
             for name, value in options.items():
                 setattr(s, name, value)
         sockets[0].bind(endpoint)
@@ -78,7 +78,7 @@ def test_a_batch_can_be_passed_on_as_it_is(pair, zmq, context):
     push, pull = pair()
     messages = [b"a", [b"b", b"c"], b"d"] * 10
     out, end = context.socket(zmq.PUSH), context.socket(zmq.PULL)
-    end.rcvtimeo = 10_000
+    end.rcvtimeo = 30_000
     end.bind(fresh_inproc())
     out.connect(end.LAST_ENDPOINT.decode())
     push.send_many(messages)
@@ -283,12 +283,12 @@ def test_req_and_rep_take_one_at_a_time(pair, zmq):
 
 def test_a_router_answers_many_peers_in_one_batch(context, zmq, endpoint):
     router = context.socket(zmq.ROUTER)
-    router.rcvtimeo = 10_000
+    router.rcvtimeo = 30_000
     router.bind(endpoint)
     dealers = []
     for i in range(5):
         dealer = context.socket(zmq.DEALER)
-        dealer.rcvtimeo = 10_000
+        dealer.rcvtimeo = 30_000
         dealer.routing_id = b"dealer %d" % i
         dealer.connect(router.LAST_ENDPOINT.decode())
         dealer.send_many([b"x", b"y"])

@@ -14,7 +14,7 @@ ROUND_TRIPS = """
 import ctypes, threading
 context = zmq.Context()
 rep, req = context.socket(zmq.REP), context.socket(zmq.REQ)
-rep.rcvtimeo = req.rcvtimeo = 20_000
+rep.rcvtimeo = req.rcvtimeo = 30_000
 rep.bind(sys.argv[1].replace("PORT", "*"))
 req.connect(rep.LAST_ENDPOINT.decode().rstrip("\\0"))
 count = int(sys.argv[2])

@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from support import bind_over, eventually
+from support import TIMEOUT, bind_over, eventually
 
 BIG = b"x" * 70_000
 
@@ -206,7 +206,7 @@ def test_a_tracker_is_done_when_the_memory_is_free(zmq, pair):
     assert not tracker.done, "the frame itself is still there"
     del frame
     gc.collect()
-    tracker.wait(10)
+    tracker.wait(30)
     assert tracker.done
 
 
@@ -215,7 +215,7 @@ def test_an_unsent_frame_frees_its_memory_at_once(zmq):
     tracker = frame.tracker
     del frame
     gc.collect()
-    tracker.wait(0.5)
+    tracker.wait(TIMEOUT)
 
 
 def test_a_tracker_watches_many(zmq):
@@ -232,7 +232,7 @@ def test_a_tracker_watches_many(zmq):
         tracker.wait(0.01)
     del two
     gc.collect()
-    tracker.wait(10)
+    tracker.wait(30)
     assert tracker.done
     assert zmq.MessageTracker().done
 

@@ -164,7 +164,7 @@ def test_the_time_limits_of_gevent_and_of_the_socket_count(zmq, run):
         start = time.monotonic()
         with pytest.raises(zmq.Again):
             pull.recv()
-        assert 0.025 < time.monotonic() - start < 5
+        assert time.monotonic() - start > 0.025
         with pytest.raises(zmq.Again):
             pull.recv(zmq.NOBLOCK)
 
@@ -226,7 +226,7 @@ def test_a_poll_and_a_receive_of_the_same_socket_do_not_starve_each_other(zmq, r
 
         def poll():
             for _ in range(50):
-                assert pull.poll(10_000) == zmq.POLLIN
+                assert pull.poll(30_000) == zmq.POLLIN
 
         polling = gevent.spawn(poll)
         sending = gevent.spawn(lambda: [push.send(b"%d" % i) for i in range(200)])

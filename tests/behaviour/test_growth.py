@@ -73,7 +73,7 @@ TWO_THREADS = """
 idle, turns = map(int, sys.argv[1:])
 router = context.socket(zmq.ROUTER)
 dealer = context.socket(zmq.DEALER)
-router.rcvtimeo = dealer.rcvtimeo = 20_000
+router.rcvtimeo = dealer.rcvtimeo = 30_000
 router.backlog = 4096
 port = router.bind_to_random_port("tcp://127.0.0.1")
 peers = idle_peers(port, idle)
@@ -119,7 +119,7 @@ def test_two_threads_that_use_a_socket_in_turn_do_not_pay_for_idle_peers(zmq, on
 COMPUTING = """
 count = int(sys.argv[1])
 router = context.socket(zmq.ROUTER)
-router.rcvtimeo = 20_000
+router.rcvtimeo = 30_000
 router.backlog = 4096
 port = router.bind_to_random_port("tcp://127.0.0.1")
 peers = idle_peers(port, count)
@@ -151,7 +151,7 @@ def test_what_a_thread_that_computes_has_armed_reaches_the_one_that_waits(zmq, c
 ENDED = """
 count = int(sys.argv[1])
 router = context.socket(zmq.ROUTER)
-router.rcvtimeo = 20_000
+router.rcvtimeo = 30_000
 router.backlog = 4096
 port = router.bind_to_random_port("tcp://127.0.0.1")
 peers = idle_peers(port, count)
@@ -171,6 +171,17 @@ context.destroy(linger=0)
 
 def test_what_threads_have_armed_that_ended_reaches_the_next(zmq, counting):
     assert run_child(zmq, counting, ENDED, 600) == ["all"]
+
+
+def assert_grows_less(factor: float, cost, few: int, many: int) -> None:
+    """In one of some attempts: on a machine that others use, processor time is no exact measure.
+    What grows, does so in each."""
+    figures = []
+    for _ in range(4):
+        figures.append((cost(few), cost(many)))
+        if figures[-1][1] < factor * figures[-1][0]:
+            return
+    raise AssertionError(figures)
 
 
 # --- endpoints -----------------------------------------------------------------------------------
@@ -211,13 +222,13 @@ def test_an_operation_costs_the_same_beside_many_as_beside_few(zmq, on_libzmq, c
         assert done.returncode == 0, done.stderr
         return float(done.stdout)
 
-    assert cost(count) < 4 * cost(10)
+    assert_grows_less(4, cost, 10, count)
 
 
 UNREAD = """
 count = int(sys.argv[1])
 dealer = context.socket(zmq.DEALER)
-dealer.rcvtimeo = 20_000
+dealer.rcvtimeo = 30_000
 dealer.backlog = 4096
 port = dealer.bind_to_random_port("tcp://127.0.0.1")
 peers = idle_peers(port, count)
@@ -243,8 +254,7 @@ context.destroy(linger=0)
 def test_peers_that_are_gone_and_not_read_out_cost_nothing(zmq, on_libzmq, counting):
     if on_libzmq:
         pytest.skip("asks stats()")
-    few, many = (float(run_child(zmq, counting, UNREAD, count)[0]) for count in (100, 3000))
-    assert many < 5 * few
+    assert_grows_less(5, lambda n: float(run_child(zmq, counting, UNREAD, n)[0]), 100, 3000)
 
 
 FULL_BACKLOG = """
@@ -265,7 +275,7 @@ while True:
 dealer = context.socket(zmq.DEALER)
 dealer.reconnect_ivl = 50
 monitor = dealer.get_monitor_socket()
-monitor.rcvtimeo = 20_000
+monitor.rcvtimeo = 30_000
 
 def next_event(wanted):
     while True:
@@ -310,7 +320,7 @@ eventually(lambda: names.names_inside() == 4)
 for push in sockets[:40]:
     push.close(0)  # none of them waits for the name server
 pull, push = context.socket(zmq.PULL), sockets[-1]
-pull.rcvtimeo = 20_000
+pull.rcvtimeo = 30_000
 port = pull.bind_to_random_port("tcp://127.0.0.1")
 push.connect(f"tcp://localhost:{port}")
 push.send(b"a")
@@ -320,7 +330,7 @@ if pid == 0:  # the child has threads and names of its own
     try:
         with zmq.Context() as other:
             pull, push = other.socket(zmq.PULL), other.socket(zmq.PUSH)
-            pull.rcvtimeo = 20_000
+            pull.rcvtimeo = 30_000
             push.connect(f"tcp://localhost:{pull.bind_to_random_port('tcp://127.0.0.1')}")
             push.send(b"a")
             os._exit(0 if pull.recv() == b"a" else 1)
@@ -328,7 +338,7 @@ if pid == 0:  # the child has threads and names of its own
         os._exit(1)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 names.names_go()
-print(pull.poll(20_000))
+print(pull.poll(30_000))
 for _ in range(20):
     lost = context.socket(zmq.PUSH)
     lost.connect("tcp://other.stuck:5555")
@@ -384,7 +394,7 @@ def test_a_call_does_not_wait_for_all_that_the_io_thread_has_to_do(
 COMMANDS = """
 count = int(sys.argv[1])
 pull = context.socket(zmq.PULL)
-pull.rcvtimeo = 20_000
+pull.rcvtimeo = 30_000
 pull.bind("inproc://many")
 pushes = []
 for i in range(count):
@@ -427,7 +437,7 @@ def test_mail_that_a_loop_left_is_taken_in_later(zmq, on_libzmq, counting):
 SHARED = """
 count, rounds = map(int, sys.argv[1:])
 router = context.socket(zmq.ROUTER)
-router.rcvtimeo = 20_000
+router.rcvtimeo = 30_000
 router.sndhwm = router.rcvhwm = 0
 router.backlog = 4096
 port = router.bind_to_random_port("tcp://127.0.0.1")
@@ -469,7 +479,7 @@ FILTERED = """
 count = int(sys.argv[1])
 pub, sub = context.socket(zmq.PUB), context.socket(zmq.SUB)
 pub.sndhwm = sub.rcvhwm = 0
-sub.rcvtimeo = 20_000
+sub.rcvtimeo = 30_000
 sub.subscribe(b"")
 pub.bind("inproc://filtered")
 sub.connect("inproc://filtered")

@@ -6,8 +6,26 @@ import socket
 import time
 
 import pytest
-from support import RawListener, RawPeer, monitored, port_of, wait_for_event, zmtp_connect
+from support import (
+    RawListener,
+    RawPeer,
+    monitored,
+    port_of,
+    wait_for_event,
+    watched,
+    zmtp_connect,
+)
 from support.zmtp import command, frame, ping
+
+
+def in_time(test) -> None:
+    """test(times): with all times so many times as long, if the machine is slow."""
+    for times in (1, 10):
+        try:
+            return test(times)
+        except (AssertionError, EOFError, ConnectionError):
+            pass
+    return test(40)
 
 
 @pytest.fixture
@@ -70,15 +88,19 @@ def test_any_frame_is_a_sign_of_life(served, sign_of_life):
         "PING": ping(),
         "unknown command": command(b"WHATEVER"),
     }[sign_of_life]
-    s = served(heartbeat_ivl=60, heartbeat_timeout=250)
-    with zmtp_connect(s) as peer:
-        peer.handshake("DEALER", b"")
-        pings = 0
-        while pings < 8:  # 480 ms: more than the timeout
-            _, body = peer.recv_frame()
-            if body.startswith(b"\x04PING"):
-                pings += 1
-                peer.send(answer)
+
+    def test(times):
+        s = served(heartbeat_ivl=60 * times, heartbeat_timeout=250 * times)
+        with zmtp_connect(s) as peer:
+            peer.handshake("DEALER", b"")
+            pings = 0
+            while pings < 8:  # 480 ms: more than the timeout
+                _, body = peer.recv_frame()
+                if body.startswith(b"\x04PING"):
+                    pings += 1
+                    peer.send(answer)
+
+    in_time(test)
 
 
 def test_pings_are_answered_even_without_heartbeats_of_our_own(served):
@@ -124,15 +146,19 @@ def test_the_ttl_of_a_silent_peer_runs_out(zmq, served):
 @pytest.mark.parametrize("after", [b"\x00\x01x", command(b"PONG"), ping(0)])
 def test_any_frame_stops_the_ttl(served, after):
     """S-97."""
-    with zmtp_connect(served()) as peer:
-        peer.handshake("DEALER", b"")
-        peer.send(ping(1))
-        assert peer.recv_command()[0] == b"PONG"
-        peer.send(after)
-        if after == ping(0):
+
+    def test(times):
+        with zmtp_connect(served()) as peer:
+            peer.handshake("DEALER", b"")
+            peer.send(ping(times))
             assert peer.recv_command()[0] == b"PONG"
-        assert peer.nothing_comes(0.25)
-        peer.round_trip()
+            peer.send(after)
+            if after == ping(0):
+                assert peer.recv_command()[0] == b"PONG"
+            assert peer.nothing_comes(0.25 * times)
+            peer.round_trip()
+
+    in_time(test)
 
 
 def test_a_long_ttl_is_not_cut_short(served, on_libzmq):
@@ -164,25 +190,30 @@ def test_a_connecter_comes_back_after_a_heartbeat_timeout(zmq, make):
 def test_real_sockets_keep_each_other_alive(zmq, make, pair, both):
     """heartbeats: a short timeout, many times over, and no DISCONNECTED; then traffic."""
     one, two = (getattr(zmq, k) for k in pair.split())
-    beating = {"heartbeat_ivl": 20, "heartbeat_timeout": 200, "heartbeat_ttl": 200}
-    a = make(one, **beating)
-    b = make(two, **(beating if both else {}))
-    a.bind("tcp://127.0.0.1:*")
-    m = monitored(a)
-    if two == zmq.SUB:
-        b.subscribe(b"")
-    b.connect(a.LAST_ENDPOINT)
-    wait_for_event(m, zmq.EVENT_HANDSHAKE_SUCCEEDED)
-    assert not m.poll(500), "nobody was cut"
-    if one == zmq.REQ:
-        a.send(b"q")
-        assert b.recv() == b"q"
-        b.send(b"a")
-        assert a.recv() == b"a"
-    else:
-        _ = a.events
-        a.send(b"x")
-        assert b.recv() == b"x"
+
+    def test(times):
+        silence = 200 * times
+        beating = {"heartbeat_ivl": 20, "heartbeat_timeout": silence, "heartbeat_ttl": silence}
+        a = make(one, **beating)
+        b = make(two, **(beating if both else {}))
+        a.bind("tcp://127.0.0.1:*")
+        with watched(a) as m:
+            if two == zmq.SUB:
+                b.subscribe(b"")
+            b.connect(a.LAST_ENDPOINT)
+            wait_for_event(m, zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            assert not m.poll(int(2.5 * silence)), "nobody was cut"
+        if one == zmq.REQ:
+            a.send(b"q")
+            assert b.recv() == b"q"
+            b.send(b"a")
+            assert a.recv() == b"a"
+        else:
+            _ = a.events
+            a.send(b"x")
+            assert b.recv() == b"x"
+
+    in_time(test)
 
 
 @pytest.mark.parametrize("name", ["HEARTBEAT_IVL", "HEARTBEAT_TIMEOUT"])
@@ -228,9 +259,10 @@ def test_a_large_message_on_a_slow_link_is_not_cut(zmq, make):
         push.send(b"L" * 400_000)
         size = 0
         while size < 400_000:
-            size += len(peer.sock.recv(8192))
+            piece = peer.sock.recv(8192)
+            assert piece, "cut"
+            size += len(piece)
             time.sleep(0.015)  # so that all of it takes longer than any timeout
-        assert not peer.closed_by_peer(0)
 
 
 @pytest.mark.parametrize("ttl", [0, 1])
@@ -238,11 +270,15 @@ def test_nobody_is_cut_for_silence_while_the_receive_is_stopped(zmq, served, on_
     """RCVHWM: what the peer says meanwhile, PONGs included, waits unread in the kernel."""
     if on_libzmq and not ttl:
         pytest.skip("libzmq cuts it, and loses what had come")
-    s = served(rcvhwm=1, heartbeat_ivl=0 if ttl else 50, heartbeat_timeout=50)
-    with RawPeer.connect(port_of(s)) as peer:
-        peer.handshake("DEALER")
-        if ttl:
-            peer.send(b"\4\7\4PING" + ttl.to_bytes(2, "big"))
-        peer.send(b"".join(frame(b"%d" % n) for n in range(5)))
-        assert not peer.closed_by_peer(0.5)
-        assert [s.recv() for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
+
+    def test(times):
+        silence = 50 * times
+        s = served(rcvhwm=1, heartbeat_ivl=0 if ttl else silence, heartbeat_timeout=silence)
+        with RawPeer.connect(port_of(s)) as peer:
+            peer.handshake("DEALER")
+            beat = b"\4\7\4PING" + (ttl * times).to_bytes(2, "big") if ttl else b""
+            peer.send(beat + b"".join(frame(b"%d" % n) for n in range(5)))
+            assert not peer.closed_by_peer(10 * silence / 1000)
+            assert [s.recv() for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
+
+    in_time(test)

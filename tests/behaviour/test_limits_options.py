@@ -430,7 +430,7 @@ def test_who_is_being_authenticated_goes_last(server, make, zmq, ctx):
     pull, monitor = server("PULL", monocoque_max_handshakes=2, **secured("PLAIN"))
     hello = command(b"HELLO", b"\x04user\x04pass")
     asked = ctx.socket(zmq.ROUTER)
-    asked.rcvtimeo = 10_000
+    asked.rcvtimeo = 30_000
     asked.bind("inproc://zeromq.zap.01")
     with ExitStack() as stack:
         (waits,) = open_connections(pull, monitor, 1, stack)

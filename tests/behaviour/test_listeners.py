@@ -83,7 +83,7 @@ ACCEPT_WITHOUT_DESCRIPTORS = """
 import resource, socket, struct, time
 ctx = zmq.Context()
 pull = ctx.socket(zmq.PULL)
-pull.rcvtimeo = 10000
+pull.rcvtimeo = 30_000
 pull.bind("tcp://127.0.0.1:*")
 monitor = pull.get_monitor_socket(zmq.EVENT_ACCEPT_FAILED)
 pull.poll(1); monitor.poll(1)
@@ -93,7 +93,7 @@ highest = probe.fileno()
 probe.close()
 resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
 print(pull.LAST_ENDPOINT.rsplit(b":", 1)[1].decode(), flush=True)
-assert monitor.poll(10000)
+assert monitor.poll(30000)
 print(struct.unpack("=HI", monitor.recv_multipart()[0])[1], flush=True)
 used, end = time.process_time(), time.monotonic() + 0.5
 while (left := end - time.monotonic()) > 0:

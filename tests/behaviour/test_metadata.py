@@ -38,7 +38,7 @@ def test_a_poll_before_the_recv_loses_no_property(zmq, make):
     router, dealer = make(zmq.ROUTER), make(zmq.DEALER)
     dealer.connect(bind_over(router, "tcp", ""))
     dealer.send(b"x")
-    assert router.poll(10_000)
+    assert router.poll(30_000)
     for f in router.recv_multipart(copy=False):
         assert f.get("Socket-Type") == "DEALER"
 

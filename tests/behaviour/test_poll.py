@@ -12,7 +12,16 @@ import threading
 import time
 
 import pytest
-from support import TIMEOUT, TRANSPORTS, Background, bind, bind_over, errno_of, fresh_inproc
+from support import (
+    TIMEOUT,
+    TRANSPORTS,
+    Background,
+    bind,
+    bind_over,
+    errno_of,
+    eventually,
+    fresh_inproc,
+)
 
 MS = int(TIMEOUT * 1000)
 
@@ -173,9 +182,7 @@ def test_the_same_socket_may_be_given_twice(zmq, pair_of):
 
 def test_nothing_to_poll_returns_at_once(zmq):
     """An empty Poller does not sleep."""
-    start = time.monotonic()
-    assert zmq.Poller().poll(MS) == []
-    assert time.monotonic() - start < TIMEOUT / 2
+    assert zmq.Poller().poll(100 * MS) == []
 
 
 def test_a_poll_ends_at_its_timeout(zmq, make):
@@ -185,10 +192,10 @@ def test_a_poll_ends_at_its_timeout(zmq, make):
         assert s.poll(timeout) == 0
     start = time.monotonic()
     assert s.poll(60) == 0
-    assert 0.055 <= time.monotonic() - start < 2
+    assert time.monotonic() - start >= 0.055
     start = time.monotonic()
     assert zmq.select([s], [], [], 0.06) == ([], [], [])
-    assert 0.055 <= time.monotonic() - start < 2
+    assert time.monotonic() - start >= 0.055
 
 
 def test_a_ready_socket_never_waits(zmq, make):
@@ -304,7 +311,7 @@ def test_a_signal_does_not_end_a_poll(zmq, make, on_libzmq):
     assert len(handled) == 1
     assert handled[0] < end
     if not on_libzmq:  # pyzmq counts what is left in whole seconds
-        assert 0.19 <= end - start < 2
+        assert end - start >= 0.19
 
 
 def test_an_exception_of_a_signal_handler_ends_a_poll(zmq, make):
@@ -382,13 +389,13 @@ def test_a_timer_set_while_another_thread_waits_is_kept(zmq, make, on_libzmq, ca
             attempt.setblocking(False)
             attempt.connect_ex(full.getsockname())
         wait = Background(waiter.recv if call == "recv" else waiter.poll).blocked()
-        for s, timeout in ((other, 350), (waiter, 20)):
+        for s, timeout in ((other, 100 * MS), (waiter, 20)):
             s.connect_timeout, s.reconnect_ivl = timeout, -1
             s.connect(f"tcp://127.0.0.1:{full.getsockname()[1]}")
         poller = zmq.Poller()
         for monitor in monitors:
             poller.register(monitor, zmq.POLLIN)
-        assert poller.poll(10_000) == [(monitors[1], zmq.POLLIN)]
+        assert poller.poll(MS) == [(monitors[1], zmq.POLLIN)]
         source.send(b"x")
         wait.result()
     for s, monitor in zip((other, waiter), monitors, strict=True):
@@ -458,11 +465,12 @@ def test_many_silent_sockets_are_asked_for_at_once(zmq, pair_of, on_libzmq):
         b.send(b"x")
         assert a.recv() == b"x"
         poller.register(a, zmq.POLLIN)
-    took = []
-    for _ in range(5):  # the I/O thread may have looked at some meanwhile
+
+    def one_poll_took_less():  # the I/O thread may have looked at some meanwhile
         before = entries()
         assert poller.poll(1) == []
-        took.append(entries() - before)
-    assert min(took) < len(pairs), took
+        return entries() - before < len(pairs)
+
+    eventually(one_poll_took_less)
     pairs[7][1].send(b"y")
     assert poller.poll(MS) == [(pairs[7][0], zmq.POLLIN)]

@@ -386,7 +386,7 @@ def test_conflate_replaces_what_poll_has_seen(zmq, make):
     push, pull = make(zmq.PUSH), make(zmq.PULL, conflate=1)
     pull.connect(bind(push, fresh_inproc()))
     push.send(b"1")
-    assert pull.poll(10_000)
+    assert pull.poll(30_000)
     push.send(b"2")
     push.send(b"3")
     assert pull.recv() == b"3"
@@ -578,13 +578,13 @@ def test_a_send_to_a_full_peer_ends_in_time_though_others_have_room(zmq, one_ful
     s, send, _ = one_full_peer
     s.sndtimeo = 20
     with pytest.raises(zmq.Again):
-        send()
+        _fill(send)  # there may have been room, if the reader is slow to take in what it can
 
 
 def test_a_send_to_a_full_peer_sleeps_until_that_one_reads(zmq, one_full_peer):
     """S-11, S-59, S-64: it does not ask again and again, and needs no other sign than room."""
     s, send, recv = one_full_peer
-    s.sndtimeo = 10_000
+    s.sndtimeo = 30_000
     sending = Background(send).blocked()
     while sending.still_runs(0.001):
         with contextlib.suppress(zmq.Again, BlockingIOError):

@@ -85,7 +85,7 @@ def masked(text: bytes) -> str:
 CURVE_WORK = """
 server, client = ctx.socket(zmq.PULL), ctx.socket(zmq.PUSH)
 for s in (server, client):
-    s.rcvtimeo = s.sndtimeo = 10_000
+    s.rcvtimeo = s.sndtimeo = 30_000
 server.curve_secretkey = sys.argv[2].encode()
 server.curve_server = True
 client.curve_publickey, client.curve_secretkey = sys.argv[3].encode(), sys.argv[4].encode()
@@ -125,7 +125,7 @@ client = ctx.socket(zmq.PUSH)
 password = unmask(sys.argv[2])
 client.plain_username, client.plain_password = b"somebody", password
 erase(password)
-client.sndtimeo = 10_000
+client.sndtimeo = 30_000
 client.connect(sys.argv[1])
 client.send(b"x")
 pause("sent")
@@ -153,7 +153,7 @@ thread = threading.Thread(target=answer)
 thread.start()
 started.wait()
 server = ctx.socket(zmq.PULL)
-server.rcvtimeo = 10_000
+server.rcvtimeo = 30_000
 server.plain_server = True
 server.bind("tcp://127.0.0.1:*")
 print(server.LAST_ENDPOINT.decode(), flush=True)

@@ -80,7 +80,7 @@ def test_send_returns_a_tracker_or_nothing(zmq, pair):
     assert isinstance(tracker, zmq.MessageTracker)
     drain(a)
     gc.collect()
-    tracker.wait(10)
+    tracker.wait(30)
     assert tracker.done
 
 
@@ -162,7 +162,7 @@ def test_the_tracker_of_a_message_is_one_of_all_its_parts(zmq, pair, on_libzmq, 
             assert not tracker.done
         received.pop()
     gc.collect()
-    tracker.wait(10)
+    tracker.wait(30)
     assert tracker.done
 
 

@@ -10,7 +10,7 @@ import warnings
 from unittest import mock
 
 import pytest
-from support import bind_over, errno_of, free_port, rebind
+from support import TIMEOUT, bind_over, errno_of, free_port, rebind
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_a_recv_in_another_thread_is_woken_by_the_end(zmq):
     waiter = threading.Thread(target=wait)
     waiter.start()
     context.term()
-    waiter.join(10)
+    waiter.join(TIMEOUT)
     assert caught == [zmq.ETERM]
 
 

@@ -301,7 +301,7 @@ def test_after_term_every_option_says_so(zmq):
             assert errno_of(zmq.ContextTerminated, s.setsockopt, option, value) == zmq.ETERM
     finally:
         s.close(linger=0)
-        ender.join(10)
+        ender.join(30)
     assert not ender.is_alive()
 
 

@@ -229,7 +229,7 @@ def test_a_stream_takes_more_than_its_buffer(served, size):
                 sent += raw.sock.send(data[sent:])
             except BlockingIOError:
                 pass
-            while len(got) < size and s.poll(0 if sent < size else 10_000):
+            while len(got) < size and s.poll(0 if sent < size else 30_000):
                 piece = s.recv_multipart()
                 assert piece[0] == peer
                 got += piece[1]

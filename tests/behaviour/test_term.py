@@ -55,7 +55,7 @@ def test_term_waits_until_every_socket_is_closed(zmq, own_ctx):
         pytest.param(lambda zmq, s: s.recv(copy=False), id="recv frame"),
         pytest.param(lambda zmq, s: s.recv_into(bytearray(9)), id="recv_into"),
         pytest.param(lambda zmq, s: s.poll(), id="poll"),
-        pytest.param(lambda zmq, s: s.poll(20_000), id="poll with timeout"),
+        pytest.param(lambda zmq, s: s.poll(30_000), id="poll with timeout"),
         pytest.param(lambda zmq, s: zmq.select([s], [], [], None), id="select"),
     ],
 )
@@ -159,7 +159,7 @@ def test_what_arrived_before_the_end_cannot_be_read_after_it(zmq, own_ctx):
     s, peer = own_ctx.socket(zmq.PULL), own_ctx.socket(zmq.PUSH)
     peer.connect(bind(s, fresh_inproc()))
     peer.send(b"x")
-    assert s.poll(1000)
+    assert s.poll(30_000)
     term = Background(own_ctx.term)
     eventually(lambda: _errno(zmq, lambda: s.get(zmq.EVENTS)) == zmq.ETERM)
     with refused(zmq, zmq.ETERM):

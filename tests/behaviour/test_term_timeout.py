@@ -12,6 +12,7 @@ from support import (
     Background,
     RawListener,
     Signals,
+    bind,
     connected,
     dead_endpoint,
     eventually,
@@ -191,7 +192,7 @@ def test_signals_do_not_prolong_the_timeout(zmq):
             start = time.monotonic()
             with refused(zmq, zmq.ETIMEDOUT):
                 context.term(timeout=150)
-            assert 0.14 < time.monotonic() - start < TIMEOUT / 2
+            assert 0.14 < time.monotonic() - start < TIMEOUT
     finally:
         signal.signal(signal.SIGUSR1, before)
     s.close()
@@ -276,10 +277,10 @@ def test_repr_of_a_socket_that_another_object_closed_does_not_raise(zmq, ctx):
 
 
 def test_repr_does_not_wait_for_a_call_in_another_thread(zmq, make):
-    s = make(zmq.PULL, rcvtimeo=2000)
-    receiving = Background(lambda: s.poll(1500)).blocked()
-    start = time.monotonic()
+    s, push = make(zmq.PULL), make(zmq.PUSH)
+    push.connect(bind(s, fresh_inproc()))
+    waiting = Background(s.poll).blocked()
     repr(s)
-    assert time.monotonic() - start < 1
-    assert receiving.thread.is_alive()
-    receiving.result()
+    assert waiting.still_runs(after=0)
+    push.send(b"x")
+    assert waiting.result()

@@ -54,7 +54,7 @@ int main(void)
     assert(zmq_recv(server, text, sizeof text, 0) == 5);
     assert(zmq_send(server, "world", 5, 0) == 5);
     zmq_pollitem_t item = {client, 0, ZMQ_POLLIN, 0};
-    assert(zmq_poll(&item, 1, 10000) == 1 && item.revents == ZMQ_POLLIN);
+    assert(zmq_poll(&item, 1, 30000) == 1 && item.revents == ZMQ_POLLIN);
     int length = zmq_recv(client, text, sizeof text, 0);
     printf("%.*s %s\n", length, text, has_ring() ? "io_uring" : "epoll");
     assert(zmq_close(client) == 0 && zmq_close(server) == 0 && zmq_ctx_term(context) == 0);

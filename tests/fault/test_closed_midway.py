@@ -70,7 +70,7 @@ def counted(zmq, lib):
 
 def bound(zmq, ctx, kind: str, **options):
     s = ctx.socket(getattr(zmq, kind))
-    s.linger, s.rcvtimeo, s.sndtimeo = 0, 10_000, 10_000
+    s.linger, s.rcvtimeo, s.sndtimeo = 0, 30_000, 30_000
     for name, value in options.items():
         setattr(s, name, value)
     if kind == "SUB":

@@ -77,7 +77,7 @@ def pair(zmq):
     """A context, and in it a PUSH and a PULL that have two messages between them."""
     context = zmq.Context()
     pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-    pull.rcvtimeo = push.sndtimeo = 10_000
+    pull.rcvtimeo = push.sndtimeo = 30_000
     pull.linger = push.linger = 0
     pull.bind("tcp://127.0.0.1:*")
     push.connect(pull.LAST_ENDPOINT)

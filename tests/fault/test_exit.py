@@ -99,7 +99,7 @@ threads[0].join(0.2)
 s = zmq.Context.instance().socket(zmq.PUSH)
 m = s.get_monitor_socket()
 s.connect(sys.argv[1])
-m.poll(1000)
+m.poll(30_000)
 """,
     "a cycle of garbage": """
 class Holder: pass
@@ -167,10 +167,10 @@ ctx.term()
     try:
         for n in range(2000):
             assert pull.recv_multipart() == [b"%d" % n, bytes(1000)]
-        assert child.wait(10) == 0
+        assert child.wait(30) == 0
     finally:
         child.kill()
-        child.wait(10)
+        child.wait(30)
 
 
 def test_a_with_block_delivers_before_it_ends(zmq, make):

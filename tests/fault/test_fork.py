@@ -249,7 +249,7 @@ def test_multiprocessing_by_fork(zmq, talking):
     worker = multiprocessing.get_context("fork").Process(target=work)
     worker.start()
     assert pull.recv() == b"worker"
-    worker.join(10)
+    worker.join(30)
     assert worker.exitcode == 0
     still_talk(pull, push)
 

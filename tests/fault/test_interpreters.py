@@ -37,7 +37,7 @@ TALK = """
 lent = {} if zmq.__name__ == "zmq" else {"copy": False, "track": True}
 with zmq.Context() as context:
     with context.socket(zmq.PAIR) as a, context.socket(zmq.PAIR) as b:
-        a.rcvtimeo = b.rcvtimeo = 10_000
+        a.rcvtimeo = b.rcvtimeo = 30_000
         a.connect(f"tcp://127.0.0.1:{b.bind_to_random_port('tcp://127.0.0.1')}")
         for _ in range(20):
             tracker = a.send(bytes(100_000), **lent)
@@ -45,7 +45,7 @@ with zmq.Context() as context:
             assert len(frame) == 100_000
             del frame
             if lent:
-                tracker.wait(10)
+                tracker.wait(30)
         try:
             a.recv(zmq.DONTWAIT)
         except zmq.Again:

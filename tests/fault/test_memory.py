@@ -185,7 +185,7 @@ def test_who_comes_while_memory_is_out_is_served_afterwards(zmq, ctx, failing):
 def test_an_inproc_reader_without_memory_loses_nothing(zmq, ctx, failing):
     """What it cannot take over stays with the writer; nothing is counted that is not there."""
     with ctx.socket(zmq.PULL) as pull, ctx.socket(zmq.PUSH) as push:
-        pull.rcvtimeo, push.linger = 10_000, 0
+        pull.rcvtimeo, push.linger = 30_000, 0
         pull.bind("inproc://memory")
         push.sndhwm = 0
         push.connect("inproc://memory")

@@ -27,7 +27,7 @@ class Calls:
 
     def open(self, kind, endpoint, window, options):
         self.socket = s = self.context.socket(getattr(zmq, kind))
-        s.linger, s.rcvtimeo, s.sndtimeo = 0, 20_000, 20_000
+        s.linger, s.rcvtimeo, s.sndtimeo = 0, 30_000, 30_000
         for name, value in options.items():
             setattr(s, name, value)
         s.connect(endpoint)

@@ -59,7 +59,7 @@ class Service:
         with self._done:
             entry = [call, None, None]
             self._calls.append(entry)
-            assert self._done.wait_for(lambda: entry not in self._calls, 20)
+            assert self._done.wait_for(lambda: entry not in self._calls, 60)
         if entry[2]:
             raise entry[2]
         return entry[1]
@@ -112,7 +112,7 @@ class Service:
 
     def close(self) -> None:
         self._stop = True
-        self._thread.join(20)
+        self._thread.join(30)
         assert not self._thread.is_alive()
         self.socket.disable_monitor()
         self.monitor.close()

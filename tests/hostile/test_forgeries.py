@@ -445,7 +445,7 @@ def test_a_forger_is_gone_and_the_monitor_tells_why(defended, target, honest):
 @pytest.mark.parametrize("mechanism", ["PLAIN", "CURVE"])
 def test_two_servers_never_get_through_to_each_other(target, honest, mechanism):
     """Neither speaks first: HANDSHAKE_IVL ends it."""
-    target.open(zap=200, handshake_ivl=300, **secured(mechanism, as_server=True))
+    target.open(zap=200, handshake_ivl=1000, **secured(mechanism, as_server=True))
     honest.open(target.endpoint, **secured(mechanism, as_server=False))
     with honest.at_work(), target.attackers(20) as peers:
         for peer in peers:

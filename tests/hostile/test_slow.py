@@ -68,7 +68,8 @@ def test_a_peer_that_half_closes_is_gone_at_once(target, honest, sent):
 
 def test_peers_that_fall_silent_after_the_handshake_are_found_by_heartbeats(target, honest):
     """Half open: the peer's machine is gone, and no FIN ever comes."""
-    target.open(heartbeat_ivl=50, heartbeat_timeout=200)
+    # Long enough for a slow machine to answer for the honest one.
+    target.open(heartbeat_ivl=50, heartbeat_timeout=2000)
     honest.open(target.endpoint)
     with honest.at_work(), target.attackers(100) as peers:
         for peer in peers:

@@ -101,7 +101,7 @@ class Readers:
 def _sender(module, kind: str, hwm: int | None, transport: str, keys=()):
     context = module.Context()
     s = context.socket(getattr(module, kind))
-    s.linger, s.rcvtimeo, s.sndtimeo = 0, 10_000, 10_000
+    s.linger, s.rcvtimeo, s.sndtimeo = 0, 30_000, 30_000
     if hwm is not None:
         s.sndhwm = hwm
     if keys:

@@ -41,7 +41,14 @@ from .sockets import (
     waiting,
     watched,
 )
-from .waiting import EXAMPLES, TIMEOUT, Background, eventually, never_readable
+from .waiting import (
+    EXAMPLES,
+    TIMEOUT,
+    Background,
+    eventually,
+    never_readable,
+    sleeps_for_long,
+)
 
 __all__ = [
     "Background",
@@ -82,6 +89,7 @@ __all__ = [
     "refused",
     "run_python",
     "send_until_full",
+    "sleeps_for_long",
     "wait_for_event",
     "wait_until_taken",
     "waiting",

@@ -206,7 +206,7 @@ while True:
     try:
         if name == "open":
             s = sockets[number] = context.socket(getattr(zmq, args[0]))
-            s.linger, s.rcvtimeo, s.sndtimeo = 0, 10000, 10000
+            s.linger, s.rcvtimeo, s.sndtimeo = 0, 30_000, 30_000
             for key, value in options.items():
                 setattr(s, key, value)
             answer = None

@@ -92,7 +92,7 @@ class Libzmq:
 
     def __init__(self, kind: int):
         self.load()
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while not (socket := self.lib.zmq_socket(self.context, kind)):
             assert time.monotonic() < end, "no socket: earlier ones were not reaped"
             time.sleep(0.001)

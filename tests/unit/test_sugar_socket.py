@@ -498,7 +498,7 @@ def test_the_monitor_socket_is_made_once(zmq, make):
     recv_monitor_message = utils.recv_monitor_message
     s = make(zmq.PUSH)
     monitor = s.get_monitor_socket()
-    monitor.rcvtimeo = 10_000
+    monitor.rcvtimeo = 30_000
     try:
         assert monitor.type is zmq.PAIR
         assert monitor.context is s.context

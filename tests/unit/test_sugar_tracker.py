@@ -23,7 +23,7 @@ def test_it_is_done_when_every_event_is_set(zmq):
         tracker.wait(0)
     events[1].set()
     assert tracker.done
-    tracker.wait(10)
+    tracker.wait(30)
     tracker.wait()
 
 
@@ -44,7 +44,7 @@ def test_waiting_ends_when_another_thread_sets_the_event(zmq):
     tracker = zmq.MessageTracker(event)
     thread = threading.Thread(target=event.set)
     thread.start()
-    tracker.wait(timeout=10)
+    tracker.wait(timeout=30)
     thread.join()
 
 
@@ -70,5 +70,5 @@ def test_a_zero_copy_message_is_done_once_it_is_received_and_dropped(zmq, make):
     body = bytes(100_000)
     tracker = a.send(body, copy=False, track=True)
     assert b.recv() == body
-    tracker.wait(timeout=10)
+    tracker.wait(timeout=30)
     assert tracker.done
