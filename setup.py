@@ -5,14 +5,28 @@ compiled in parallel, and only those whose source, headers or flags changed, so 
 ``python setup.py build_ext --inplace`` is quick enough to run after every edit.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
+import shlex
 import shutil
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import setuptools
+
+# What is missing is said before anything fails for it, so older Pythons have to get as far as this.
+if not sys.platform.startswith("linux"):
+    raise SystemExit("zmq_monocoque runs on Linux only: its drivers are io_uring and epoll.")
+if sys.version_info < (3, 10):  # noqa: UP036  (pip looks first; others do not)
+    this = ".".join(map(str, sys.version_info[:3]))
+    raise SystemExit(f"zmq_monocoque needs Python 3.10 or later; this is {this}.")
+if int(setuptools.__version__.partition(".")[0]) < 77:
+    raise SystemExit(
+        "zmq_monocoque is built by setuptools 77 or later: pip install -U setuptools"
+        f" (this is {setuptools.__version__})."
+    )
 
 from setuptools import Extension, setup
 from setuptools.command.build import build
@@ -35,6 +49,23 @@ def load_engine_build():
 
 
 ENGINE_BUILD = load_engine_build()
+
+
+def need_compiler():
+    """Ends the build with a sentence where a C compiler or Python's headers are missing."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "gcc")[0]
+    if shutil.which(compiler) is None:
+        raise SystemExit(
+            f"{compiler} is missing: zmq_monocoque is compiled when it is installed from source."
+            " Install a C compiler (Debian: apt-get install gcc libc6-dev), or a wheel, which"
+            " needs none."
+        )
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if not header.exists():
+        raise SystemExit(
+            f"{header} is missing: zmq_monocoque is compiled against Python's headers."
+            " Install them (Debian: apt-get install python3-dev), or a wheel, which needs none."
+        )
 
 
 class Build(build):
@@ -116,15 +147,13 @@ class BuildExt(build_ext):
             part.replace(target / path.name)
 
     def run(self):
+        need_compiler()
         super().run()
         # `pip install . && python -m zmq_monocoque` in a clone imports the clone, not the
         # installation: Python looks into the current directory first. So it needs them as well.
         if not self.inplace and ENGINE_BUILD.VARIANT == "plain":
             self.copy_extensions_to_source()
 
-
-if not sys.platform.startswith("linux"):
-    raise SystemExit("zmq_monocoque runs on Linux only: its drivers are io_uring and epoll.")
 
 setup(
     cffi_modules=["zmq_monocoque/_build/engine.py:ffibuilder"],

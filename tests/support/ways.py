@@ -17,7 +17,8 @@ import zmq_monocoque
 
 TIMEOUT = 50
 PARENT = Path(zmq_monocoque.__file__).parent.parent
-COMPAT = Path(__file__).parents[2] / "compat"
+CLONE = Path(__file__).resolve().parents[2]
+COMPAT = CLONE / "compat"
 
 
 def python(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> str:
@@ -34,14 +35,23 @@ def python(*arguments: str | Path, cwd: Path | None = None, **environment: str) 
     return done.stdout
 
 
+def copy_of_clone(directory: Path) -> Path:
+    """The sources, without what builds left in them: builds leave more, and a clone may be mounted
+    read-only."""
+    left = ("build", "dist", "*.egg-info", "*.so", "*.so.*", "__pycache__", ".git", ".*_cache")
+    others = (".tox", ".hypothesis", "venv", ".venv")
+    shutil.copytree(CLONE, directory, ignore=shutil.ignore_patterns(*left, *others))
+    return directory
+
+
 def environment_with_compat(directory: Path) -> Path:
     """The python of a virtual environment that has compat/, a package that requires pyzmq, and
     ours as it is here. It sees this environment's packages, too, a real pyzmq among them."""
     for needed in ("pip", "setuptools"):
         if importlib.util.find_spec(needed) is None:
             pytest.skip(f"{needed} is not installed")
-    if int(importlib.metadata.version("setuptools").partition(".")[0]) < 68:
-        pytest.skip("setuptools is older than 68, which compat/pyproject.toml asks for")
+    if int(importlib.metadata.version("setuptools").partition(".")[0]) < 77:
+        pytest.skip("setuptools is older than 77, which compat/pyproject.toml asks for")
     # Builds leave files, and the clone may be mounted read-only.
     clone = directory / "clone"
     shutil.copytree(COMPAT, clone / "compat", ignore=shutil.ignore_patterns("build", "*.egg-info"))

@@ -18,6 +18,7 @@ def test_the_version_is_the_same_everywhere():
     version = written("zmq_monocoque/_version.py", r'^__version__ = "([\d.]+)"')
     assert written("pyproject.toml", r'^version = "([\d.]+)"') == version
     assert written("CHANGELOG.md", r"^## ([\d.]+) ") == version
+    assert written("compat/pyproject.toml", r'"zmq_monocoque==([\d.]+)"') == version
 
 
 def test_a_release_has_a_date():

@@ -1,4 +1,4 @@
-"""What a child process of `zmq_monocoque run` gets for ``import zmq``: this one becomes ours."""
+"""Becomes zmq_monocoque when it is imported: `zmq` and all below are the modules of that one."""
 
 from zmq_monocoque import compat
 
