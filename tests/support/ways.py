@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import zmq_monocoque
+import zmq_monocoque.sugar.version
 
 TIMEOUT = 50
 PARENT = Path(zmq_monocoque.__file__).parent.parent
@@ -61,11 +62,15 @@ def environment_with_compat(directory: Path) -> Path:
     packages = next((directory / "venv").glob("lib/python*/site-packages"))
     seen = [str(PARENT), *site.getsitepackages()]
     (packages / "outside.pth").write_text("\n".join(seen) + "\n")
-    for name, extra in (("zmq_monocoque", ""), ("client", "Requires-Dist: pyzmq>=26,==27.*\n")):
-        info = packages / f"{name}-1.0.dist-info"
+    required = "Requires-Dist: pyzmq>=26,==27.*\n"
+    for name, version, extra in (
+        ("zmq_monocoque", zmq_monocoque.sugar.version.monocoque_version(), ""),
+        ("client", "1.0", required),
+    ):
+        info = packages / f"{name}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{extra}"
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{extra}"
         )
     offline = ("--no-index", "--no-build-isolation", "--no-deps")
     wheels = directory / "wheels"
