@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,100 @@ def test_a_usage_error_is_all_that_the_program_says():
     done = command("demo", "--nonsense")
     assert done.returncode == 2
     assert "usage:" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["demoo"], "'demoo' is none of bench, capi, curve, demo, doctor"),
+        (["demoo"], "did you mean 'demo'?"),
+        (
+            ["demo", "--secods", "3"],
+            "unrecognized arguments: --secods 3; did you mean '--seconds'?",
+        ),
+        (["demo", "--secods=3"], "did you mean '--seconds'?"),
+        (["demo", "--peer", "pyzm"], "did you mean 'pyzmq'?"),
+        (["curve", "keygn"], "did you mean 'keygen'?"),
+        (["curve", "keygen", "--jsn"], "did you mean '--json'?"),
+        (["log"], "zmq_pub_url"),
+    ],
+)
+def test_a_wrong_word_is_told_the_nearest_right_one(arguments, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["bench", "capi", "demo", "doctor", "log", "run"])
+def test_the_help_of_a_command_has_examples(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    examples = capsys.readouterr().out.partition("examples:\n")[2]
+    assert f"zmq-monocoque {name}" in examples
+
+
+def test_keys_and_logs_are_commands_too(capsys):
+    assert main(["curve", "keygen", "--json"]) == 0
+    secret = json.loads(capsys.readouterr().out)["secret"]
+    assert main(["curve", "keygen", "--json", "--secret", secret]) == 0
+    assert json.loads(capsys.readouterr().out)["secret"] == secret
+    assert main(["curve", "keygen", "--secret", "~" * 40]) == 1
+    assert "~" * 40 not in capsys.readouterr().err
+    assert main(["log", "tcp://nosuch"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("zmq-monocoque do", {"doctor "}),
+        ("zmq-monocoque demo --se", {"--seconds "}),
+        ("zmq-monocoque demo --peer ", {"auto", "pyzmq", "zmq_monocoque"}),
+    ],
+)
+def test_a_shell_completes_the_words(line, expected, tmp_path):
+    """As argcomplete's shell function asks: in the environment, and the answer in a file."""
+    answer = tmp_path / "answer"
+    done = command(
+        _ARGCOMPLETE="1",
+        _ARGCOMPLETE_IFS="\n",
+        _ARGCOMPLETE_SHELL="bash",
+        _ARGCOMPLETE_STDOUT_FILENAME=str(answer),
+        COMP_LINE=line,
+        COMP_POINT=str(len(line)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(answer.read_text().split("\n")) >= expected
+
+
+def test_the_console_script_is_these_commands(monkeypatch, capsys):
+    ours = metadata.distribution("zmq_monocoque")
+    scripts = [entry for entry in ours.entry_points if entry.name == "zmq-monocoque"]
+    if not scripts and "editable" in (ours.read_text("direct_url.json") or ""):
+        pytest.skip("an editable installation from before the script: pip install -e .")
+    monkeypatch.setattr(sys, "argv", ["/some/bin/zmq-monocoque", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        scripts[0].load()()
+    assert not ended.value.code
+    assert capsys.readouterr().out.startswith("zmq_monocoque ")
+    monkeypatch.setattr(sys, "argv", ["/some/bin/zmq-monocoque"])
+    with pytest.raises(SystemExit):
+        scripts[0].load()()
+    assert "usage: zmq-monocoque " in capsys.readouterr().err
+
+
+def test_run_takes_the_name_of_an_installed_program(tmp_path):
+    done = command("run", "pytest", "--version", cwd=tmp_path)
+    assert (done.returncode, "pytest" in done.stdout) == (0, True), done.stderr
+    # With its exit code, and zmq in what it imports.
+    (tmp_path / "test_it.py").write_text(
+        "import zmq\ndef test_it(): assert zmq.__name__ == 'zmq_monocoque'\n"
+        "def test_other(): assert False\n"
+    )
+    done = command("run", "pytest", "-p", "no:cacheprovider", "test_it.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "1 failed, 1 passed" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""``python -m zmq_monocoque COMMAND``: the commands, their options, their exit codes.
+"""``zmq-monocoque COMMAND``, or ``python -m zmq_monocoque COMMAND``: options and exit codes.
 
 0: done. 1: it did not work, and why is on stderr. 2: a usage error. 130: interrupted. (`run` ends
 as the program that it runs.)
@@ -10,8 +10,19 @@ import argparse
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from ._cli import bench, capi, demo, doctor, run
+from ._cli import arguments, bench, capi, curve, demo, doctor, log, run
+from .curve_keygen import with_key_attached
+
+#: As the console script is called (pyproject.toml).
+SCRIPT = "zmq-monocoque"
+
+EXAMPLES = {
+    f"{SCRIPT} demo": "is it fast here, and does it talk to pyzmq?",
+    f"{SCRIPT} run app.py": "a program for pyzmq, on this engine",
+    f"{SCRIPT} COMMAND --help": "the options of a command, and examples",
+}
 
 
 def own_version() -> str:
@@ -23,23 +34,34 @@ def own_version() -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="python -m zmq_monocoque",
+    called = Path(sys.argv[0]).name
+    top = arguments.Parser(
+        prog=called if called == SCRIPT else "python -m zmq_monocoque",
         description="A drop-in replacement for pyzmq over its own ZMTP engine on Linux io_uring.",
     )
     top.add_argument("--version", action="version", version=f"zmq_monocoque {own_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (bench, capi, demo, doctor, run):
+    arguments.add_examples(top, EXAMPLES)
+    for module in (bench, capi, curve, demo, doctor, log, run):
         name = module.__name__.rpartition(".")[2]
         command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_arguments(command)
+        arguments.add_examples(command, module.EXAMPLES)
         command.set_defaults(run=module.run)
     return top
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; ``arguments`` default to the process's own. Returns the exit code."""
-    options = parser().parse_args(arguments)
+def main(words: list[str] | None = None) -> int:
+    """Runs one command; ``words`` default to the process's arguments. Returns the exit code."""
+    top = parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what could come next, and runs nothing
+        import argcomplete
+
+        argcomplete.autocomplete(top)
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["curve"]:
+        words = with_key_attached(words)
+    options = top.parse_args(words)
     try:
         code: int = options.run(options)
         sys.stdout.flush()

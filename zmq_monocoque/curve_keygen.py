@@ -8,8 +8,13 @@ import sys
 
 import zmq_monocoque as zmq
 
+DESCRIPTION = (
+    "Prints a new pair of CURVE keys, public and secret, as 40 characters of Z85 each."
+    " With --secret: that key and its public one."
+)
 
-def _with_key_attached(arguments: list[str]) -> list[str]:
+
+def with_key_attached(arguments: list[str]) -> list[str]:
     """``--secret KEY`` as ``--secret=KEY``: a key may begin with a dash, a value may not."""
     if "--secret" not in arguments[:-1]:
         return arguments
@@ -17,17 +22,14 @@ def _with_key_attached(arguments: list[str]) -> list[str]:
     return [*arguments[:at], f"--secret={arguments[at + 1]}", *arguments[at + 2 :]]
 
 
-def _main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python3 -m zmq.curve_keygen",
-        description=(
-            "Prints a new pair of CURVE keys, public and secret, as 40 characters of Z85 each."
-            " With --secret: that key and its public one."
-        ),
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which keys, and how they are printed."""
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.add_argument("--secret", help="a secret key, to print the public one of")
-    options = parser.parse_args(_with_key_attached(sys.argv[1:]))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the keys; 1 where the secret one is none."""
     if options.secret is None:
         public, secret = (key.decode() for key in zmq.curve_keypair())
     else:
@@ -35,13 +37,21 @@ def _main() -> None:
         try:
             public = zmq.curve_public(secret.encode()).decode()
         except (ValueError, zmq.ZMQError) as error:
-            # Not argparse's own: that repeats the arguments, and one of them is secret.
-            sys.exit(f"{parser.prog}: no secret key: {error}")
+            # Not a usage error: that repeats the arguments, and one of them is secret.
+            print(f"no secret key: {error}", file=sys.stderr)
+            return 1
     if options.json:
         print(json.dumps({"public": public, "secret": secret}, indent=1))
-        return
+        return 0
     print(f"== CURVE PUBLIC KEY ==\n{public}\n")
     print(f"== CURVE SECRET KEY ==\n{secret}")
+    return 0
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m zmq.curve_keygen", description=DESCRIPTION)
+    add_arguments(parser)
+    sys.exit(run(parser.parse_args(with_key_attached(sys.argv[1:]))))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
-"""Values that commands take: what is no good for one is a usage error, before anything starts."""
+"""The parser of the commands, and the values that they take.
+
+What is no good is a usage error, before anything starts.
+"""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 #: A run longer than this is a slip of the keyboard.
 SECONDS_MAX = 86_400.0
@@ -52,3 +58,46 @@ def picture_file(text: str) -> str:
     if Path(text).suffix not in (".svg", ".png", ".pdf"):
         raise argparse.ArgumentTypeError(f"{text!r} does not end in .svg, .png or .pdf")
     return output_file(text)
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Fills paragraphs, but keeps the lines of examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return text
+        return super()._fill_text(text, width, indent)
+
+
+class Parser(argparse.ArgumentParser):
+    """One that says which option or command was meant, and that of the command, not of the top."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(formatter_class=HelpFormatter, **kwargs)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """What is left over is an error here, where the options are known."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            option = left[0].partition("=")[0]
+            meant = nearest(option, self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(left)}{meant}")
+        return found, left
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = ", ".join(map(str, action.choices))
+            meant = nearest(str(value), map(str, action.choices))
+            raise argparse.ArgumentError(action, f"{value!r} is none of {choices}{meant}")
+
+
+def nearest(word: str, right: Iterable[str]) -> str:
+    """A question that ends the sentence about a wrong word, if one of the right ones is like it."""
+    found = difflib.get_close_matches(word, list(right), 1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def add_examples(command: argparse.ArgumentParser, examples: dict[str, str]) -> None:
+    """Ends the help with commands, each with what it does."""
+    lines = (f"  {line}\n      {what}" for line, what in examples.items())
+    command.epilog = "examples:\n" + "\n".join(lines)

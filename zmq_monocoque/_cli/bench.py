@@ -30,6 +30,10 @@ DESCRIPTION = (
     " turn, each with sender and receiver in processes of their own, and prints rates, round trips"
     " and the processor time that each side spent on a message."
 )
+EXAMPLES = {
+    "zmq-monocoque bench --seconds 1 --runs 3": "a quick look",
+    "zmq-monocoque bench --plot rates.svg": "and a picture of it",
+}
 KB = 1024
 #: From so many processors that others use, figures say little.
 MUCH_FOR_OTHERS = 0.1

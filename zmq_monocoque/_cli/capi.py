@@ -13,6 +13,10 @@ DESCRIPTION = (
     "Prints what a C or C++ compiler needs to use libzmq's interface over this engine. Several"
     " options may be given; their answers come on one line, in the order of pkg-config."
 )
+EXAMPLES = {
+    "cc client.c $(zmq-monocoque capi --cflags --libs)": "compiles a C program",
+    "LD_PRELOAD=$(zmq-monocoque capi --path) ./program": "runs one that is linked with libzmq",
+}
 NAME = "libzmq_monocoque.so"
 
 

@@ -33,6 +33,10 @@ DESCRIPTION = (
     " REQ/REP, PUSH/PULL and PUB/SUB traffic with it over tcp and ipc, and prints a table of"
     " round-trip percentiles and throughput. Leaves nothing behind."
 )
+EXAMPLES = {
+    "zmq-monocoque demo": "with pyzmq as the peer, where that is installed",
+    "zmq-monocoque demo --seconds 1": "shorter",
+}
 SIZE = 64
 TOPIC, OTHER_TOPIC = b"news.", b"weather."
 WARM_UP = 200

@@ -13,6 +13,7 @@ DESCRIPTION = (
     "Prints what the engine sees: machine, kernel, Python, whether io_uring and liburing are"
     " usable and why not, and which driver would run. Changes nothing; the exit code is 0."
 )
+EXAMPLES = {"zmq-monocoque doctor": "to go with a report of a fault"}
 #: Below this many descriptors a server with many peers runs out early.
 FEW_DESCRIPTORS = 4096
 

@@ -8,6 +8,7 @@ import runpy
 import site
 import sys
 import traceback
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from zmq_monocoque import _shim, compat
@@ -17,13 +18,22 @@ DESCRIPTION = (
     "Runs a Python program in which `import zmq` imports zmq_monocoque, whether or not pyzmq is"
     " installed; the Python programs that it starts get the same. The exit code is the program's."
 )
+EXAMPLES = {
+    "zmq-monocoque run app.py --its-own-option": "a file",
+    "zmq-monocoque run -m package.module": "a module",
+    "zmq-monocoque run jupyter lab": "a program that a package installs",
+}
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-m", dest="is_module", action="store_true", help="TARGET is a module, as in python -m"
     )
-    command.add_argument("target", metavar="TARGET", help="a file, or a directory with __main__.py")
+    command.add_argument(
+        "target",
+        metavar="TARGET",
+        help="a file, a directory with __main__.py, or the name of an installed program",
+    )
     command.add_argument(
         "arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="the program's own"
     )
@@ -31,13 +41,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the program in this process; returns 0, or lets its SystemExit through."""
+    script = None
     if not options.is_module and not Path(options.target).exists():
-        print(f"no such file: {options.target}", file=sys.stderr)
-        return 1
+        script = console_script(options.target)
+        if script is None:
+            print(f"no such file: {options.target}", file=sys.stderr)
+            return 1
     compat.install()
     own_directory_comes_first = not getattr(sys.flags, "safe_path", False)
     prepare_children(1 if own_directory_comes_first else 0)
     sys.argv[:] = [options.target, *options.arguments]
+    if script is not None:
+        sys.exit(script.load()())  # as the file does that was installed for it
     try:
         if options.is_module:
             runpy.run_module(options.target, run_name="__main__", alter_sys=True)
@@ -53,6 +68,12 @@ def run(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def console_script(name: str) -> EntryPoint | None:
+    """A program that an installed package has, by its name."""
+    found = entry_points(group="console_scripts", name=name)
+    return next(iter(found), None)
 
 
 def never_began(error: BaseException) -> bool:

@@ -62,9 +62,8 @@ def _watch(options: argparse.Namespace) -> None:
             print(_line(topic, "".join(parts), options, columns), flush=True)
 
 
-def main() -> None:
-    """Runs the watcher until it is interrupted."""
-    parser = argparse.ArgumentParser(prog="ZMQ Log Watcher")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to watch, and how it is printed."""
     parser.add_argument("zmq_pub_url", help="the endpoint of the publisher")
     parser.add_argument("-t", "--topic", default="", help="only messages whose topic starts so")
     parser.add_argument("--timestamp", action="store_true", help="the local time before each line")
@@ -74,13 +73,25 @@ def main() -> None:
     )
     parser.add_argument("--align", action="store_true", help="the parts of topics in columns")
     parser.add_argument("--color", action="store_true", help="colour lines by their level")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the watcher until it is interrupted; 1 where it cannot begin."""
     try:
         _watch(options)
     except KeyboardInterrupt:
         pass
     except zmq.ZMQError as error:
-        sys.exit(f"{error}")
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def main() -> None:
+    """Runs the watcher until it is interrupted."""
+    parser = argparse.ArgumentParser(prog="ZMQ Log Watcher")
+    add_arguments(parser)
+    sys.exit(run(parser.parse_args()))
 
 
 if __name__ == "__main__":
