@@ -109,25 +109,40 @@ class SocketMixin:
         raise RuntimeError("libzmq and pyzmq must be built with draft support")
 
     def stats(self) -> dict[str, Any]:
-        """What became of messages and connections since the socket was made (ours).
+        """What became of messages and connections since the socket was made (ours): a dictionary.
 
-        peers               now: those that messages may go to or come from
-        connections         now: those over tcp and ipc, handshakes under way included
-        messages_sent       whole messages that went to a peer's queue and were not dropped there
-        messages_received   whole messages that arrived
-        bytes_sent          on the wire, with framing, commands and handshakes
-        bytes_received      the same
-        messages_dropped    of those to send: no room (HWM) or no peer where the pattern drops,
-                            replaced (CONFLATE), lost with their connection when partly sent, or
-                            queued for a peer that was given up
-        reconnects          connections of connect() that were made again
-        out_queued          now: messages that wait to be sent
-        in_queued           now: messages that wait to be received
-        connects_failed     attempts of connect() that led to no connection
-        handshakes_failed   connections that ended before both sides were content: refused,
-                            broken off, timed out; of either side's doing
-        last_connect_error    why the last of the first did, as text; "" when none did
-        last_handshake_error  why the last of the second did: the monitor's event, and its value
+        ``peers``
+            now: those that messages may go to or come from
+        ``connections``
+            now: those over tcp and ipc, handshakes under way included
+        ``messages_sent``
+            whole messages that went to a peer's queue and were not dropped there
+        ``messages_received``
+            whole messages that arrived
+        ``bytes_sent``
+            on the wire, with framing, commands and handshakes
+        ``bytes_received``
+            the same
+        ``messages_dropped``
+            of those to send: no room (HWM) or no peer where the pattern drops, replaced (CONFLATE),
+            lost with their connection when partly sent, or queued for a peer that was given up
+        ``reconnects``
+            connections of connect() that were made again
+        ``out_queued``
+            now: messages that wait to be sent
+        ``in_queued``
+            now: messages that wait to be received
+        ``connects_failed``
+            attempts of connect() that led to no connection
+        ``last_connect_error``
+            why the last of these did, as text; "" when none did
+        ``handshakes_failed``
+            connections that ended before both sides were content: refused, broken off, timed out;
+            of either side's doing
+        ``last_handshake_error``
+            why the last of these did: the monitor's event, and its value; "" when none did
+
+        ZMQError(ENOTSOCK) when the socket is closed.
         """
         out = ffi.new("zm_stats *")
         with says_if_inherited("socket", self._pid):

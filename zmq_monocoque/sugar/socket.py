@@ -284,7 +284,7 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
     # --- endpoints ------------------------------------------------------------------------------
 
     def bind(self: _SocketT_co, addr: str) -> _SocketContext[_SocketT_co]:
-        """Accepts peers on an endpoint, "tcp://127.0.0.1:5555"; port * or 0 is any free one.
+        """Accepts peers on an endpoint, ``tcp://127.0.0.1:5555``; port * or 0 is any free one.
 
         ``with socket.bind(...)`` unbinds at the end. Raises ZMQError with ``addr`` in its text:
         EINVAL, EPROTONOSUPPORT, EADDRINUSE, EADDRNOTAVAIL, ENODEV, ENOCOMPATPROTO and, for ipc,
