@@ -32,11 +32,12 @@ enum { OWN_BLOCK_SLACK = 64 }; /* of a large part's own block, for the frame's h
 /* --- parts ----------------------------------------------------------------------------------- */
 
 static inline int lock_pair(zm_socket *s, uint32_t generation, int flags)
+    ZM_TAKES_IF(0, zm_a_socket)
 {
-    if (ZM_LIKELY(zm_lock_try(&s->lock))) {
+    if (ZM_LIKELY(zm_socket_lock_try(s))) {
         if (ZM_LIKELY(atomic_load_explicit(&s->generation, memory_order_relaxed) == generation))
             return 0;
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
         return -ENOTSOCK;
     }
     if (!(flags & ZM_PATIENT))
@@ -55,7 +56,7 @@ static void api_make_way(zm_socket *s, uint32_t generation)
 static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *message, int flags)
 {
     int rc = lock_pair(s, generation, flags);
-    if (ZM_UNLIKELY(rc < 0))
+    if (ZM_UNLIKELY(rc != 0))
         return rc;
     rc = zm_socket_enter_locked(s);
     if (ZM_LIKELY(rc == 0))
@@ -70,7 +71,7 @@ static int api_send_any(zm_socket *s, uint32_t generation, const zm_outgoing *me
     }
     if (ZM_LIKELY(rc == 0))
         rc = flags & ZM_FOLLOWED ? zm_socket_followed_locked(s) : zm_socket_sent_locked(s);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }
 
@@ -91,32 +92,35 @@ static int api_send_block(zm_socket *s, uint32_t generation, zm_block *block, si
     return rc;
 }
 
+/* With 0 the socket stays locked, until the part is done with. */
 static int api_recv_begin(zm_socket *s, uint32_t generation, int flags, zm_part *out_part)
+    ZM_TAKES_IF(0, zm_a_socket)
 {
     int rc = lock_pair(s, generation, flags);
-    if (ZM_UNLIKELY(rc < 0))
+    if (ZM_UNLIKELY(rc != 0))
         return rc;
     rc = zm_socket_enter_locked(s);
     if (ZM_LIKELY(rc == 0))
         rc = zm_socket_recv_part_locked(s, out_part);
     if (ZM_UNLIKELY(rc < 0))
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
     return rc;
 }
 
-static void api_recv_end(zm_socket *s, zm_part *part)
+static void api_recv_end(zm_socket *s, zm_part *part) ZM_GIVES(zm_a_socket)
 {
     (void) part;
     zm_socket_recv_done_locked(s);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
 }
 
-static int api_recv_next(zm_socket *s, zm_part *part)
+/* Gives up the lock with 0. */
+static int api_recv_next(zm_socket *s, zm_part *part) ZM_LOCKED ZM_LOCKS_UNCHECKED
 {
     zm_socket_recv_done_locked(s);
     if (zm_socket_recv_part_queued_locked(s, part) == 0)
         return 1;
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return 0;
 }
 
@@ -135,10 +139,10 @@ static zm_block *api_part_own(const zm_part *part)
 static int64_t api_deadline(zm_socket *s, uint32_t generation, int direction)
 {
     int rc = lock_pair(s, generation, direction);
-    if (rc < 0)
+    if (rc != 0)
         return rc == ZM_LATER ? rc : -1;
     int64_t deadline = zm_socket_deadline(s, direction & ~ZM_PATIENT);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return deadline;
 }
 

@@ -49,7 +49,7 @@ void zm_futex_wake(_Atomic uint32_t *word, int threads_max)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads_max, NULL, NULL, 0);
 }
 
-void zm_lock_take_slow(zm_lock *lock)
+void zm_lock_take_slow(zm_lock *lock) ZM_LOCKS_UNCHECKED
 {
     for (int spins = 0; spins < SPINS_MAX; spins++) {
         if (atomic_load_explicit(&lock->word, memory_order_relaxed) == 0 && zm_lock_try(lock))

@@ -10,15 +10,38 @@
 
 #include "world.h"
 
+/* Which lock a function or a field needs, for clang's -Wthread-safety (tests/tidy/lint_locks.py);
+ * nothing for any other compiler. In C a field cannot name the lock beside it. What is named is a
+ * kind of lock, a zm_lock_kind: that some socket is locked is checked, but not which one. */
+#if defined(__clang__)
+#define ZM_LOCK_ATTRIBUTE(x) __attribute__((x))
+#else
+#define ZM_LOCK_ATTRIBUTE(x)
+#endif
+#define ZM_IS_LOCK(kind) ZM_LOCK_ATTRIBUTE(capability(kind))
+#define ZM_TAKES(lock) ZM_LOCK_ATTRIBUTE(acquire_capability(lock))
+/* Takes it if it answers `success`. */
+#define ZM_TAKES_IF(success, lock) ZM_LOCK_ATTRIBUTE(try_acquire_capability(success, lock))
+#define ZM_GIVES(lock) ZM_LOCK_ATTRIBUTE(release_capability(lock))
+#define ZM_NEEDS(lock) ZM_LOCK_ATTRIBUTE(requires_capability(lock))
+#define ZM_GUARDED_BY(lock) ZM_LOCK_ATTRIBUTE(guarded_by(lock))
+/* Of a function that does what these attributes cannot express; its comment says what. */
+#define ZM_LOCKS_UNCHECKED ZM_LOCK_ATTRIBUTE(no_thread_safety_analysis)
+
+/* For the analysis alone: there is no object of this type. */
+struct ZM_IS_LOCK("lock of") zm_lock_kind {
+    char unused;
+};
+
 /* 0 free, 1 held, 2 held and somebody sleeps. */
-typedef struct zm_lock {
+typedef struct ZM_IS_LOCK("lock") zm_lock {
     _Atomic uint32_t word;
 } zm_lock;
 
 void zm_lock_take_slow(zm_lock *lock);
 void zm_lock_wake(zm_lock *lock);
 
-static inline bool zm_lock_try(zm_lock *lock)
+static inline bool zm_lock_try(zm_lock *lock) ZM_TAKES_IF(true, *lock) ZM_LOCKS_UNCHECKED
 {
     uint32_t free_word = 0;
     bool taken = atomic_compare_exchange_strong_explicit(
@@ -28,7 +51,7 @@ static inline bool zm_lock_try(zm_lock *lock)
     return taken;
 }
 
-static inline void zm_lock_take(zm_lock *lock)
+static inline void zm_lock_take(zm_lock *lock) ZM_TAKES(*lock) ZM_LOCKS_UNCHECKED
 {
     if (!zm_lock_try(lock))
         zm_lock_take_slow(lock);
@@ -40,7 +63,7 @@ static inline bool zm_lock_wanted(const zm_lock *lock)
     return atomic_load_explicit(&lock->word, memory_order_relaxed) == 2;
 }
 
-static inline void zm_lock_give(zm_lock *lock)
+static inline void zm_lock_give(zm_lock *lock) ZM_GIVES(*lock) ZM_LOCKS_UNCHECKED
 {
     ZM_WORLD_GIVES(lock);
     if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)

@@ -85,7 +85,7 @@ void zm_conn_stop_timers(zm_conn *conn)
     zm_timer_stop(timers, &conn->ttl);
 }
 
-static void unlist(zm_conn *conn)
+static void unlist(zm_conn *conn) ZM_LOCKED
 {
     zm_list_remove(&conn->wants_send_link);
     zm_list_remove(&conn->wants_recv_link);
@@ -190,7 +190,7 @@ bool zm_conn_all_sent(const zm_conn *conn)
 }
 
 /* Nothing more is received for this peer. Never half a message: what is not complete is gone. */
-static void drop_incomplete(zm_conn *conn, zm_peer *peer)
+static void drop_incomplete(zm_conn *conn, zm_peer *peer) ZM_LOCKED
 {
     zm_frames_drop_newest(&peer->in, peer->in_staged);
     peer->in_staged = 0;
@@ -222,7 +222,7 @@ void zm_conn_linger_locked(zm_conn *conn, int linger_ms)
 
 /* The connection is over: what of its peer's queue is gone with it. A message of which anything was
  * sent is, since nothing may arrive twice. */
-static void settle_queue(zm_conn *conn, zm_peer *peer, size_t sent)
+static void settle_queue(zm_conn *conn, zm_peer *peer, size_t sent) ZM_LOCKED
 {
     zm_outq *q = &peer->out;
     size_t of_queue = sent > conn->sending_control ? sent - conn->sending_control : 0;
@@ -236,7 +236,7 @@ static void settle_queue(zm_conn *conn, zm_peer *peer, size_t sent)
     zm_socket_lost(peer->socket, zm_outq_cut(q));
 }
 
-static void detach(zm_conn *conn)
+static void detach(zm_conn *conn) ZM_LOCKED
 {
     zm_peer *peer = conn->peer;
     conn->peer = NULL;
@@ -266,7 +266,7 @@ void zm_conn_settle_in_flight(zm_conn *conn, int32_t res)
 }
 
 /* The peer of a connection that ended by itself. */
-static void leave_peer(zm_conn *conn)
+static void leave_peer(zm_conn *conn) ZM_LOCKED
 {
     zm_peer *peer = conn->peer;
     zm_socket *s = conn->socket;

@@ -20,7 +20,7 @@
 /* Nothing has come for as long as HEARTBEAT_TIMEOUT, or the peer's TTL. Is that not its fault? It
  * is not heard while RCVHWM holds, nor before what it sent was looked at; and as long as it takes
  * what the kernel has for it, it is there. */
-static bool not_to_blame(zm_conn *conn)
+static bool not_to_blame(zm_conn *conn) ZM_LOCKED
 {
     size_t unsent = zm_connection_unsent(conn->fd);
     bool takes = unsent < conn->unsent;
@@ -29,7 +29,7 @@ static bool not_to_blame(zm_conn *conn)
 }
 
 /* Nothing has come for `again_ms`. */
-static void unheard(zm_conn *conn, zm_timer *timer, int again_ms)
+static void unheard(zm_conn *conn, zm_timer *timer, int again_ms) ZM_LOCKED
 {
     if (zm_conn_is_leaving(conn))
         zm_conn_close_locked(conn);
@@ -39,40 +39,40 @@ static void unheard(zm_conn *conn, zm_timer *timer, int again_ms)
         zm_conn_broke_locked(conn, ETIMEDOUT);
 }
 
-static void silence_due(zm_timer *timer)
+static void silence_due(zm_timer *timer) ZM_LOCKED
 {
     zm_conn *conn = timer->owner;
     unheard(conn, timer, conn->silence_ms);
 }
 
-static void ttl_due(zm_timer *timer)
+static void ttl_due(zm_timer *timer) ZM_LOCKED
 {
     zm_conn *conn = timer->owner;
     unheard(conn, timer, conn->ttl_ms);
 }
 
-static void heartbeat_due(zm_timer *timer)
+static void heartbeat_due(zm_timer *timer) ZM_LOCKED
 {
     zm_conn *conn = timer->owner;
     ZM_ASSERT(conn->state == ZM_CONN_ACTIVE);
     zm_conn_send_ping(conn, &conn->endpoint->options);
 }
 
-static void handshake_due(zm_timer *timer)
+static void handshake_due(zm_timer *timer) ZM_LOCKED
 {
     zm_conn *conn = timer->owner;
     ZM_ASSERT(conn->state == ZM_CONN_HANDSHAKE);
     zm_conn_broke_locked(conn, EAGAIN);
 }
 
-static void linger_due(zm_timer *timer)
+static void linger_due(zm_timer *timer) ZM_LOCKED
 {
     zm_conn *conn = timer->owner;
     ZM_ASSERT(zm_conn_is_leaving(conn));
     zm_conn_close_locked(conn);
 }
 
-static const uint8_t *routing_id(const zm_conn *conn, size_t *out_size)
+static const uint8_t *routing_id(const zm_conn *conn, size_t *out_size) ZM_LOCKED
 {
     *out_size = conn->raw ? 0 : conn->session.peer_routing_id_size;
     return conn->session.peer_routing_id;

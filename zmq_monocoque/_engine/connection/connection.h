@@ -56,100 +56,102 @@ struct zm_conn {
     const zm_conn_owner *owner;
     zm_ended ended;
     zm_list link; /* socket->conns */
-    zm_conn_state state;
+    ZM_HELD zm_conn_state state;
     zm_socket *socket;
-    zm_endpoint *endpoint; /* listener or connecter it came from; NULL: that is gone */
+    ZM_HELD zm_endpoint *endpoint; /* listener or connecter it came from; NULL: that is gone */
     zm_list of_endpoint;   /* endpoint->conns */
-    zm_peer *peer;         /* NULL before the handshake (accepted), or after the end */
-    int fd;
+    ZM_HELD zm_peer *peer;         /* NULL before the handshake (accepted), or after the end */
+    ZM_HELD int fd;
     zm_transport transport;
     bool raw;       /* STREAM: no session */
-    bool counted;   /* in socket->handshakes */
-    bool newcomer;  /* in socket->newcomers */
+    ZM_HELD bool counted;   /* in socket->handshakes */
+    ZM_HELD bool newcomer;  /* in socket->newcomers */
     zm_list handshaking_link; /* socket->handshaking */
-    bool stopped;   /* RCVHWM: not reading */
+    ZM_HELD bool stopped;   /* RCVHWM: not reading */
     size_t lowat;       /* SO_RCVLOWAT of fd, as it was set last */
-    bool unpaced;       /* has sent a large body, see zm_connection_unpace() */
-    bool expects_large; /* the last frame was larger than a slab */
-    bool wants_send; /* in socket->wants_send */
-    bool wants_recv; /* in socket->wants_recv: a receive is to be armed */
-    bool moving;    /* its receive is cancelled to be armed by another thread */
-    bool outcome_told; /* ZAP status 300: how its handshake ended was told */
-    bool send_failed; /* a send failed: only what is still to be read is left to do */
-    bool starved; /* lacks memory for what it has to say, and breaks when it is to send */
-    zm_list wants_send_link, wants_recv_link;
+    ZM_HELD bool unpaced;       /* has sent a large body, see zm_connection_unpace() */
+    ZM_HELD bool expects_large; /* the last frame was larger than a slab */
+    ZM_HELD bool wants_send; /* in socket->wants_send */
+    ZM_HELD bool wants_recv; /* in socket->wants_recv: a receive is to be armed */
+    ZM_HELD bool moving;    /* its receive is cancelled to be armed by another thread */
+    ZM_HELD bool outcome_told; /* ZAP status 300: how its handshake ended was told */
+    ZM_HELD bool send_failed; /* a send failed: only what is still to be read is left to do */
+    ZM_HELD bool starved; /* lacks memory for what it has to say, and breaks when it is to send */
+    ZM_HELD zm_list wants_send_link, wants_recv_link;
     zm_list armed_link; /* while its receive is in flight */
-    zm_session session;
+    ZM_HELD zm_session session;
     zm_limits limits;
-    uint64_t parts, part_bytes; /* of the message that is arriving */
-    zm_peer *in_flight_peer; /* gone, but the send in flight is of its queue */
-    zm_op recv_op, send_op;
-    zm_block *slab;            /* what the kernel writes to; one reference ours */
-    size_t slab_used, slab_at; /* bytes received; bytes parsed */
-    size_t slab_kept;          /* behind the newest message in it, which may still be read */
-    zm_block *large;           /* one unit that is larger than a slab */
-    size_t large_have;
+    ZM_HELD uint64_t parts, part_bytes; /* of the message that is arriving */
+    ZM_HELD zm_peer *in_flight_peer; /* gone, but the send in flight is of its queue */
+    ZM_HELD zm_op recv_op, send_op;
+    ZM_HELD zm_block *slab;            /* what the kernel writes to; one reference ours */
+    ZM_HELD size_t slab_used, slab_at; /* bytes received; bytes parsed */
+    /* behind the newest message in it, which may still be read */
+    ZM_HELD size_t slab_kept;
+    ZM_HELD zm_block *large;           /* one unit that is larger than a slab */
+    ZM_HELD size_t large_have;
 
-    uint8_t *control; /* bytes of the session's own: they leave at the next message boundary */
-    size_t control_size, control_capacity;
-    size_t answers; /* of these, bytes that the peer asked for */
-    uint8_t *flying; /* control bytes that are being sent */
-    size_t flying_size, flying_sent;
-    uint8_t *recoded; /* queue bytes as a peer without plain framing wants them */
-    size_t recoded_size, recoded_sent, recoded_capacity;
-    size_t recoded_from; /* bytes of the queue that `recoded` stands for */
+    /* bytes of the session's own: they leave at the next message boundary */
+    ZM_HELD uint8_t *control;
+    ZM_HELD size_t control_size, control_capacity;
+    ZM_HELD size_t answers; /* of these, bytes that the peer asked for */
+    ZM_HELD uint8_t *flying; /* control bytes that are being sent */
+    ZM_HELD size_t flying_size, flying_sent;
+    ZM_HELD uint8_t *recoded; /* queue bytes as a peer without plain framing wants them */
+    ZM_HELD size_t recoded_size, recoded_sent, recoded_capacity;
+    ZM_HELD size_t recoded_from; /* bytes of the queue that `recoded` stands for */
     struct iovec vectors[ZM_VECTORS_MAX];
     struct msghdr header;
-    size_t sending_control, sending_queue; /* bytes in flight, in this order */
+    ZM_HELD size_t sending_control, sending_queue; /* bytes in flight, in this order */
 
     zm_timer handshake, heartbeat, silence, ttl;
     zm_timer linger; /* DRAINING: LINGER is over; REJECTED: the peer had time to read why */
     int silence_ms, ttl_ms; /* as they were set last */
-    uint8_t ping;  /* on its way, see enum ping */
-    size_t unsent; /* in the kernel, when silence was looked at last */
+    ZM_HELD uint8_t ping;  /* on its way, see enum ping */
+    ZM_HELD size_t unsent; /* in the kernel, when silence was looked at last */
     char *text; /* of the endpoint, as events tell it; owned */
     zm_zap *zap; /* while a ZAP handler is asked about the peer */
     zm_bytes zap_properties; /* what it said: User-Id and more, as READY has properties */
 };
 
 /* Is its handshake done? Then what is queued for its peer is sent. */
-static inline bool zm_conn_is_open(const zm_conn *conn)
+static inline bool zm_conn_is_open(const zm_conn *conn) ZM_LOCKED
 {
     return conn->state == ZM_CONN_ACTIVE || conn->state == ZM_CONN_DRAINING;
 }
 
 /* Nothing is heard of it any more, but it has still something to say. */
-static inline bool zm_conn_is_leaving(const zm_conn *conn)
+static inline bool zm_conn_is_leaving(const zm_conn *conn) ZM_LOCKED
 {
     return conn->state == ZM_CONN_DRAINING || conn->state == ZM_CONN_REJECTED;
 }
 
 /* A connection on `fd` (taken, also on failure). 0 or -errno. */
 int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner *owner,
-                        zm_transport transport, int fd);
+                        zm_transport transport, int fd) ZM_LOCKED;
 /* Bytes of the session's own (PONG, SUBSCRIBE ...), at the next message boundary. */
-int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size);
+int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size) ZM_LOCKED;
 /* Ends it now: no events, no reconnect. Freed once nothing is in flight. */
-void zm_conn_close_locked(zm_conn *conn);
+void zm_conn_close_locked(zm_conn *conn) ZM_LOCKED;
 /* Its connecter is let go: sends what is queued, over further connections if this one breaks, until
  * the endpoint's own time is over. */
-void zm_conn_finish_locked(zm_conn *conn);
+void zm_conn_finish_locked(zm_conn *conn) ZM_LOCKED;
 /* As close, and its connecter and its peer go with it. */
-void zm_conn_end_locked(zm_conn *conn);
+void zm_conn_end_locked(zm_conn *conn) ZM_LOCKED;
 /* Its peer is let go: sends what is queued there, until `linger_ms` is over, then closes. */
-void zm_conn_linger_locked(zm_conn *conn, int linger_ms);
+void zm_conn_linger_locked(zm_conn *conn, int linger_ms) ZM_LOCKED;
 /* The peer broke the connection or the rules. `reconnect`: the connecter tries again. */
-void zm_conn_failed_locked(zm_conn *conn, bool reconnect);
+void zm_conn_failed_locked(zm_conn *conn, bool reconnect) ZM_LOCKED;
 /* A handshake ends with an errno (HANDSHAKE_FAILED_NO_DETAIL), or a ZMQ_PROTOCOL_ERROR_*. */
-void zm_conn_broke_locked(zm_conn *conn, int error);
-void zm_conn_refused_locked(zm_conn *conn, uint32_t protocol_error);
+void zm_conn_broke_locked(zm_conn *conn, int error) ZM_LOCKED;
+void zm_conn_refused_locked(zm_conn *conn, uint32_t protocol_error) ZM_LOCKED;
 /* Drops the connection that has been longest in its handshake. False: there is none. */
-bool zm_conn_drop_handshaking_locked(zm_socket *s);
+bool zm_conn_drop_handshaking_locked(zm_socket *s) ZM_LOCKED;
 /* The session's ZM_EVENT_ZAP is answered. 0, or < 0: the connection is gone. */
-int zm_conn_admit_locked(zm_conn *conn, unsigned status);
+int zm_conn_admit_locked(zm_conn *conn, unsigned status) ZM_LOCKED;
 
 /* Puts the connection on the list of those that want to receive. */
-static inline void zm_conn_wants_recv_locked(zm_conn *conn)
+static inline void zm_conn_wants_recv_locked(zm_conn *conn) ZM_LOCKED
 {
     if (conn->wants_recv || conn->state == ZM_CONN_CLOSING)
         return;
@@ -158,7 +160,7 @@ static inline void zm_conn_wants_recv_locked(zm_conn *conn)
 }
 
 /* Puts the connection on the list of those with something to send. */
-static inline void zm_conn_wants_send_locked(zm_conn *conn)
+static inline void zm_conn_wants_send_locked(zm_conn *conn) ZM_LOCKED
 {
     if (conn->wants_send || conn->state == ZM_CONN_CLOSING)
         return;

@@ -27,7 +27,7 @@ enum {
 #define FRAME_BYTES_MAX ((size_t) 1 << 38)
 
 /* The peer broke the protocol: no reconnect, as libzmq (finding 4). */
-static void broke_rules(zm_conn *conn, int error)
+static void broke_rules(zm_conn *conn, int error) ZM_LOCKED
 {
     if (error == -ENOMEM) {
         zm_conn_broke_locked(conn, ENOMEM); /* nobody's doing: it may come again */
@@ -41,7 +41,7 @@ static void broke_rules(zm_conn *conn, int error)
 }
 
 /* Counts a message frame. Is its message more than the peer may send? */
-static bool too_much(zm_conn *conn, const zm_event *event)
+static bool too_much(zm_conn *conn, const zm_event *event) ZM_LOCKED
 {
     uint64_t most = (uint64_t) conn->limits.message;
     conn->parts++;
@@ -56,7 +56,7 @@ static bool too_much(zm_conn *conn, const zm_event *event)
 
 /* 0, or < 0: the connection is gone. `own`: a reference to the memory of the event's data, that
  * goes with the frame or away; NULL: the slab, which the caller looks after. */
-static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own)
+static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own) ZM_LOCKED
 {
     zm_socket *s = conn->socket;
     int rc = 0;
@@ -133,7 +133,7 @@ int zm_conn_admit_locked(zm_conn *conn, unsigned status)
 
 /* Messages that wait to be read hold the whole slab, so commands between them must not fill it: a
  * message moves down to the one before when more than GAP_BYTES lie in between. */
-static void close_gap(zm_conn *conn, zm_event *event)
+static void close_gap(zm_conn *conn, zm_event *event) ZM_LOCKED
 {
     uint8_t *end = conn->slab->data + conn->slab_kept;
     if (ZM_UNLIKELY(event->data > end + GAP_BYTES)) {
@@ -144,7 +144,7 @@ static void close_gap(zm_conn *conn, zm_event *event)
 }
 
 /* The same for what is not parsed yet, and for the room behind it. */
-static void close_last_gap(zm_conn *conn)
+static void close_last_gap(zm_conn *conn) ZM_LOCKED
 {
     size_t left = conn->slab_used - conn->slab_at;
     if (conn->slab_at <= conn->slab_kept + GAP_BYTES)
@@ -155,7 +155,7 @@ static void close_last_gap(zm_conn *conn)
 }
 
 /* Parses what is in the slab. 0, or < 0: the connection is gone. */
-static int parse_slab(zm_conn *conn)
+static int parse_slab(zm_conn *conn) ZM_LOCKED
 {
     zm_block *slab = conn->slab;
     bool pushed = false;
@@ -188,7 +188,7 @@ static int parse_slab(zm_conn *conn)
     return zm_conn_take_session_output(conn);
 }
 
-static int parse_large(zm_conn *conn)
+static int parse_large(zm_conn *conn) ZM_LOCKED
 {
     zm_event event;
     zm_block *large = conn->large;
@@ -204,13 +204,13 @@ static int parse_large(zm_conn *conn)
     return rc < 0 ? rc : zm_conn_take_session_output(conn);
 }
 
-static void wants_recv_again(zm_conn *conn)
+static void wants_recv_again(zm_conn *conn) ZM_LOCKED
 {
     if (!conn->stopped)
         zm_conn_wants_recv_locked(conn);
 }
 
-static int raw_arrived(zm_conn *conn)
+static int raw_arrived(zm_conn *conn) ZM_LOCKED
 {
     zm_block *slab = conn->slab;
     size_t at = conn->slab_at;
@@ -268,7 +268,7 @@ void zm_conn_receive_done(zm_op *op, int32_t res)
 }
 
 /* Memory for the next receive. 0, -ENOMEM, -EMSGSIZE. */
-static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size)
+static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size) ZM_LOCKED
 {
     ZM_POISON(out_to);
     ZM_POISON(out_size);
@@ -325,14 +325,14 @@ static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size)
 }
 
 /* RCVHWM held, and the application has read since: parses what was left. 0, or < 0: it is gone. */
-static int resume(zm_conn *conn)
+static int resume(zm_conn *conn) ZM_LOCKED
 {
     conn->stopped = false;
     return conn->raw || conn->large || !conn->slab ? 0 : parse_slab(conn);
 }
 
 /* Where and how much to receive next. False: not now, or the connection is gone. */
-static bool ready_to_receive(zm_conn *conn, uint8_t **out_to, size_t *out_size)
+static bool ready_to_receive(zm_conn *conn, uint8_t **out_to, size_t *out_size) ZM_LOCKED
 {
     conn->wants_recv = false;
     zm_list_remove(&conn->wants_recv_link);

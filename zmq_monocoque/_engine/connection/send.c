@@ -27,7 +27,7 @@ enum {
 
 /* No memory for what the other side waits for, or is to know: a connection that went on without it
  * would stand still, or miss messages for ever. It breaks where nobody holds on to it. */
-static void starve(zm_conn *conn)
+static void starve(zm_conn *conn) ZM_LOCKED
 {
     conn->starved = true;
     zm_conn_wants_send_locked(conn);
@@ -91,7 +91,7 @@ void zm_conn_subscribe(zm_conn *conn, bool subscribe, const uint8_t *topic, size
 }
 
 /* Room for `size` more bytes of `recoded`. */
-static bool recoded_room(zm_conn *conn, size_t size)
+static bool recoded_room(zm_conn *conn, size_t size) ZM_LOCKED
 {
     size_t wanted = conn->recoded_size + size;
     if (wanted <= conn->recoded_capacity)
@@ -107,7 +107,7 @@ static bool recoded_room(zm_conn *conn, size_t size)
 
 /* Encodes whole messages from the queue into `recoded`, for a peer that does not take ZMTP 2+
  * framing as it is (ZMTP 1.0, encryption). 0 or -ENOMEM. */
-static int recode(zm_conn *conn)
+static int recode(zm_conn *conn) ZM_LOCKED
 {
     zm_outq *q = &conn->peer->out;
     size_t at = 0, end = q->bytes - q->partial;
@@ -139,7 +139,7 @@ static int recode(zm_conn *conn)
 
 /* Vectors for what leaves next. Control bytes go at message boundaries only, so while one
  * message is half sent and control bytes wait, no more than the rest of that message is taken. */
-static int gather(zm_conn *conn)
+static int gather(zm_conn *conn) ZM_LOCKED
 {
     int n = 0;
     zm_peer *peer = zm_conn_is_open(conn) ? conn->peer : NULL;
@@ -195,7 +195,7 @@ static int gather(zm_conn *conn)
 }
 
 /* Is the next to leave a message with a large body? */
-static bool sends_large(const zm_conn *conn)
+static bool sends_large(const zm_conn *conn) ZM_LOCKED
 {
     const zm_outq *q = conn->peer ? &conn->peer->out : NULL;
     return q && q->count && q->lengths[q->first] > ZM_SLAB_BYTES / 2;
@@ -235,7 +235,7 @@ void zm_conn_flush(zm_conn *conn)
 /* The other side takes nothing any more. What it sent before is still to be read, and behind it the
  * receive finds the end. Signs of life are not asked for meanwhile: that one may be far off, when
  * the application does not read. */
-static void stop_sending(zm_conn *conn)
+static void stop_sending(zm_conn *conn) ZM_LOCKED
 {
     conn->send_failed = true;
     conn->control_size = 0;
@@ -261,7 +261,7 @@ void zm_conn_send_ping(zm_conn *conn, const zm_options *o)
 }
 
 /* The kernel has all of the PING: from now on an answer may be expected. */
-static void ping_has_left(zm_conn *conn)
+static void ping_has_left(zm_conn *conn) ZM_LOCKED
 {
     conn->ping = NO_PING;
     if (conn->silence_ms > 0 && !conn->silence.position) {

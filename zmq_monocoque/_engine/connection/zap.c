@@ -46,16 +46,16 @@ void zm_zap_free_locked(zm_zap *taken)
     zm_free(taken);
 }
 
-static void answered(zm_peer *asker);
+static void answered(zm_peer *asker) ZM_LOCKED;
 
 /* --- the question ---------------------------------------------------------------------------- */
 
-static int put(zm_zap *zap, const void *data, size_t size, bool more)
+static int put(zm_zap *zap, const void *data, size_t size, bool more) ZM_LOCKED
 {
     return zm_inproc_write(&zap->asker, data, size, NULL, more ? ZM_MORE : 0);
 }
 
-static int put_password(zm_zap *zap, const uint8_t *password, size_t size)
+static int put_password(zm_zap *zap, const uint8_t *password, size_t size) ZM_LOCKED
 {
     zm_block *block = zm_block_new_secret(size);
     if (!block)
@@ -67,12 +67,12 @@ static int put_password(zm_zap *zap, const uint8_t *password, size_t size)
     return rc;
 }
 
-static int put_text(zm_zap *zap, const char *text, bool more)
+static int put_text(zm_zap *zap, const char *text, bool more) ZM_LOCKED
 {
     return put(zap, text, strlen(text), more);
 }
 
-static int put_credentials(zm_zap *zap, const zm_event *event)
+static int put_credentials(zm_zap *zap, const zm_event *event) ZM_LOCKED
 {
     switch (zap->conn->session.config.mechanism) {
     case ZM_PLAIN: {
@@ -88,7 +88,7 @@ static int put_credentials(zm_zap *zap, const zm_event *event)
 }
 
 /* The frames of S-101. The routing id is our own, not the peer's: libzmq's reading of the RFC. */
-static int put_question(zm_zap *zap, const zm_event *event)
+static int put_question(zm_zap *zap, const zm_event *event) ZM_LOCKED
 {
     static const char *const names[] = {
         [ZM_NULL] = "NULL", [ZM_PLAIN] = "PLAIN", [ZM_CURVE] = "CURVE"};
@@ -118,7 +118,7 @@ static int put_question(zm_zap *zap, const zm_event *event)
 }
 
 /* Nobody is there to be asked. */
-static int decide_alone(zm_conn *conn)
+static int decide_alone(zm_conn *conn) ZM_LOCKED
 {
     const zm_options *o = &conn->endpoint->options;
     if (o->mechanism != ZM_PLAIN && !o->zap_enforce_domain)

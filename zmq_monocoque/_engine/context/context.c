@@ -41,7 +41,7 @@ int64_t zm_context_new(int io_threads)
     zm_context *context = zm_context_slot_take();
     if (!context)
         return -ENOMEM;
-    zm_lock_take(&context->lock);
+    zm_context_lock_take(context);
     atomic_store(&context->ended, false);
     atomic_store(&context->socket_count, 0);
     zm_list_init(&context->sockets);
@@ -61,12 +61,12 @@ int64_t zm_context_new(int io_threads)
     atomic_store(&context->generation, zm_generation_new());
     atomic_fetch_add(&zm_live_contexts, 1);
     int64_t handle = zm_context_handle(context);
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     return handle;
 }
 
 /* Every call on a socket of the context answers ETERM from now on, blocked ones too. */
-static void end_locked(zm_context *context)
+static void end_locked(zm_context *context) ZM_NEEDS(zm_a_context)
 {
     atomic_store(&context->ended, true);
     ZM_LIST_EACH (node, &context->sockets)
@@ -81,7 +81,7 @@ int zm_context_shutdown(int64_t handle)
     if (!context)
         return -EFAULT;
     end_locked(context);
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     return 0;
 }
 
@@ -92,7 +92,7 @@ int zm_context_term(int64_t handle, int timeout_ms)
     if (!context)
         return -EFAULT;
     end_locked(context);
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     for (;;) {
         uint32_t seen = atomic_load(&context->departures);
         if (!atomic_load(&context->socket_count))
@@ -109,7 +109,7 @@ int zm_context_term(int64_t handle, int timeout_ms)
     if (!context)
         return -EFAULT; /* another thread's term() came first */
     atomic_store(&context->generation, 0);
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     for (int i = 0; i < ZM_IO_THREADS_MAX; i++)
         if (context->threads[i])
             zm_io_thread_free(context->threads[i]);
@@ -125,7 +125,7 @@ int zm_context_set_for(int64_t handle, int option, int value, bool brief)
 {
     zm_context *context;
     int rc = zm_context_lock_for(handle, brief, &context);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     rc = value < 0 && option != THREAD_NAME_PREFIX ? -EINVAL : 0;
     if (rc == 0)
@@ -173,7 +173,7 @@ int zm_context_set_for(int64_t handle, int option, int value, bool brief)
         default:
             rc = -EINVAL;
         }
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     return rc;
 }
 
@@ -193,7 +193,7 @@ int zm_context_set_name(int64_t handle, const char *name, size_t size)
         memcpy(context->thread_prefix, name, length);
         context->thread_prefix[length] = 0;
     }
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     return rc;
 }
 
@@ -208,7 +208,7 @@ int zm_context_get_name(int64_t handle, char *out_name, size_t *inout_size)
         memcpy(out_name, context->thread_prefix, size);
         *inout_size = size;
     }
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     return rc;
 }
 
@@ -216,7 +216,7 @@ int zm_context_get_for(int64_t handle, int option, int *out_value, bool brief)
 {
     zm_context *context;
     int rc = zm_context_lock_for(handle, brief, &context);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     rc = 0;
     switch (option) {
@@ -256,7 +256,7 @@ int zm_context_get_for(int64_t handle, int option, int *out_value, bool brief)
     default:
         rc = -EINVAL;
     }
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     return rc;
 }
 
@@ -266,7 +266,7 @@ int zm_context_get(int64_t handle, int option, int *out_value)
 }
 
 /* Adds a line about `s` to the text, of which `*inout_at` bytes are written or did not fit. */
-static void describe_locked(zm_socket *s, char *out, size_t size, size_t *inout_at)
+static void describe_locked(zm_socket *s, char *out, size_t size, size_t *inout_at) ZM_LOCKED
 {
     uint64_t queued = 0;
     ZM_LIST_EACH (p, &s->peers)
@@ -289,23 +289,23 @@ int zm_context_holders(int64_t handle, char *out, size_t size)
         count++;
     zm_socket **sockets = count ? zm_alloc(count * sizeof *sockets) : NULL;
     if (count && !sockets) {
-        zm_lock_give(&context->lock);
+        zm_context_lock_give(context);
         return -ENOMEM;
     }
     count = 0;
     ZM_LIST_EACH (node, &context->sockets)
         sockets[count++] = ZM_CONTAINER(node, zm_socket, in_context);
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     /* Their locks are taken without the context's, since elsewhere it is the other way round. Slots
      * stay, but a socket may be gone by now, and its slot another's. */
     if (size)
         out[0] = 0;
     for (size_t i = 0; i < count; i++) {
         zm_socket *s = sockets[i];
-        zm_lock_take(&s->lock);
+        zm_socket_lock_take(s);
         if (s->context == context && (s->open || s->closing))
             describe_locked(s, out, size, &at);
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
     }
     zm_free(sockets);
     return at < INT32_MAX ? (int) at : INT32_MAX;

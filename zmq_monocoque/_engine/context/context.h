@@ -41,6 +41,23 @@ struct zm_context {
     int64_t spares_until;
 };
 
+/* The three of base/lock.h, for the lock of a context. */
+static inline void zm_context_lock_take(zm_context *context) ZM_TAKES(zm_a_context)
+    ZM_LOCKS_UNCHECKED
+{
+    zm_lock_take(&context->lock);
+}
+static inline bool zm_context_lock_try(zm_context *context) ZM_TAKES_IF(true, zm_a_context)
+    ZM_LOCKS_UNCHECKED
+{
+    return zm_lock_try(&context->lock);
+}
+static inline void zm_context_lock_give(zm_context *context) ZM_GIVES(zm_a_context)
+    ZM_LOCKS_UNCHECKED
+{
+    zm_lock_give(&context->lock);
+}
+
 int zm_context_set_for(int64_t context, int option, int value, bool brief);
 int zm_context_get_for(int64_t context, int option, int *out_value, bool brief);
 
@@ -49,6 +66,6 @@ void zm_context_driver_back(zm_context *context, zm_driver *taken);
 void zm_context_socket_gone(zm_context *context);
 
 /* A driver for s (made when it is first needed). 0 or -errno. */
-int zm_socket_need_driver_locked(zm_socket *s);
+int zm_socket_need_driver_locked(zm_socket *s) ZM_LOCKED;
 
 #endif

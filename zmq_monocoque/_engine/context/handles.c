@@ -94,14 +94,14 @@ int zm_socket_lock_for(int64_t handle, bool brief, zm_socket **out_socket)
     if (!s)
         return -ENOTSOCK;
     if (!brief)
-        zm_lock_take(&s->lock);
-    else if (!zm_lock_try(&s->lock))
+        zm_socket_lock_take(s);
+    else if (!zm_socket_lock_try(s))
         return ZM_LATER;
     if (ZM_LIKELY(atomic_load_explicit(&s->generation, memory_order_relaxed) == generation)) {
         *out_socket = s;
         return 0;
     }
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return -ENOTSOCK;
 }
 
@@ -118,12 +118,12 @@ void zm_sockets_driven(int64_t *out_in_flight, int64_t *out_entries)
         zm_socket *s = atomic_load(&sockets[i]);
         if (!s)
             break;
-        zm_lock_take(&s->lock);
+        zm_socket_lock_take(s);
         if (s->driver) {
             *out_in_flight += zm_driver_in_flight(s->driver);
             *out_entries += (int64_t) zm_driver_entries(s->driver);
         }
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
     }
 }
 
@@ -167,14 +167,14 @@ int zm_context_lock_for(int64_t handle, bool brief, zm_context **out_context)
     if (!context)
         return -EFAULT;
     if (!brief)
-        zm_lock_take(&context->lock);
-    else if (!zm_lock_try(&context->lock))
+        zm_context_lock_take(context);
+    else if (!zm_context_lock_try(context))
         return ZM_LATER;
     if (atomic_load(&context->generation) == generation) {
         *out_context = context;
         return 0;
     }
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     return -EFAULT;
 }
 

@@ -137,15 +137,17 @@ void zm_io_thread_resume_locked(zm_socket *s)
 
 static void visit(zm_io_thread *t, zm_socket *s)
 {
-    if (!zm_lock_try(&s->lock)) {
+    if (!zm_socket_lock_try(s)) {
         zm_io_thread_look_no_later(t, s, zm_now_ns() + ZM_RETRY_NS);
         return;
     }
     /* The slot may be another socket's by now. */
-    if (atomic_load(&s->io_thread) == t)
+    if (atomic_load(&s->io_thread) == t) {
         t->work->serve(t, s);
-    else
-        zm_lock_give(&s->lock);
+        zm_socket_lock_is_given();
+    } else {
+        zm_socket_lock_give(s);
+    }
 }
 
 /* Visits what is due, the earliest first; not more at once than leaves those that the kernel tells

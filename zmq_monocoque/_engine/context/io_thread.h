@@ -21,22 +21,22 @@ void zm_io_thread_look_next(zm_io_thread *io_thread, zm_socket *s, int64_t at);
 /* Unless an earlier one is set. False: one is. */
 bool zm_io_thread_look_no_later(zm_io_thread *io_thread, zm_socket *s, int64_t at);
 /* The driver of `s` calls with its next completion. */
-void zm_io_thread_arm(zm_io_thread *io_thread, zm_socket *s);
+void zm_io_thread_arm(zm_io_thread *io_thread, zm_socket *s) ZM_LOCKED;
 /* Does not sleep before that, unless the machine is crowded. */
 void zm_io_thread_stay_awake(zm_io_thread *io_thread, int64_t until);
 
 /* Ends the thread and frees it; no socket is with it any more. */
 void zm_io_thread_free(zm_io_thread *taken);
-int zm_io_thread_add_locked(zm_io_thread *io_thread, zm_socket *s);
-void zm_io_thread_remove_locked(zm_socket *s);
+int zm_io_thread_add_locked(zm_io_thread *io_thread, zm_socket *s) ZM_LOCKED;
+void zm_io_thread_remove_locked(zm_socket *s) ZM_LOCKED;
 /* The I/O thread is to wake at `at` (or earlier). */
 void zm_io_thread_plan(zm_io_thread *io_thread, int64_t at);
 /* The I/O thread is to look after `s` at `at` (or earlier). */
 void zm_io_thread_look(zm_socket *s, int64_t at);
 /* An application thread stops driving `s`: what is left to do by time is the I/O thread's. */
-void zm_io_thread_resume_locked(zm_socket *s);
+void zm_io_thread_resume_locked(zm_socket *s) ZM_LOCKED;
 
 /* serve.c: what it does for a socket. */
-void zm_serve(zm_io_thread *io_thread, zm_socket *s);
+void zm_serve(zm_io_thread *io_thread, zm_socket *s) ZM_GIVES(zm_a_socket);
 
 #endif

@@ -20,14 +20,14 @@ static int64_t trim(zm_context *context, int64_t now)
 {
     zm_driver *old[ZM_SPARE_DRIVERS];
     uint32_t count = 0;
-    zm_lock_take(&context->lock);
+    zm_context_lock_take(context);
     int64_t until = context->spare_count ? context->spares_until : ZM_FOREVER;
     if (until >= 0 && until <= now) {
         while (context->spare_count)
             old[count++] = context->spares[--context->spare_count];
         until = ZM_FOREVER;
     }
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     while (count)
         zm_driver_close(old[--count]);
     return until;
@@ -59,9 +59,9 @@ static int io_thread_for_next(zm_context *context, zm_io_thread **out_io_thread)
 static int take_driver(zm_context *context, zm_driver **out_driver)
 {
     for (;;) {
-        zm_lock_take(&context->lock);
+        zm_context_lock_take(context);
         zm_driver *spare = context->spare_count ? context->spares[--context->spare_count] : NULL;
-        zm_lock_give(&context->lock);
+        zm_context_lock_give(context);
         if (!spare)
             break;
         if (zm_driver_usable(spare)) {
@@ -85,7 +85,7 @@ void zm_context_driver_back(zm_context *context, zm_driver *taken)
     zm_completion none;
     while (zm_driver_reap(taken, &none, 1))
         ZM_ASSERT(!"a request outlived its socket");
-    zm_lock_take(&context->lock);
+    zm_context_lock_take(context);
     bool room = context->spare_count < ZM_SPARE_DRIVERS;
     if (room) {
         context->spares[context->spare_count++] = taken;
@@ -96,7 +96,7 @@ void zm_context_driver_back(zm_context *context, zm_driver *taken)
                 break;
             }
     }
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     if (!room)
         zm_driver_close(taken);
 }
@@ -115,9 +115,9 @@ int zm_socket_need_driver_locked(zm_socket *s)
     if (s->driver)
         return 0;
     zm_io_thread *io_thread = NULL;
-    zm_lock_take(&s->context->lock);
+    zm_context_lock_take(s->context);
     int rc = io_thread_for_next(s->context, &io_thread);
-    zm_lock_give(&s->context->lock);
+    zm_context_lock_give(s->context);
     if (rc < 0)
         return rc;
     zm_driver *driver;

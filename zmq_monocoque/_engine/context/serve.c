@@ -26,7 +26,7 @@ void zm_serve(zm_io_thread *t, zm_socket *s)
     if (s->driven) {
         s->parked = zm_presence_parks(now, s->waiting_since);
         zm_io_thread_look_next(t, s, s->parked ? ZM_FOREVER : now + ZM_AWAY_NS);
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
         return;
     }
     int64_t touched = s->presence.driven_ns;
@@ -38,12 +38,14 @@ void zm_serve(zm_io_thread *t, zm_socket *s)
         int64_t look = zm_sooner(zm_drive_burst_locked(s, now), timer);
         int64_t away = zm_presence_look(&s->presence, now, touched, s->handshakes);
         zm_io_thread_look_next(t, s, zm_sooner(look, away));
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
         return;
     }
     zm_drive_for_io_thread_locked(s);
-    if (s->closing && s->reap(s))
+    if (s->closing && s->reap(s)) {
+        zm_socket_lock_is_given();
         return;
+    }
     ZM_ASSERT(s->driven || s->work_left || zm_list_empty(&s->wants_recv));
     ZM_ASSERT(s->driven || s->work_left || s->order || zm_list_empty(&s->wants_send));
     if (s->handshakes && zm_spin_allowed())
@@ -58,7 +60,7 @@ void zm_serve(zm_io_thread *t, zm_socket *s)
         bool busy = s->work_left || s->order || (timer >= 0 && timer < soon);
         zm_io_thread_look_next(
             t, s, busy ? soon : zm_sooner(timer, soon - ZM_RETRY_NS + ZM_AWAY_NS));
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
         return;
     }
     zm_io_thread_look_next(t, s, zm_timers_next(&s->timers));
@@ -69,5 +71,5 @@ void zm_serve(zm_io_thread *t, zm_socket *s)
         /* What goes first was not to be had. */
         zm_io_thread_look_no_later(t, s, zm_now_ns() + ZM_RETRY_NS);
     zm_io_thread_arm(t, s);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
 }

@@ -9,7 +9,7 @@ typedef struct pair {
     zm_peer *peer; /* the one that is served; NULL: none */
 } pair;
 
-static void pair_attached(zm_peer *peer)
+static void pair_attached(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     pair *own = s->state;

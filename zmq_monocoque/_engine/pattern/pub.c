@@ -101,7 +101,7 @@ static int remember_peer(publisher *own, zm_peer *peer)
 /* Queues one frame for the application; `mark` (-1: none) goes in front of the data. 0, or
  * -EMSGSIZE: the peer has as many there as it may. */
 static int queue_pending(zm_socket *s, zm_peer *peer, int mark, const uint8_t *data, size_t size,
-                       bool more)
+                       bool more) ZM_LOCKED
 {
     publisher *own = s->state;
     subscriber *from = peer ? subscriber_of(peer) : NULL;
@@ -130,6 +130,7 @@ static int queue_pending(zm_socket *s, zm_peer *peer, int mark, const uint8_t *d
 }
 
 static int tell(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+    ZM_LOCKED
 {
     if (s->type != ZM_XPUB || s->closing)
         return 0;
@@ -138,13 +139,14 @@ static int tell(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *topi
 
 /* --- subscriptions --------------------------------------------------------------------------- */
 
-static bool manual(const zm_socket *s)
+static bool manual(const zm_socket *s) ZM_LOCKED
 {
     return s->options.xpub_manual || s->options.xpub_manual_last_value;
 }
 
 /* As zm_subscriptions_add(); -EMSGSIZE: the peer has as many as it may. */
 static int add(zm_subscription_index *index, zm_peer *peer, const uint8_t *topic, size_t size)
+    ZM_LOCKED
 {
     subscriber *from = subscriber_of(peer);
     const zm_limits *limits = peer->conn ? &peer->conn->limits : NULL;
@@ -174,7 +176,7 @@ static int take_out(zm_subscription_index *index, zm_peer *peer, const uint8_t *
     return rc;
 }
 
-static int subscription(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+static int subscription(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     publisher *own = s->state;
@@ -213,14 +215,14 @@ typedef struct departure {
     bool verboser, tell;
 } departure;
 
-static void topic_left(void *context, const uint8_t *topic, size_t size, bool last)
+static void topic_left(void *context, const uint8_t *topic, size_t size, bool last) ZM_LOCKED
 {
     departure *d = context;
     if (d->tell && (last || d->verboser))
         tell(d->s, NULL, false, topic, size);
 }
 
-static void detached(zm_peer *peer)
+static void detached(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     publisher *own = s->state;
@@ -239,7 +241,7 @@ static void detached(zm_peer *peer)
     zm_dist_forget(&own->to, peer);
 }
 
-static void attached(zm_peer *peer)
+static void attached(zm_peer *peer) ZM_LOCKED
 {
     const zm_options *o = &peer->socket->options;
     if (o->has_welcome)
@@ -247,7 +249,7 @@ static void attached(zm_peer *peer)
 }
 
 /* Is the reader of these so far behind that user messages have to wait where they are? */
-static bool pending_full(const zm_socket *s)
+static bool pending_full(const zm_socket *s) ZM_LOCKED
 {
     const publisher *own = s->state;
     return s->options.rcvhwm > 0
@@ -256,7 +258,7 @@ static bool pending_full(const zm_socket *s)
 
 /* A frame from a subscriber: bytes 1 and 0 in front mean a subscription, as peers before ZMTP 3.1
  * send them (S-78); the rest is for an XPUB's application. */
-static int take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more)
+static int take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     subscriber *from = subscriber_of(peer);
@@ -272,7 +274,7 @@ static int take_frame(zm_peer *peer, const uint8_t *data, size_t size, bool more
 
 /* The parts of an XPUB's message wait in the peer's queue until all are there: parts of others may
  * come in between, and the rest may never come. A PUB keeps nothing of them. */
-static int arrived(zm_peer *peer, zm_event *event)
+static int arrived(zm_peer *peer, zm_event *event) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     publisher *own = s->state;
@@ -288,7 +290,7 @@ static int arrived(zm_peer *peer, zm_event *event)
 
 /* A whole message of many parts is there. inproc: what is in the link takes effect at once,
  * subscriptions always, the rest while the pending messages have room. */
-static void readable(zm_peer *peer)
+static void readable(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     publisher *own = s->state;
@@ -315,7 +317,7 @@ static void disconnected(zm_peer *peer)
 }
 
 /* The application has caught up: whoever waited goes on. */
-static void unblock(zm_socket *s)
+static void unblock(zm_socket *s) ZM_LOCKED
 {
     publisher *own = s->state;
     own->pending_blocked = false;
@@ -332,28 +334,28 @@ static void unblock(zm_socket *s)
 
 /* Behind user messages that wait there may be subscriptions: who publishes and never reads lets as
  * many in with each message as RCVHWM holds (libzmq: the same). */
-static void let_in(zm_socket *s)
+static void let_in(zm_socket *s) ZM_LOCKED
 {
     publisher *own = s->state;
     own->pending_let_in = own->pending.count;
     unblock(s);
 }
 
-static void wants(void *context, uint32_t index)
+static void wants(void *context, uint32_t index) ZM_LOCKED
 {
     zm_socket *s = context;
     publisher *own = s->state;
     zm_dist_add(&own->to, s->peer_table[index].peer);
 }
 
-static void wants_not(void *context, uint32_t index)
+static void wants_not(void *context, uint32_t index) ZM_LOCKED
 {
     zm_socket *s = context;
     subscriber_of(s->peer_table[index].peer)->matched = true;
 }
 
 /* INVERT_MATCHING: all but those with a subscription that matches. */
-static void find_others(zm_socket *s, const zm_outgoing *m)
+static void find_others(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
 {
     publisher *own = s->state;
     zm_subscriptions_match(own->subscriptions, m->data, m->size, wants_not, s);
@@ -366,7 +368,7 @@ static void find_others(zm_socket *s, const zm_outgoing *m)
 }
 
 /* *out_most: messages in the longest queue of a match, over a connection. */
-static int find_matches(zm_socket *s, const zm_outgoing *m, uint32_t *out_most)
+static int find_matches(zm_socket *s, const zm_outgoing *m, uint32_t *out_most) ZM_LOCKED
 {
     publisher *own = s->state;
     zm_dist *to = &own->to;
@@ -393,7 +395,7 @@ static int find_matches(zm_socket *s, const zm_outgoing *m, uint32_t *out_most)
     return 0;
 }
 
-static int pub_send(zm_socket *s, const zm_outgoing *m)
+static int pub_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
 {
     publisher *own = s->state;
     if (!own->to.sending) {
@@ -423,7 +425,7 @@ static int pub_send(zm_socket *s, const zm_outgoing *m)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
-static int xpub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
+static int xpub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LOCKED
 {
     publisher *own = s->state;
     if (!own->pending.count)

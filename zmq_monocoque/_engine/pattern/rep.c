@@ -32,7 +32,7 @@ static int keep(rep *own, const zm_frame *frame)
 }
 
 /* Reads the envelope of the next request: all frames up to the first empty one (S-71). */
-static int start_reading(zm_socket *s)
+static int start_reading(zm_socket *s) ZM_LOCKED
 {
     rep *own = s->state;
     zm_frame frame;
@@ -62,7 +62,7 @@ static int start_reading(zm_socket *s)
     }
 }
 
-static int rep_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
+static int rep_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LOCKED
 {
     rep *own = s->state;
     if (own->owing)
@@ -83,7 +83,7 @@ static int rep_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 }
 
 /* 0, or ZM_LATER. */
-static int write_envelope(zm_socket *s)
+static int write_envelope(zm_socket *s) ZM_LOCKED
 {
     rep *own = s->state;
     zm_peer *peer = own->reply_peer;
@@ -103,7 +103,7 @@ static int write_envelope(zm_socket *s)
     return 0;
 }
 
-static int rep_send(zm_socket *s, const zm_outgoing *m)
+static int rep_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
 {
     rep *own = s->state;
     if (!own->owing)
@@ -126,13 +126,13 @@ static bool rep_can_send(zm_socket *s)
     return own->owing;
 }
 
-static bool rep_can_recv(zm_socket *s)
+static bool rep_can_recv(zm_socket *s) ZM_LOCKED
 {
     const rep *own = s->state;
     return !own->owing && zm_fair_can_recv(s);
 }
 
-static void rep_detached(zm_peer *peer)
+static void rep_detached(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     rep *own = s->state;

@@ -23,7 +23,7 @@ typedef struct req {
 typedef enum envelope { BOTTOM, AFTER_ID, BODY } envelope;
 
 /* Replies that came before the request is out answer an earlier one. */
-static void drop_waiting(zm_socket *s)
+static void drop_waiting(zm_socket *s) ZM_LOCKED
 {
     zm_frame frame;
     zm_peer *peer;
@@ -31,7 +31,7 @@ static void drop_waiting(zm_socket *s)
         zm_frame_drop(&frame);
 }
 
-static int start_request(zm_socket *s)
+static int start_request(zm_socket *s) ZM_LOCKED
 {
     req *own = s->state;
     static const uint8_t none;
@@ -55,7 +55,7 @@ static int start_request(zm_socket *s)
     return 0;
 }
 
-static int req_send(zm_socket *s, const zm_outgoing *m)
+static int req_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
 {
     req *own = s->state;
     if (own->awaiting_reply) {
@@ -82,7 +82,7 @@ static int req_send(zm_socket *s, const zm_outgoing *m)
 }
 
 /* Reads up to the first frame of the reply's body; whatever is not the reply is skipped (S-68). */
-static int find_reply(zm_socket *s, zm_frame *frame, zm_peer **peer)
+static int find_reply(zm_socket *s, zm_frame *frame, zm_peer **peer) ZM_LOCKED
 {
     req *own = s->state;
     for (;;) {
@@ -107,7 +107,7 @@ static int find_reply(zm_socket *s, zm_frame *frame, zm_peer **peer)
     }
 }
 
-static int req_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
+static int req_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LOCKED
 {
     req *own = s->state;
     if (!own->awaiting_reply)
@@ -122,19 +122,19 @@ static int req_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
     return 0;
 }
 
-static bool req_can_send(zm_socket *s)
+static bool req_can_send(zm_socket *s) ZM_LOCKED
 {
     const req *own = s->state;
     return (!own->awaiting_reply || s->options.req_relaxed) && zm_balance_can_send(s);
 }
 
-static bool req_can_recv(zm_socket *s)
+static bool req_can_recv(zm_socket *s) ZM_LOCKED
 {
     const req *own = s->state;
     return own->awaiting_reply && zm_fair_can_recv(s);
 }
 
-static void req_detached(zm_peer *peer)
+static void req_detached(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     req *own = s->state;

@@ -55,7 +55,7 @@ static int add_auto_id(zm_peer *peer)
 /* The new peer takes the id over. The old one keeps its connection, as with libzmq (a peer that is
  * cut off reconnects, and the two would push each other out for ever), but nothing of it is
  * heard. */
-static int take_over(zm_peer *peer, zm_peer *old, const uint8_t *id, size_t size)
+static int take_over(zm_peer *peer, zm_peer *old, const uint8_t *id, size_t size) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     router *own = s->state;
@@ -69,7 +69,7 @@ static int take_over(zm_peer *peer, zm_peer *old, const uint8_t *id, size_t size
     return zm_router_table_add(&own->routes, route_of(peer), id, size);
 }
 
-static int identify(zm_peer *peer)
+static int identify(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     router *own = s->state;
@@ -90,13 +90,13 @@ static int identify(zm_peer *peer)
 }
 
 /* Can the peer be named by now? One that connect() made is, at the latest, when it is there. */
-static bool known(const zm_peer *peer)
+static bool known(const zm_peer *peer) ZM_LOCKED
 {
     return peer->wanted_id_size || peer->conn || peer->raw || (peer->inproc && peer->joined);
 }
 
 /* Those that a message can be sent to are in `writers`, for POLLOUT under ROUTER_MANDATORY. */
-static void router_writable(zm_peer *peer)
+static void router_writable(zm_peer *peer) ZM_LOCKED
 {
     if (route_of(peer)->id_size && !zm_peer_is_ended(peer))
         zm_turn_join(&peer->socket->writers, &peer->turn_out);
@@ -104,7 +104,7 @@ static void router_writable(zm_peer *peer)
 
 /* Has the peer a name from now on? One without memory for it comes again, over a connection; a
  * duplicate stays connected and is never served (S-61). It may be gone after this. */
-static bool named(zm_peer *peer)
+static bool named(zm_peer *peer) ZM_LOCKED
 {
     int rc = identify(peer);
     if (rc == 0)
@@ -117,7 +117,7 @@ static bool named(zm_peer *peer)
     return false;
 }
 
-static void welcome(zm_peer *peer)
+static void welcome(zm_peer *peer) ZM_LOCKED
 {
     router_writable(peer);
     zm_probe(peer);
@@ -125,13 +125,13 @@ static void welcome(zm_peer *peer)
         zm_peer_announce_locked(peer);
 }
 
-static void router_attached(zm_peer *peer)
+static void router_attached(zm_peer *peer) ZM_LOCKED
 {
     if (known(peer) && named(peer))
         welcome(peer);
 }
 
-static void router_connected(zm_peer *peer)
+static void router_connected(zm_peer *peer) ZM_LOCKED
 {
     if (!route_of(peer)->id_size && !peer->ignored) {
         if (!named(peer))
@@ -144,7 +144,7 @@ static void router_connected(zm_peer *peer)
     }
 }
 
-static void router_detached(zm_peer *peer)
+static void router_detached(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     router *own = s->state;
@@ -157,7 +157,7 @@ static void router_detached(zm_peer *peer)
     zm_router_table_remove(&own->routes, route_of(peer));
 }
 
-static int router_send(zm_socket *s, const zm_outgoing *m)
+static int router_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
 {
     router *own = s->state;
     if (!own->body_next) {
@@ -195,7 +195,7 @@ static int router_send(zm_socket *s, const zm_outgoing *m)
     return 0;
 }
 
-static bool router_can_send(zm_socket *s)
+static bool router_can_send(zm_socket *s) ZM_LOCKED
 {
     const router *own = s->state;
     if (!s->options.router_mandatory || own->body_next)
@@ -209,7 +209,7 @@ static bool router_can_send(zm_socket *s)
     return false;
 }
 
-static int router_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
+static int router_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LOCKED
 {
     router *own = s->state;
     if (own->id_read) {
@@ -267,7 +267,7 @@ const zm_pattern zm_pattern_router = {
 
 /* --- STREAM ---------------------------------------------------------------------------------- */
 
-static void stream_attached(zm_peer *peer)
+static void stream_attached(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     if (!named(peer))
@@ -279,12 +279,12 @@ static void stream_attached(zm_peer *peer)
         zm_peer_announce_locked(peer);
 }
 
-static void stream_connected(zm_peer *peer)
+static void stream_connected(zm_peer *peer) ZM_LOCKED
 {
     zm_peer_announce_locked(peer);
 }
 
-static int stream_send(zm_socket *s, const zm_outgoing *m)
+static int stream_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
 {
     router *own = s->state;
     s->dropping = false;

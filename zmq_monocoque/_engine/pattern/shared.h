@@ -30,20 +30,21 @@ static inline void zm_frame_drop(const zm_frame *taken)
 
 /* *out_peer (NULL allowed): where it went; untouched when that is nowhere (S-51). 0, -EAGAIN,
  * -ENOMEM. */
-int zm_balance_send(zm_socket *s, const zm_outgoing *message, zm_peer **out_peer);
-int zm_balance_send_only(zm_socket *s, const zm_outgoing *message); /* who does not ask where */
-bool zm_balance_can_send(zm_socket *s);
-void zm_balance_writable(zm_peer *peer);
-void zm_balance_attached(zm_peer *peer);
-void zm_probe(zm_peer *peer); /* PROBE_ROUTER */
+int zm_balance_send(zm_socket *s, const zm_outgoing *message, zm_peer **out_peer) ZM_LOCKED;
+/* who does not ask where */
+int zm_balance_send_only(zm_socket *s, const zm_outgoing *message) ZM_LOCKED;
+bool zm_balance_can_send(zm_socket *s) ZM_LOCKED;
+void zm_balance_writable(zm_peer *peer) ZM_LOCKED;
+void zm_balance_attached(zm_peer *peer) ZM_LOCKED;
+void zm_probe(zm_peer *peer) ZM_LOCKED; /* PROBE_ROUTER */
 
 /* --- fair queue (fair_queue.c) ---------------------------------------------------------------- */
 
-int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer);
-bool zm_fair_can_recv(zm_socket *s);
+int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LOCKED;
+bool zm_fair_can_recv(zm_socket *s) ZM_LOCKED;
 void zm_fair_readable(zm_peer *peer);
 /* The rest of the message that *frame (taken) is of. */
-void zm_fair_drop_rest(zm_socket *s, zm_frame *frame);
+void zm_fair_drop_rest(zm_socket *s, zm_frame *frame) ZM_LOCKED;
 
 /* --- no part in it (patterns.c) --------------------------------------------------------------- */
 

@@ -49,7 +49,7 @@ static publisher *publisher_of(const zm_peer *peer)
 }
 
 /* Will be connected, and is not. */
-static bool is_awaited(const zm_peer *peer)
+static bool is_awaited(const zm_peer *peer) ZM_LOCKED
 {
     return peer->state == ZM_PIPE_ATTACHED && !peer->inproc
            && !(peer->conn && zm_conn_is_open(peer->conn));
@@ -92,7 +92,7 @@ static void miss_one(void *context, const uint8_t *topic, size_t size)
 }
 
 /* Before the subscriptions change: those who are not there are to hear first what they are now. */
-static void note_for_awaited(zm_socket *s)
+static void note_for_awaited(zm_socket *s) ZM_LOCKED
 {
     const subscriber *own = s->state;
     ZM_LIST_EACH (node, &s->peers) {
@@ -103,7 +103,7 @@ static void note_for_awaited(zm_socket *s)
     }
 }
 
-static void tell_all(zm_socket *s, bool subscribe, const uint8_t *topic, size_t size)
+static void tell_all(zm_socket *s, bool subscribe, const uint8_t *topic, size_t size) ZM_LOCKED
 {
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
@@ -114,7 +114,7 @@ static void tell_all(zm_socket *s, bool subscribe, const uint8_t *topic, size_t 
     }
 }
 
-static int subscribe(zm_socket *s, const uint8_t *topic, size_t size)
+static int subscribe(zm_socket *s, const uint8_t *topic, size_t size) ZM_LOCKED
 {
     subscriber *own = s->state;
     note_for_awaited(s);
@@ -126,7 +126,7 @@ static int subscribe(zm_socket *s, const uint8_t *topic, size_t size)
 }
 
 /* An unknown topic is no error, and nothing is sent. */
-static void unsubscribe(zm_socket *s, const uint8_t *topic, size_t size)
+static void unsubscribe(zm_socket *s, const uint8_t *topic, size_t size) ZM_LOCKED
 {
     subscriber *own = s->state;
     note_for_awaited(s);
@@ -134,7 +134,7 @@ static void unsubscribe(zm_socket *s, const uint8_t *topic, size_t size)
         tell_all(s, false, topic, size);
 }
 
-static int set_option(zm_socket *s, int option, const void *value, size_t size)
+static int set_option(zm_socket *s, int option, const void *value, size_t size) ZM_LOCKED
 {
     if (option == SUBSCRIBE)
         return subscribe(s, value, size);
@@ -145,7 +145,7 @@ static int set_option(zm_socket *s, int option, const void *value, size_t size)
     return -EINVAL;
 }
 
-static void resend_one(void *context, const uint8_t *topic, size_t size)
+static void resend_one(void *context, const uint8_t *topic, size_t size) ZM_LOCKED
 {
     zm_peer_subscribe(context, true, topic, size);
 }
@@ -156,13 +156,13 @@ static void resend(zm_peer *peer)
     zm_subscriptions_each(own->subscriptions, resend_one, peer);
 }
 
-static void attached(zm_peer *peer)
+static void attached(zm_peer *peer) ZM_LOCKED
 {
     if (!is_awaited(peer))
         resend(peer);
 }
 
-static void connected(zm_peer *peer)
+static void connected(zm_peer *peer) ZM_LOCKED
 {
     if (peer->inproc) /* what was written to an inproc link is still there */
         return;
@@ -202,7 +202,7 @@ static size_t topics(const zm_socket *s)
 
 /* --- SUB ------------------------------------------------------------------------------------- */
 
-static bool matches(zm_socket *s, const zm_frame *frame)
+static bool matches(zm_socket *s, const zm_frame *frame) ZM_LOCKED
 {
     const subscriber *own = s->state;
     return zm_subscriptions_any(own->subscriptions, frame->data, frame->size)
@@ -212,7 +212,7 @@ static bool matches(zm_socket *s, const zm_frame *frame)
 /* Finds the next message that is wanted, by its first frame (S-74), and drops those before it. The
  * frame stays in its peer's queue, where its memory is safe, and `receiving_from` names the peer.
  * Once found it stays the next one, whatever is unsubscribed meanwhile. */
-static int find_message(zm_socket *s)
+static int find_message(zm_socket *s) ZM_LOCKED
 {
     subscriber *own = s->state;
     zm_frame frame;
@@ -236,7 +236,7 @@ static int find_message(zm_socket *s)
     return 0;
 }
 
-static int sub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
+static int sub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LOCKED
 {
     subscriber *own = s->state;
     if (!own->inside_message) {
@@ -250,14 +250,14 @@ static int sub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
     return rc;
 }
 
-static bool sub_can_recv(zm_socket *s)
+static bool sub_can_recv(zm_socket *s) ZM_LOCKED
 {
     const subscriber *own = s->state;
     return own->inside_message || find_message(s) == 0;
 }
 
 /* What was found, or the rest of a message that is being read, goes with the peer. */
-static void sub_detached(zm_peer *peer)
+static void sub_detached(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     subscriber *own = s->state;
@@ -290,7 +290,7 @@ const zm_pattern zm_pattern_sub = {
 
 /* To every publisher that is there. One that is not is told all subscriptions when it is, and
  * is sent the rest then. */
-static int find_publishers(zm_socket *s, bool subscription)
+static int find_publishers(zm_socket *s, bool subscription) ZM_LOCKED
 {
     subscriber *own = s->state;
     int rc = zm_dist_begin(&own->to, s);
@@ -307,7 +307,7 @@ static int find_publishers(zm_socket *s, bool subscription)
 
 /* A frame that starts with 1 or 0 is a subscription or its end; it, and any other, goes to all
  * publishers as it is. */
-static int xsub_send(zm_socket *s, const zm_outgoing *m)
+static int xsub_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
 {
     subscriber *own = s->state;
     const uint8_t *data = m->data;
@@ -331,7 +331,7 @@ static int xsub_send(zm_socket *s, const zm_outgoing *m)
     return 0;
 }
 
-static void queue_one(void *context, const uint8_t *topic, size_t size)
+static void queue_one(void *context, const uint8_t *topic, size_t size) ZM_LOCKED
 {
     zm_peer *peer = context;
     static const uint8_t mark = 1;
@@ -345,7 +345,7 @@ static void queue_one(void *context, const uint8_t *topic, size_t size)
 }
 
 /* Until the publisher is there, subscriptions keep their place among the messages in its queue. */
-static void tell_ahead(zm_peer *peer)
+static void tell_ahead(zm_peer *peer) ZM_LOCKED
 {
     const subscriber *own = peer->socket->state;
     size_t hwm = (size_t) peer->socket->options.sndhwm;
@@ -356,7 +356,7 @@ static void tell_ahead(zm_peer *peer)
     publisher_of(peer)->told_ahead = true;
 }
 
-static void xsub_attached(zm_peer *peer)
+static void xsub_attached(zm_peer *peer) ZM_LOCKED
 {
     if (is_awaited(peer))
         tell_ahead(peer);
@@ -365,14 +365,14 @@ static void xsub_attached(zm_peer *peer)
 }
 
 /* It is told again, should it come back. */
-static void xsub_disconnected(zm_peer *peer)
+static void xsub_disconnected(zm_peer *peer) ZM_LOCKED
 {
     const zm_endpoint *endpoint = peer->endpoint;
     if (endpoint && !endpoint->options.immediate && is_awaited(peer))
         tell_ahead(peer);
 }
 
-static void xsub_connected(zm_peer *peer)
+static void xsub_connected(zm_peer *peer) ZM_LOCKED
 {
     if (!publisher_of(peer)->told_ahead)
         connected(peer);

@@ -47,7 +47,7 @@ typedef struct zm_inproc_name {
     char name[ZM_ENDPOINT_MAX];
 } zm_inproc_name;
 
-static void link_told(zm_socket *s, zm_command *command);
+static void link_told(zm_socket *s, zm_command *command) ZM_LOCKED;
 static const zm_peer_ops link_ops;
 static const zm_endpoint_ops bind_ops, connect_ops;
 
@@ -75,7 +75,7 @@ static zm_link_side *other(zm_peer *peer)
 
 /* That side is to look at the link. The link is locked, so the socket cannot let go meanwhile; a
  * command that is under way holds a reference. */
-static void tell(zm_link_side *side)
+static void tell(zm_link_side *side) ZM_LOCKED
 {
     if (!side->socket || side->closed)
         return;
@@ -112,7 +112,7 @@ static void fill_side(zm_link *link, int i, zm_socket *s, const side_facts *fact
     side->idle = true;
 }
 
-static zm_peer *peer_of(zm_socket *s, zm_link *link, int side)
+static zm_peer *peer_of(zm_socket *s, zm_link *link, int side) ZM_LOCKED
 {
     zm_peer *peer = zm_peer_new_locked(s);
     if (!peer)
@@ -171,7 +171,7 @@ static zm_link *take_waiting(zm_inproc_name *entry)
 }
 
 static zm_endpoint *remember(zm_socket *s, zm_endpoint_kind kind, const zm_endpoint_ops *ops,
-                             const zm_address *address)
+                             const zm_address *address) ZM_LOCKED
 {
     zm_endpoint *ep = zm_endpoint_new_locked(s, kind, ops, address);
     if (ep)
@@ -182,14 +182,14 @@ static zm_endpoint *remember(zm_socket *s, zm_endpoint_kind kind, const zm_endpo
 int zm_inproc_bind_locked(zm_socket *s, const zm_address *address)
 {
     zm_context *context = s->context;
-    zm_lock_take(&context->lock);
+    zm_context_lock_take(context);
     zm_inproc_name *entry = need_name(context, address->name);
     bool taken = entry && entry->socket;
     zm_endpoint *ep = !entry || taken ? NULL : remember(s, ZM_INPROC_BIND, &bind_ops, address);
     if (!ep) {
         if (entry)
             drop_name(context, entry);
-        zm_lock_give(&context->lock);
+        zm_context_lock_give(context);
         return taken ? -EADDRINUSE : -ENOMEM;
     }
     entry->socket = s;
@@ -205,7 +205,7 @@ int zm_inproc_bind_locked(zm_socket *s, const zm_address *address)
         tell(&link->side[0]);
         zm_lock_give(&link->lock);
     }
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     zm_commands_take_locked(s);
     return 0;
 }
@@ -240,10 +240,10 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
     peer->wanted_id = wanted->data;
     peer->wanted_id_size = wanted->size;
     *wanted = (zm_bytes){0};
-    zm_lock_take(&context->lock);
+    zm_context_lock_take(context);
     zm_inproc_name *entry = need_name(context, address->name);
     if (!entry) {
-        zm_lock_give(&context->lock);
+        zm_context_lock_give(context);
         zm_peer_free_locked(peer);
         zm_endpoint_free_locked(ep);
         return -ENOMEM;
@@ -260,7 +260,7 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
             zm_list_append(&context->waited_names, &entry->waited);
     }
     zm_lock_give(&link->lock);
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     zm_peer_attach_locked(peer);
     return 0;
 }
@@ -277,7 +277,7 @@ int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_p
     fill_side(link, 0, s, &nobody);
     link->side[0].answered = answered;
     link->side[0].peer = asker;
-    zm_lock_take(&context->lock);
+    zm_context_lock_take(context);
     zm_inproc_name *entry = find_bound(context, name);
     int rc = -ECONNREFUSED;
     if (entry && entry->socket->pattern->answers_zap)
@@ -290,7 +290,7 @@ int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_p
         tell(&link->side[1]);
         zm_lock_give(&link->lock);
     }
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     if (rc < 0) {
         link_unref(link);
         return rc;
@@ -341,7 +341,7 @@ static bool is_half_free(const zm_link_side *writer, uint32_t hwm)
 }
 
 /* Tells the writer what was read, and takes over what it has ready. True: there is something. */
-static bool refill(zm_peer *peer)
+static bool refill(zm_peer *peer) ZM_LOCKED
 {
     zm_link *link = peer->inproc;
     zm_link_side *writer = other(peer), *me = mine(peer);
@@ -392,7 +392,7 @@ bool zm_inproc_can_read(zm_peer *peer)
     return has || refill(peer);
 }
 
-static zm_frame read_frame(zm_peer *peer)
+static zm_frame read_frame(zm_peer *peer) ZM_LOCKED
 {
     zm_frame frame = zm_frames_take(&peer->in);
     peer->reading = frame.flags & ZM_MORE;
@@ -408,7 +408,7 @@ static zm_frame read_frame(zm_peer *peer)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-static bool can_write(zm_peer *peer)
+static bool can_write(zm_peer *peer) ZM_LOCKED
 {
     zm_link *link = peer->inproc;
     zm_link_side *me = mine(peer), *reader = other(peer);
@@ -537,7 +537,7 @@ static void rollback(zm_peer *peer)
 /* --- commands, options, the end -------------------------------------------------------------- */
 
 /* Makes the peer of a link that another socket connected. NULL: the link ends here. */
-static zm_peer *join(zm_socket *s, zm_link *link, int side)
+static zm_peer *join(zm_socket *s, zm_link *link, int side) ZM_LOCKED
 {
     zm_peer *peer = s->closing ? NULL : peer_of(s, link, side);
     if (peer) {
@@ -555,7 +555,7 @@ static zm_peer *join(zm_socket *s, zm_link *link, int side)
     return NULL;
 }
 
-static void look_at_link(zm_socket *s, zm_link_side *me)
+static void look_at_link(zm_socket *s, zm_link_side *me) ZM_LOCKED
 {
     zm_link *link = me->link;
     int side = me == &link->side[1];
@@ -602,7 +602,7 @@ static void link_told(zm_socket *s, zm_command *command)
     link_unref(link);
 }
 
-static void hwm_changed(zm_peer *peer)
+static void hwm_changed(zm_peer *peer) ZM_LOCKED
 {
     zm_link *link = peer->inproc;
     zm_link_side *me = mine(peer);
@@ -614,7 +614,7 @@ static void hwm_changed(zm_peer *peer)
     zm_lock_give(&link->lock);
 }
 
-static void count_queued(zm_peer *peer, uint64_t *in, uint64_t *out)
+static void count_queued(zm_peer *peer, uint64_t *in, uint64_t *out) ZM_LOCKED
 {
     zm_lock_take(&peer->inproc->lock);
     *in += other(peer)->out_messages - peer->in_unreported;
@@ -627,14 +627,14 @@ void zm_inproc_close_locked(zm_peer *peer)
     zm_link *link = peer->inproc;
     zm_link_side *me = mine(peer);
     zm_context *context = peer->socket->context;
-    zm_lock_take(&context->lock);
+    zm_context_lock_take(context);
     if (zm_list_linked(&link->waiting) && (!me->out_messages || atomic_load(&context->ended))) {
         /* With messages in it, it goes on waiting for its bind. */
         zm_list_remove(&link->waiting);
         drop_name(context, find_name(context, link->name));
         link_unref(link);
     }
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     zm_lock_take(&link->lock);
     me->closed = true;
     me->peer = NULL;
@@ -647,7 +647,7 @@ void zm_inproc_close_locked(zm_peer *peer)
     link_unref(link);
 }
 
-static const uint8_t *routing_id(const zm_peer *peer, size_t *out_size)
+static const uint8_t *routing_id(const zm_peer *peer, size_t *out_size) ZM_LOCKED
 {
     const zm_link_side *theirs = &peer->inproc->side[!peer->side];
     *out_size = peer->joined ? theirs->routing_id_size : 0; /* else it may be coming this moment */
@@ -668,23 +668,23 @@ static const zm_peer_ops link_ops = {
 
 /* --- unbind, disconnect ---------------------------------------------------------------------- */
 
-static void unbind(zm_endpoint *ep, int linger_ms)
+static void unbind(zm_endpoint *ep, int linger_ms) ZM_LOCKED
 {
     (void) linger_ms;
     zm_socket *s = ep->socket;
     zm_context *context = s->context;
     const char *name = strstr(ep->text, "://");
-    zm_lock_take(&context->lock);
+    zm_context_lock_take(context);
     zm_inproc_name *entry = name ? find_name(context, name + 3) : NULL;
     if (entry && entry->socket == s) {
         entry->socket = NULL;
         drop_name(context, entry);
     }
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     zm_endpoint_free_locked(ep);
 }
 
-static void disconnect(zm_endpoint *ep, int linger_ms)
+static void disconnect(zm_endpoint *ep, int linger_ms) ZM_LOCKED
 {
     (void) linger_ms; /* what is queued is the other side's already */
     zm_peer *peer = ep->peer;

@@ -43,17 +43,19 @@ struct zm_link {
     zm_link_side side[2]; /* 0 connected, 1 bound */
 };
 
-int zm_inproc_bind_locked(zm_socket *s, const zm_address *address);
-int zm_inproc_connect_locked(zm_socket *s, const zm_address *address);
-bool zm_inproc_can_read(zm_peer *peer);
-int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags);
+int zm_inproc_bind_locked(zm_socket *s, const zm_address *address) ZM_LOCKED;
+int zm_inproc_connect_locked(zm_socket *s, const zm_address *address) ZM_LOCKED;
+bool zm_inproc_can_read(zm_peer *peer) ZM_LOCKED;
+int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags)
+    ZM_LOCKED;
 /* Joins `asker`, which is in none of its socket's lists, to the REP or ROUTER that bound `name`.
  * `answered` is called when something came back, or the other side went away. -ECONNREFUSED: nobody
  * did; -ENOMEM. */
-int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_peer *asker));
+int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_peer *asker))
+    ZM_LOCKED;
 /* Connects that wait for a bind are forgotten; the context is locked. */
 void zm_inproc_forget_waiting(zm_context *context);
 /* Lets go of the link. */
-void zm_inproc_close_locked(zm_peer *peer);
+void zm_inproc_close_locked(zm_peer *peer) ZM_LOCKED;
 
 #endif

@@ -22,9 +22,9 @@
 #include "frames.h"
 #include "metadata.h"
 
-static void reap(zm_ended *ending);
+static void reap(zm_ended *ending) ZM_LOCKED;
 
-static int take_index(zm_socket *s, zm_peer *peer)
+static int take_index(zm_socket *s, zm_peer *peer) ZM_LOCKED
 {
     if (!s->peer_free) {
         uint32_t capacity = s->peer_capacity ? s->peer_capacity * 2 : 4;
@@ -44,7 +44,7 @@ static int take_index(zm_socket *s, zm_peer *peer)
     return 0;
 }
 
-static void give_index(zm_socket *s, const zm_peer *peer)
+static void give_index(zm_socket *s, const zm_peer *peer) ZM_LOCKED
 {
     s->peer_table[peer->index].next_free = s->peer_free;
     s->peer_free = peer->index + 1;
@@ -190,7 +190,7 @@ zm_frame zm_peer_read(zm_peer *peer)
 /* --- what arrives over a connection ---------------------------------------------------------- */
 
 /* A complete message is in the peer's queue. */
-static void message_arrived(zm_peer *peer)
+static void message_arrived(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     peer->in_staged = 0;
@@ -274,7 +274,7 @@ void zm_peer_drained_locked(zm_peer *peer)
     }
 }
 
-static inline bool has_many(const zm_peer *peer)
+static inline bool has_many(const zm_peer *peer) ZM_LOCKED
 {
     return zm_are_many(peer->socket, peer->out.count);
 }
@@ -333,7 +333,7 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
 /* The kernel's buffers are full. A peer that reads empties them, but in its own time: whoever
  * takes a microsecond for each message (libzmq does) finds room where one who takes a tenth of it
  * drops. */
-static bool may_be_read(const zm_peer *peer)
+static bool may_be_read(const zm_peer *peer) ZM_LOCKED
 {
     return peer->patience_ns > 0 && !zm_peer_is_ended(peer) && peer->conn
            && peer->conn->send_op.in_flight;
@@ -360,9 +360,9 @@ void zm_peers_await_room_locked(zm_socket *s)
     int64_t began = zm_now_ns();
     while (!zm_list_empty(&s->crowded) && !s->driven) {
         s->followers++; /* the socket stays */
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
         zm_spin_yield();
-        zm_lock_take(&s->lock);
+        zm_socket_lock_take(s);
         s->followers--;
         int64_t now = zm_now_ns(), spent = now - began;
         began = now;

@@ -38,34 +38,35 @@ typedef enum zm_pipe_state {
 
 struct zm_peer {
     const zm_peer_ops *ops; /* NULL: over a connection */
-    zm_pipe_state state;
+    ZM_HELD zm_pipe_state state;
     zm_list link; /* socket->peers */
     zm_socket *socket;
     uint32_t index;        /* in socket->peer_table */
-    zm_conn *conn;         /* its connection; NULL: none now, or inproc */
-    zm_conn *in_flight_conn; /* the one before, as long as it still sends from `out` */
-    zm_endpoint *endpoint; /* the connect() it belongs to, or NULL */
+    ZM_HELD zm_conn *conn;         /* its connection; NULL: none now, or inproc */
+    ZM_HELD zm_conn *in_flight_conn; /* the one before, as long as it still sends from `out` */
+    ZM_HELD zm_endpoint *endpoint; /* the connect() it belongs to, or NULL */
     zm_link *inproc;
     uint8_t side;
-    zm_ended ending; /* in socket->ended when it may be time to free it */
+    ZM_HELD zm_ended ending; /* in socket->ended when it may be time to free it */
 
     /* Reading. Remote: `in`; inproc: the link's queue. */
-    zm_frames in;
-    uint32_t in_staged; /* newest frames, of a message that is not complete */
-    uint32_t in_messages; /* complete ones */
-    uint32_t in_unreported; /* inproc: read, and the writer not told yet */
-    uint32_t in_report;     /* inproc: it is told when they are so many */
-    bool joined;            /* inproc: the other side is there */
+    ZM_HELD zm_frames in;
+    ZM_HELD uint32_t in_staged; /* newest frames, of a message that is not complete */
+    ZM_HELD uint32_t in_messages; /* complete ones */
+    ZM_HELD uint32_t in_unreported; /* inproc: read, and the writer not told yet */
+    ZM_HELD uint32_t in_report;     /* inproc: it is told when they are so many */
+    ZM_HELD bool joined;            /* inproc: the other side is there */
     zm_list turn_in;
-    bool reading; /* parts of a message are out, more follow */
+    ZM_HELD bool reading; /* parts of a message are out, more follow */
 
     /* Writing. Remote: `out`; inproc: the link's queue. */
-    zm_outq out;
+    ZM_HELD zm_outq out;
     zm_list turn_out;
-    bool writing;  /* parts of a message are in, more follow */
-    bool out_full; /* was at its HWM and is not below the low-water mark yet */
-    int64_t patience_ns; /* may still be spent on waiting for room before messages are dropped */
-    zm_list crowded_link; /* socket->crowded */
+    ZM_HELD bool writing;  /* parts of a message are in, more follow */
+    ZM_HELD bool out_full; /* was at its HWM and is not below the low-water mark yet */
+    /* may still be spent on waiting for room before messages are dropped */
+    ZM_HELD int64_t patience_ns;
+    ZM_HELD zm_list crowded_link; /* socket->crowded */
 
     bool raw;         /* bytes without framing */
     bool ignored;     /* the pattern does not serve it, and never will */
@@ -78,12 +79,12 @@ struct zm_peer {
 };
 
 /* Does the pattern know it? */
-static inline bool zm_peer_is_attached(const zm_peer *peer)
+static inline bool zm_peer_is_attached(const zm_peer *peer) ZM_LOCKED
 {
     return peer->state == ZM_PIPE_ATTACHED || peer->state == ZM_PIPE_ENDED;
 }
 /* Does nothing arrive from it any more, nor leave for it but what is queued? */
-static inline bool zm_peer_is_ended(const zm_peer *peer)
+static inline bool zm_peer_is_ended(const zm_peer *peer) ZM_LOCKED
 {
     return peer->state >= ZM_PIPE_ENDED;
 }
@@ -104,62 +105,63 @@ union zm_peer_slot {
     uint32_t next_free; /* likewise from 1 */
 };
 
-void zm_peer_become(zm_peer *peer, zm_pipe_state state); /* state.c */
-zm_peer *zm_peer_new_locked(zm_socket *s);
+void zm_peer_become(zm_peer *peer, zm_pipe_state state) ZM_LOCKED; /* state.c */
+zm_peer *zm_peer_new_locked(zm_socket *s) ZM_LOCKED;
 /* Tells the pattern. */
-void zm_peer_attach_locked(zm_peer *peer);
+void zm_peer_attach_locked(zm_peer *peer) ZM_LOCKED;
 /* Takes the peer from the pattern: the application does not see it any more. */
-void zm_peer_detach_locked(zm_peer *peer);
+void zm_peer_detach_locked(zm_peer *peer) ZM_LOCKED;
 /* Nothing comes or goes any more: freed once its messages are read (by zm_reap_ended_locked). */
-void zm_peer_end_locked(zm_peer *peer);
+void zm_peer_end_locked(zm_peer *peer) ZM_LOCKED;
 /* Something that an ended peer may have waited for has happened: it is looked at again. */
-void zm_peer_ripen_locked(zm_peer *peer);
+void zm_peer_ripen_locked(zm_peer *peer) ZM_LOCKED;
 /* Takes the peer from the pattern and frees it (its connection, if any, is told apart first). */
-void zm_peer_free_locked(zm_peer *taken);
-bool zm_peer_can_read(zm_peer *peer);
-bool zm_peer_can_write(zm_peer *peer);
+void zm_peer_free_locked(zm_peer *taken) ZM_LOCKED;
+bool zm_peer_can_read(zm_peer *peer) ZM_LOCKED;
+bool zm_peer_can_write(zm_peer *peer) ZM_LOCKED;
 /* The next frame of a peer with zm_peer_can_read(). */
-zm_frame zm_peer_read(zm_peer *peer);
+zm_frame zm_peer_read(zm_peer *peer) ZM_LOCKED;
 /* One frame; the last of a message (`!more`) is committed. 0, -EAGAIN (HWM), -ENOMEM. A `block`
  * (may be NULL) is referenced, not taken. */
-int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more);
+int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
+    ZM_LOCKED;
 /* For those who drop what a peer has no room for: makes some first. 0; -EAGAIN: there is none, nor
  * soon; ZM_LATER: zm_peers_await_room_locked() gives it a moment to read. */
-int zm_peer_find_room_locked(zm_peer *peer);
+int zm_peer_find_room_locked(zm_peer *peer) ZM_LOCKED;
 /* Gives up the lock meanwhile. At most as long as their patience lasts, which each has once until
  * it has been read from. */
-void zm_peers_await_room_locked(zm_socket *s);
+void zm_peers_await_room_locked(zm_socket *s) ZM_LOCKED;
 /* As zm_peer_write(), likewise. */
 static inline int zm_peer_offer(zm_peer *peer, const void *data, size_t size, zm_block *block,
-                                bool more)
+                                bool more) ZM_LOCKED
 {
     int rc = zm_peer_write(peer, data, size, block, more);
     if (ZM_UNLIKELY(rc == -EAGAIN) && zm_peer_find_room_locked(peer) == 0)
         rc = zm_peer_write(peer, data, size, block, more);
     return rc;
 }
-void zm_peer_rollback(zm_peer *peer);
+void zm_peer_rollback(zm_peer *peer) ZM_LOCKED;
 /* A subscription (or its end) for a publisher behind this peer. */
-void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size);
+void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size) ZM_LOCKED;
 /* Room came back: tells the pattern when the low-water mark is reached. */
-void zm_peer_drained_locked(zm_peer *peer);
+void zm_peer_drained_locked(zm_peer *peer) ZM_LOCKED;
 uint32_t zm_peer_low_water(int hwm);
 /* A frame has arrived over a connection. `own`: a reference to its memory, which is taken with 0;
  * NULL: the caller sees to that. 0 or -ENOMEM. */
 int zm_peer_queue_locked(zm_peer *peer, const uint8_t *data, size_t size, bool more,
-                         zm_block *own);
+                         zm_block *own) ZM_LOCKED;
 /* STREAM, ROUTER_RAW: an empty message tells the application that a peer came or went. */
-void zm_peer_announce_locked(zm_peer *peer);
+void zm_peer_announce_locked(zm_peer *peer) ZM_LOCKED;
 /* What the other side calls itself; *out_size 0: nothing, or it is not there yet. */
-const uint8_t *zm_peer_own_id(const zm_peer *peer, size_t *out_size);
-void zm_peer_hwm_changed_locked(zm_peer *peer); /* SNDHWM, RCVHWM */
+const uint8_t *zm_peer_own_id(const zm_peer *peer, size_t *out_size) ZM_LOCKED;
+void zm_peer_hwm_changed_locked(zm_peer *peer) ZM_LOCKED; /* SNDHWM, RCVHWM */
 /* Adds the messages that wait. */
-void zm_peer_count_queued(zm_peer *peer, uint64_t *in, uint64_t *out);
+void zm_peer_count_queued(zm_peer *peer, uint64_t *in, uint64_t *out) ZM_LOCKED;
 /* The application closes its connection, with what is queued for it, and for good. */
-void zm_peer_drop_locked(zm_peer *peer);
+void zm_peer_drop_locked(zm_peer *peer) ZM_LOCKED;
 
 /* Of a remote peer: may zm_peer_can_write() say no? */
-static inline bool zm_peer_is_crowded(const zm_peer *peer)
+static inline bool zm_peer_is_crowded(const zm_peer *peer) ZM_LOCKED
 {
     /* SNDHWM 0: never. */
     return peer->out_full || peer->out.count > (uint32_t) peer->socket->options.sndhwm - 1;

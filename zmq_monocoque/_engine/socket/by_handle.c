@@ -67,7 +67,7 @@ int zm_socket_peer_state(int64_t handle, const void *routing_id, size_t size)
 {
     zm_socket *s;
     int rc = zm_socket_lock_for(handle, false, &s);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     rc = zm_socket_enter_locked(s);
     if (rc == 0 && s->type != ZM_ROUTER)
@@ -79,12 +79,12 @@ int zm_socket_peer_state(int64_t handle, const void *routing_id, size_t size)
         else if (zm_peer_can_write(peer))
             rc = ZM_POLLOUT;
     }
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }
 
 /* The call's wait: until `event` is possible, or the deadline of its direction. */
-static int wait_or_again(zm_socket *s, int event, int64_t deadline)
+static int wait_or_again(zm_socket *s, int event, int64_t deadline) ZM_LOCKED
 {
     if (deadline == 0)
         return -EAGAIN;
@@ -140,6 +140,6 @@ int zm_socket_stats(int64_t handle, zm_stats *out)
     out->out_queued = out->in_queued = 0;
     ZM_LIST_EACH (node, &s->peers)
         zm_peer_count_queued(ZM_CONTAINER(node, zm_peer, link), &out->in_queued, &out->out_queued);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return 0;
 }

@@ -30,15 +30,15 @@
  * about as far apart. */
 #define REFUSED_MS 2
 
-static void start_connect(zm_endpoint *ep);
-static void connected(zm_endpoint *ep, int32_t res, bool timed_out);
-static void resolved(void *owner, const zm_address *address, int result);
-static void lost(zm_endpoint *ep, bool reconnect);
+static void start_connect(zm_endpoint *ep) ZM_LOCKED;
+static void connected(zm_endpoint *ep, int32_t res, bool timed_out) ZM_LOCKED;
+static void resolved(void *owner, const zm_address *address, int result) ZM_LOCKED;
+static void lost(zm_endpoint *ep, bool reconnect) ZM_LOCKED;
 static const zm_endpoint_ops connecter_ops;
 static const zm_conn_owner connecter_owner = {
     .lost = lost, .ask = zm_zap_ask_locked, .forget = zm_zap_free_locked};
 
-static bool connects_already(const zm_socket *s, const char *text)
+static bool connects_already(const zm_socket *s, const char *text) ZM_LOCKED
 {
     zm_name *name = zm_names_find(&s->endpoint_names, text);
     for (; name; name = zm_names_next(name)) {
@@ -84,7 +84,7 @@ int zm_connecter_connect_locked(zm_socket *s, const zm_address *address)
 }
 
 /* The endpoint is over for good: nothing is sent or received through it any more. */
-static void give_up(zm_endpoint *ep)
+static void give_up(zm_endpoint *ep) ZM_LOCKED
 {
     zm_peer *peer = ep->peer;
     if (peer) {
@@ -97,7 +97,7 @@ static void give_up(zm_endpoint *ep)
 }
 
 /* Unless RECONNECT_IVL says never: then what is left to send is given up. */
-static void retry_later(zm_endpoint *ep)
+static void retry_later(zm_endpoint *ep) ZM_LOCKED
 {
     zm_socket *s = ep->socket;
     const zm_options *o = &ep->options;
@@ -124,13 +124,13 @@ static void retry_later(zm_endpoint *ep)
 }
 
 /* An attempt to connect came to nothing: counts it. Another may follow. */
-static void attempt_failed(zm_endpoint *ep, int error)
+static void attempt_failed(zm_endpoint *ep, int error) ZM_LOCKED
 {
     ep->socket->stats.connects_failed++;
     ep->socket->stats.last_connect_error = error;
 }
 
-static int start_resolving(zm_endpoint *ep)
+static int start_resolving(zm_endpoint *ep) ZM_LOCKED
 {
     zm_address address = ep->address;
     if (zm_socks_wanted(ep) && zm_socks_address(ep, &address) < 0)
@@ -146,7 +146,7 @@ static int start_resolving(zm_endpoint *ep)
 }
 
 /* To the peer, or to the proxy on the way to it. */
-static void open_connection(zm_endpoint *ep, const zm_address *address)
+static void open_connection(zm_endpoint *ep, const zm_address *address) ZM_LOCKED
 {
     zm_socket *s = ep->socket;
     int fd;
@@ -253,7 +253,7 @@ static void connected(zm_endpoint *ep, int32_t res, bool timed_out)
         retry_later(ep);
 }
 
-static void connect_done(zm_op *op, int32_t res)
+static void connect_done(zm_op *op, int32_t res) ZM_LOCKED
 {
     zm_endpoint *ep = op->owner;
     bool timed_out = ep->state == ZM_ENDPOINT_TIMED_OUT;
@@ -278,7 +278,7 @@ static void lost(zm_endpoint *ep, bool reconnect)
         retry_later(ep);
 }
 
-static void linger_due(zm_timer *timer)
+static void linger_due(zm_timer *timer) ZM_LOCKED
 {
     zm_endpoint *ep = timer->owner;
     if (ep->conn)
@@ -287,7 +287,7 @@ static void linger_due(zm_timer *timer)
         give_up(ep);
 }
 
-static void timeout_due(zm_timer *timer)
+static void timeout_due(zm_timer *timer) ZM_LOCKED
 {
     zm_endpoint *ep = timer->owner;
     ZM_ASSERT(ep->state == ZM_ENDPOINT_CONNECTING);
@@ -297,7 +297,7 @@ static void timeout_due(zm_timer *timer)
 }
 
 /* Lets go of a connecter, sending what is queued within `linger_ms`. */
-static void linger_connecter(zm_endpoint *ep, int linger_ms)
+static void linger_connecter(zm_endpoint *ep, int linger_ms) ZM_LOCKED
 {
     zm_socket *s = ep->socket;
     zm_peer *peer = ep->peer;
@@ -330,7 +330,7 @@ static void linger_connecter(zm_endpoint *ep, int linger_ms)
         zm_peer_free_locked(peer);
 }
 
-static void retry_due(zm_timer *timer)
+static void retry_due(zm_timer *timer) ZM_LOCKED
 {
     start_connect(timer->owner);
 }

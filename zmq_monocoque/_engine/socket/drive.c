@@ -41,7 +41,7 @@ enum {
 };
 
 /* Those that are left are due still: whoever asks for the next one comes back at once. */
-static void run_timers(zm_socket *s, int most)
+static void run_timers(zm_socket *s, int most) ZM_LOCKED
 {
     if (!s->timers.count)
         return;
@@ -52,7 +52,7 @@ static void run_timers(zm_socket *s, int most)
 }
 
 /* Takes in and starts what there is, and `timers` timers that are due. */
-static void drive(zm_socket *s, int timers)
+static void drive(zm_socket *s, int timers) ZM_LOCKED
 {
     s->work_left = false;
     if (atomic_load_explicit(&s->attention, memory_order_acquire))
@@ -101,7 +101,7 @@ void zm_drive_for_io_thread_locked(zm_socket *s)
 
 /* How many receives may be moved now: as many as the time since the last ones pays for. A few of
  * many would not be worth the trip. */
-static int moves_paid_for(zm_socket *s, int64_t now)
+static int moves_paid_for(zm_socket *s, int64_t now) ZM_LOCKED
 {
     int64_t most = now - MOVES_MAX * MOVE_PRICE_NS;
     if (s->moves_paid_ns < most)
@@ -121,7 +121,7 @@ static int moves_paid_for(zm_socket *s, int64_t now)
  * and no more than pays: whoever has a thousand idle peers and shares them with another thread in
  * turn does not move them at each turn. Those that stay behind wake the thread they are with once,
  * and are armed anew by the one that drives then. Returns how many are on their way. */
-static int take_over_receives(zm_socket *s)
+static int take_over_receives(zm_socket *s) ZM_LOCKED
 {
     uint32_t me = zm_thread_id();
     if (s->arm_thread != me) {
@@ -150,7 +150,7 @@ static int take_over_receives(zm_socket *s)
 
 /* As take_over_receives(), and waits a moment until they are here: what a peer has sent by now is
  * seen by this look, not by the next. */
-static void bring_receives_home(zm_socket *s)
+static void bring_receives_home(zm_socket *s) ZM_LOCKED
 {
     if (!take_over_receives(s))
         return;
@@ -191,9 +191,9 @@ void zm_drive_let_in_locked(zm_socket *s)
         zm_drive_take_locked(s);
         zm_transfer_submit_locked(s);
         s->waiting_since = now;
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
         bool news = zm_poll_until(&fd, 1, until) > 0;
-        zm_lock_take(&s->lock);
+        zm_socket_lock_take(s);
         zm_drive_leave_locked(s, true);
         now = zm_now_ns();
         if (s->moving || zm_spin_crowded())
@@ -221,7 +221,7 @@ void zm_drive_once_locked(zm_socket *s)
     zm_io_thread_resume_locked(s);
 }
 
-static int64_t spin_time(const zm_socket *s)
+static int64_t spin_time(const zm_socket *s) ZM_LOCKED
 {
     int64_t spin = zm_spin_time(&s->spin);
     return spin && !s->bulk && zm_spin_allowed() ? spin : 0;
@@ -273,7 +273,7 @@ static bool spin_for_attention(zm_socket *s, uint32_t seen, int64_t until_ns)
 }
 
 /* Waits without the driver: it has none, or another thread waits in it. */
-static int follow(zm_socket *s, int64_t deadline_ns)
+static int follow(zm_socket *s, int64_t deadline_ns) ZM_LOCKED
 {
     uint32_t seen = atomic_load(&s->seq);
     int64_t began = zm_now_ns(), spin = spin_time(s);
@@ -281,11 +281,11 @@ static int follow(zm_socket *s, int64_t deadline_ns)
     int rc = 0;
     if (!atomic_load(&s->attention) && zm_signals_sleep((zm_sleep) {.word = &s->seq})) {
         s->followers++;
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
         if (!spin || !spin_for_attention(s, seen, began + spin))
             rc = zm_futex_wait(&s->seq, seen, deadline_ns);
         zm_signals_awake();
-        zm_lock_take(&s->lock);
+        zm_socket_lock_take(s);
         s->followers--;
     }
     atomic_fetch_sub(&s->sleeping, 1);
@@ -329,7 +329,7 @@ void zm_drive_leave_locked(zm_socket *s, bool news)
  * then finds nobody to wake, which costs it more than the bytes (ADR 10). Goes on for `patience_ns`
  * after each piece, until `deadline_ns`. The lock is held meanwhile. True: the caller looks before
  * it waits. */
-static bool pull_body(zm_socket *s, int64_t patience_ns, int64_t deadline_ns)
+static bool pull_body(zm_socket *s, int64_t patience_ns, int64_t deadline_ns) ZM_LOCKED
 {
     zm_conn *conn = s->bulk;
     if (!conn || !conn->wants_recv || !zm_spin_allowed())
@@ -367,7 +367,7 @@ void zm_drive_before_wait_locked(zm_socket *s)
     s->bulk_is_left = false;
 }
 
-static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
+static int wait_in_driver(zm_socket *s, int64_t deadline_ns) ZM_LOCKED
 {
     bool readable = s->pattern->can_recv(s);
     s->waits_inside = true;
@@ -386,11 +386,12 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns)
         int64_t began = zm_now_ns();
         s->waiting_since = began;
         int64_t until = zm_sooner(deadline_ns, s->waiting_until);
-        zm_driver_wait_prepare(s->driver);
-        zm_lock_give(&s->lock);
-        rc = zm_driver_wait(s->driver, until, spin);
+        zm_driver *driver = s->driver; /* it stays, as long as the socket is driven */
+        zm_driver_wait_prepare(driver);
+        zm_socket_lock_give(s);
+        rc = zm_driver_wait(driver, until, spin);
         zm_signals_awake();
-        zm_lock_take(&s->lock);
+        zm_socket_lock_take(s);
         int64_t now = zm_now_ns();
         zm_spin_learn(&s->spin, rc == 0, now - began);
         zm_presence_drives(&s->presence, now);
@@ -418,7 +419,7 @@ int zm_drive_locked(zm_socket *s, int64_t deadline_ns)
 
 /* POLLOUT may stand though a send has just been refused: to one peer of several that is full
  * (ROUTER_MANDATORY, STREAM, XPUB_NODROP). Its caller waits for a change. */
-static bool able(zm_socket *s, int event)
+static bool able(zm_socket *s, int event) ZM_LOCKED
 {
     return event == ZM_POLLIN ? s->pattern->can_recv(s) : !s->refused && s->pattern->can_send(s);
 }

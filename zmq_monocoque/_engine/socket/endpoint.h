@@ -45,51 +45,52 @@ typedef enum zm_endpoint_state {
 
 struct zm_endpoint {
     const zm_endpoint_ops *ops;
-    zm_endpoint_state state;
+    ZM_HELD zm_endpoint_state state;
     zm_list link; /* socket->endpoints */
     zm_name by_text; /* socket->endpoint_names */
-    zm_list conns;
+    ZM_HELD zm_list conns;
     zm_socket *socket;
     zm_endpoint_kind kind;
     zm_address address;
     zm_options options; /* as they were at bind() or connect() */
     char text[ZM_ENDPOINT_MAX];      /* bound: resolved; connect: as given */
     char directory[ZM_ENDPOINT_MAX]; /* made by an ipc wildcard, removed with it */
-    int fd;
-    zm_op op; /* accept or connect */
+    ZM_HELD int fd;
+    ZM_HELD zm_op op; /* accept or connect */
     struct sockaddr_storage to; /* where the connect in flight goes */
-    zm_conn *conn; /* connecter's */
-    zm_peer *peer; /* connecter's, kept over reconnects unless IMMEDIATE */
-    zm_timer retry, timeout, linger;
-    int attempts;
+    ZM_HELD zm_conn *conn; /* connecter's */
+    ZM_HELD zm_peer *peer; /* connecter's, kept over reconnects unless IMMEDIATE */
+    ZM_HELD zm_timer retry, timeout, linger;
+    ZM_HELD int attempts;
     /* Disconnected, but its queue is still to be sent. No state: it goes on through all of them,
      * over as many connections as it takes. */
-    bool lingering;
-    bool was_connected; /* once, in whatever state it is now: the next one is a reconnect */
-    zm_resolution *resolution;
+    ZM_HELD bool lingering;
+    ZM_HELD bool was_connected; /* once, in whatever state it is now: the next one is a reconnect */
+    ZM_HELD zm_resolution *resolution;
     zm_socks socks;
-    uint8_t *wanted_id;
-    size_t wanted_id_size;
+    ZM_HELD uint8_t *wanted_id;
+    ZM_HELD size_t wanted_id_size;
 };
 
 /* An entry in the socket's list. NULL: memory is out. */
 zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
-                                    const zm_endpoint_ops *ops, const zm_address *address);
-void zm_endpoint_free_locked(zm_endpoint *taken);
+                                    const zm_endpoint_ops *ops, const zm_address *address)
+    ZM_LOCKED;
+void zm_endpoint_free_locked(zm_endpoint *taken) ZM_LOCKED;
 /* It changes to `state`, unless it is closing. */
-void zm_endpoint_become(zm_endpoint *endpoint, zm_endpoint_state state);
+void zm_endpoint_become(zm_endpoint *endpoint, zm_endpoint_state state) ZM_LOCKED;
 /* Of one that is closed. */
-void zm_endpoint_free_if_done_locked(zm_endpoint *endpoint);
-int zm_listener_bind_locked(zm_socket *s, const zm_address *address);
-int zm_connecter_connect_locked(zm_socket *s, const zm_address *address);
+void zm_endpoint_free_if_done_locked(zm_endpoint *endpoint) ZM_LOCKED;
+int zm_listener_bind_locked(zm_socket *s, const zm_address *address) ZM_LOCKED;
+int zm_connecter_connect_locked(zm_socket *s, const zm_address *address) ZM_LOCKED;
 /* bind() and connect(). Takes the lock itself: names are looked up without it. */
 int zm_endpoint_open(int64_t socket, const char *text, bool bind, bool brief);
-void zm_endpoints_close_locked(zm_socket *s);
+void zm_endpoints_close_locked(zm_socket *s) ZM_LOCKED;
 int zm_endpoint_term(int64_t socket, const char *text, bool brief); /* unbind(), disconnect() */
 bool zm_endpoint_is_raw(const zm_endpoint *endpoint); /* STREAM, ROUTER_RAW */
 /* CONNECT_ROUTING_ID goes to the peer that the connect() makes. */
-void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer);
+void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer) ZM_LOCKED;
 /* No new connections; frees it once nothing is in flight. */
-void zm_endpoint_close_locked(zm_endpoint *endpoint);
+void zm_endpoint_close_locked(zm_endpoint *endpoint) ZM_LOCKED;
 
 #endif

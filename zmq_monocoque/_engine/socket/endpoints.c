@@ -24,11 +24,11 @@ int zm_endpoint_open(int64_t handle, const char *text, bool bind, bool brief)
         return ZM_LATER;
     zm_socket *s;
     int rc = zm_socket_lock_for(handle, brief, &s);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     rc = zm_socket_enter_locked(s);
     bool ipv6 = s->options.tuning.ipv6;
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     if (rc < 0)
         return rc;
     zm_address address;
@@ -38,7 +38,7 @@ int zm_endpoint_open(int64_t handle, const char *text, bool bind, bool brief)
     if (rc < 0)
         return rc;
     rc = zm_socket_lock_for(handle, brief, &s);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     rc = zm_socket_enter_locked(s);
     if (rc == 0) {
@@ -50,12 +50,12 @@ int zm_endpoint_open(int64_t handle, const char *text, bool bind, bool brief)
     }
     if (s->driver)
         zm_drive_once_locked(s);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }
 
 /* Closes all with this text. False: there is none. */
-static bool close_by_text(zm_socket *s, const char *text)
+static bool close_by_text(zm_socket *s, const char *text) ZM_LOCKED
 {
     bool found = false;
     zm_name *name = zm_names_find(&s->endpoint_names, text), *next;
@@ -81,7 +81,7 @@ int zm_endpoint_term(int64_t handle, const char *text, bool brief)
                     || !mark[3];
     zm_socket *s;
     int rc = zm_socket_lock_for(handle, brief, &s);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     rc = zm_socket_enter_locked(s);
     if (rc == 0 && nonsense)
@@ -92,12 +92,12 @@ int zm_endpoint_term(int64_t handle, const char *text, bool brief)
          * changed since. */
         char meant[ZM_ENDPOINT_MAX];
         for (int ipv6 = 0; ipv6 < 2 && rc == 0 && !found; ipv6++) {
-            zm_lock_give(&s->lock);
+            zm_socket_lock_give(s);
             if (brief && zm_address_asks(text))
                 return ZM_LATER;
             bool known = zm_address_meant(text, ipv6, meant, sizeof meant) == 0;
             rc = zm_socket_lock_for(handle, brief, &s);
-            if (rc < 0)
+            if (rc != 0)
                 return rc;
             rc = zm_socket_enter_locked(s);
             found = rc == 0 && known && close_by_text(s, meant);
@@ -106,7 +106,7 @@ int zm_endpoint_term(int64_t handle, const char *text, bool brief)
             rc = -ENOENT;
     }
     zm_drive_once_locked(s);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }
 
@@ -127,7 +127,7 @@ int zm_socket_endpoints(int64_t handle, char *out, size_t size)
     }
     if (size)
         out[at] = 0;
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return 0;
 }
 

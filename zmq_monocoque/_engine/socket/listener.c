@@ -29,7 +29,7 @@ static const zm_endpoint_ops listener_ops;
 static const zm_conn_owner listener_owner = {
     .ask = zm_zap_ask_locked, .forget = zm_zap_free_locked};
 
-static void start_accept(zm_endpoint *ep)
+static void start_accept(zm_endpoint *ep) ZM_LOCKED
 {
     if (!ep->op.in_flight && ep->state != ZM_ENDPOINT_CLOSING)
         zm_driver_accept(ep->socket->driver, &ep->op, ep->fd);
@@ -89,7 +89,7 @@ static bool may_connect(const zm_endpoint *ep, int fd)
            || in_list(o->ipc_pids, o->ipc_pid_count, pid);
 }
 
-static void accepted(zm_endpoint *ep, int32_t res)
+static void accepted(zm_endpoint *ep, int32_t res) ZM_LOCKED
 {
     zm_socket *s = ep->socket;
     if (res >= 0) {
@@ -120,7 +120,7 @@ static void accepted(zm_endpoint *ep, int32_t res)
     start_accept(ep);
 }
 
-static void accept_done(zm_op *op, int32_t res)
+static void accept_done(zm_op *op, int32_t res) ZM_LOCKED
 {
     zm_endpoint *ep = op->owner;
     if (ep->state != ZM_ENDPOINT_CLOSING) {
@@ -132,7 +132,7 @@ static void accept_done(zm_op *op, int32_t res)
     zm_endpoint_free_if_done_locked(ep);
 }
 
-static void close_listener(zm_endpoint *ep, int linger_ms)
+static void close_listener(zm_endpoint *ep, int linger_ms) ZM_LOCKED
 {
     /* Its connections go with it (S-32). */
     while (!zm_list_empty(&ep->conns))
@@ -140,7 +140,7 @@ static void close_listener(zm_endpoint *ep, int linger_ms)
     zm_endpoint_close_locked(ep);
 }
 
-static void retry_due(zm_timer *timer)
+static void retry_due(zm_timer *timer) ZM_LOCKED
 {
     start_accept(timer->owner);
 }

@@ -13,6 +13,7 @@
 enum { EVENT_BYTES = 6 };
 
 static void send_event(zm_socket *monitor, int event, uint32_t value, const char *endpoint)
+    ZM_LOCKED
 {
     uint8_t head[EVENT_BYTES];
     uint16_t number = (uint16_t) event;
@@ -26,12 +27,14 @@ static void send_event(zm_socket *monitor, int event, uint32_t value, const char
         monitor->pattern->send(monitor, &second);
 }
 
+/* Locks the monitor beside its socket. */
 void zm_monitor_event(zm_socket *s, int event, uint32_t value, const char *endpoint)
+    ZM_LOCKS_UNCHECKED
 {
     zm_socket *monitor = s->monitor;
     if (!monitor || !(s->monitor_events & event))
         return;
-    zm_lock_take(&monitor->lock);
+    zm_socket_lock_take(monitor);
     send_event(monitor, event, value, endpoint);
-    zm_lock_give(&monitor->lock);
+    zm_socket_lock_give(monitor);
 }

@@ -121,7 +121,7 @@ void zm_order_pass_locked(zm_socket *s)
 {
     if (s->closing)
         zm_io_thread_look(s, zm_now_ns());
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
 }
 
 void zm_order_begin_locked(zm_socket *s)

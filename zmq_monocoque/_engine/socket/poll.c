@@ -38,7 +38,7 @@ static short check_socket(zm_socket *s, short wanted)
 
 /* Of a socket without all that is wanted of it, beside others that are ready: may a look at the
  * kernel bring more? */
-static bool may_have_news(const zm_socket *s)
+static bool may_have_news(const zm_socket *s) ZM_LOCKED
 {
     return s->driver && !s->driven
            && (zm_driver_reap_pays(s->driver) || !zm_list_empty(&s->wants_recv)
@@ -69,7 +69,7 @@ static int look(zm_pollitem *item, const watch *w, look_depth depth)
             item->revents = check_socket(s, item->events);
         }
     }
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }
 
@@ -98,7 +98,7 @@ static void ask_at_once(watch *watches, struct pollfd *fds, int count)
             continue;
         if (s->driver && !s->driven && !zm_driver_is_thread_bound(s->driver))
             fds[i].fd = zm_driver_fd(s->driver);
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
     }
     if (zm_poll_until(fds, count, 0) >= 0)
         for (int i = 0; i < count; i++)
@@ -135,7 +135,7 @@ static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t
     /* What came since the last look, is seen here, or notified of from here on. */
     if (rc == 0 && (atomic_load(&s->attention) || check_socket(s, item->events)))
         rc = 1;
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }
 
@@ -145,7 +145,7 @@ static void finish(watch *w, const struct pollfd *fd)
     if (!w->driving && !w->counted)
         return;
     /* The generation may have moved; what prepare() took keeps the socket from being reaped. */
-    zm_lock_take(&s->lock);
+    zm_socket_lock_take(s);
     if (w->driving)
         zm_drive_leave_locked(s, fd->revents || zm_driver_ready(s->driver));
     if (w->counted) {
@@ -281,7 +281,7 @@ int zm_poll_glance(zm_pollitem *items, int count)
         }
         zm_socket *s;
         int rc = zm_socket_lock_for(items[i].socket, true, &s);
-        if (rc < 0)
+        if (rc != 0)
             return rc;
         rc = zm_socket_enter_locked(s);
         if (rc == 0) {
@@ -290,7 +290,7 @@ int zm_poll_glance(zm_pollitem *items, int count)
             if (lacks(&items[i]) && may_have_news(s) && s->presence.driven_ns < oldest)
                 oldest = s->presence.driven_ns;
         }
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
         if (rc < 0)
             return rc;
     }

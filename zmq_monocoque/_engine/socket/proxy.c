@@ -75,7 +75,7 @@ static int take(int64_t from, carried *c)
         rc = carry(c, &part);
         zm_socket_recv_done_locked(s);
     }
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }
 
@@ -109,7 +109,7 @@ static int has_room(int64_t to)
     int rc = zm_socket_enter_locked(s);
     if (rc == 0)
         rc = s->pattern->can_send(s);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }
 
@@ -126,7 +126,7 @@ static int has_room_for_copy(int64_t to)
     int rc = zm_socket_enter_locked(s);
     if (rc == 0)
         rc = !s->pattern->waits_to_send || s->pattern->can_send(s);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }
 

@@ -40,8 +40,9 @@
 
 /* --- the life of a socket -------------------------------------------------------------------- */
 
-static bool reap_locked(zm_socket *s);
-static void stop_monitor_locked(zm_socket *s);
+static bool reap_locked(zm_socket *s) ZM_LOCKED ZM_LOCKS_UNCHECKED; /* gives it up with true */
+/* These two lock the monitor as well. */
+static void stop_monitor_locked(zm_socket *s) ZM_LOCKED ZM_LOCKS_UNCHECKED;
 
 /* Makes a socket in a locked context. */
 int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
@@ -57,7 +58,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_socket *s = zm_socket_slot_take();
     if (!s)
         return -EMFILE;
-    zm_lock_take(&s->lock);
+    zm_socket_lock_take(s);
     size_t from = offsetof(zm_socket, attention);
     memset((char *) s + from, 0, sizeof *s - from);
     s->context = context;
@@ -90,7 +91,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     if (rc < 0) {
         zm_free(s->state);
         zm_options_fini(&s->options);
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
         zm_socket_slot_give(s);
         return rc;
     }
@@ -98,12 +99,12 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_list_append(&context->sockets, &s->in_context);
     atomic_fetch_add(&context->socket_count, 1);
     atomic_fetch_add(&zm_live_sockets, 1);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     *out_socket = s;
     return 0;
 }
 
-static void destroy_locked(zm_socket *s)
+static void destroy_locked(zm_socket *s) ZM_GIVES(zm_a_socket)
 {
     zm_context *context = s->context;
     zm_order_leave_locked(s);
@@ -112,9 +113,9 @@ static void destroy_locked(zm_socket *s)
     while (!zm_list_empty(&s->peers))
         zm_peer_free_locked(ZM_CONTAINER(s->peers.next, zm_peer, link));
     /* From here on nobody else knows the socket. */
-    zm_lock_take(&context->lock);
+    zm_context_lock_take(context);
     zm_list_remove(&s->in_context);
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     do
         zm_commands_take_locked(s); /* a link that is turned away may have left one */
     while (atomic_load(&s->mailbox) || s->commands_left);
@@ -139,7 +140,7 @@ static void destroy_locked(zm_socket *s)
     zm_options_fini(&s->options);
     s->closing = false;
     atomic_fetch_sub(&zm_live_sockets, 1);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     zm_socket_slot_give(s);
     zm_context_socket_gone(context);
 }
@@ -156,7 +157,7 @@ static bool reap_locked(zm_socket *s)
     return true;
 }
 
-void zm_socket_close_locked(zm_socket *s)
+void zm_socket_close_locked(zm_socket *s) ZM_LOCKS_UNCHECKED
 {
     s->open = false;
     s->closing = true;
@@ -179,7 +180,7 @@ void zm_socket_close_locked(zm_socket *s)
     /* Threads that are still in a call find the socket gone; the I/O thread does the rest. */
     zm_socket_wake(s);
     zm_io_thread_look(s, zm_now_ns());
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
 }
 
 /* --- its monitor ----------------------------------------------------------------------------- */
@@ -191,11 +192,12 @@ static void stop_monitor_locked(zm_socket *s)
         return;
     zm_monitor_event(s, ZM_MONITOR_STOPPED, 0, "");
     s->monitor = NULL;
-    zm_lock_take(&monitor->lock);
+    zm_socket_lock_take(monitor);
     zm_socket_close_locked(monitor);
 }
 
-static int start_monitor_locked(zm_socket *s, const char *endpoint, int events)
+static int start_monitor_locked(zm_socket *s, const char *endpoint, int events) ZM_LOCKED
+    ZM_LOCKS_UNCHECKED
 {
     zm_address address;
     int rc = zm_address_parse(endpoint, true, false, &address);
@@ -207,19 +209,19 @@ static int start_monitor_locked(zm_socket *s, const char *endpoint, int events)
         return -EINVAL;
     stop_monitor_locked(s);
     zm_socket *monitor;
-    zm_lock_take(&s->context->lock);
+    zm_context_lock_take(s->context);
     rc = zm_socket_make(s->context, ZM_PAIR, &monitor);
-    zm_lock_give(&s->context->lock);
+    zm_context_lock_give(s->context);
     if (rc < 0)
         return rc;
-    zm_lock_take(&monitor->lock);
+    zm_socket_lock_take(monitor);
     monitor->options.linger_ms = 0;
     rc = zm_inproc_bind_locked(monitor, &address);
     if (rc < 0) {
         zm_socket_close_locked(monitor);
         return rc;
     }
-    zm_lock_give(&monitor->lock);
+    zm_socket_lock_give(monitor);
     s->monitor = monitor;
     s->monitor_events = events;
     return 0;
@@ -316,7 +318,7 @@ enum option {
     RCVHWM = 24, LAST_ENDPOINT = 32, CURVE_SERVER = 47, CURVE_SERVERKEY = 50, TOPICS_COUNT = 116
 };
 
-static int set_locked(zm_socket *s, int option, const void *value, size_t size)
+static int set_locked(zm_socket *s, int option, const void *value, size_t size) ZM_LOCKED
 {
     if (option >= CURVE_SERVER && option <= CURVE_SERVERKEY && !zm_crypto_get())
         return -EINVAL; /* as a libzmq without libsodium */
@@ -339,7 +341,7 @@ int zm_socket_set_for(int64_t handle, int option, const void *value, size_t size
 {
     zm_socket *s;
     int rc = zm_socket_lock_for(handle, brief, &s);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     rc = zm_socket_enter_aside_locked(s);
     if (rc == 0)
@@ -348,7 +350,7 @@ int zm_socket_set_for(int64_t handle, int option, const void *value, size_t size
         zm_drive_once_locked(s);
     else if (rc == 0 && zm_socket_sent_locked(s))
         zm_socket_flush_locked(s);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }
 
@@ -362,7 +364,7 @@ static int put_int(void *out, size_t *inout_size, int value)
 }
 
 /* EVENTS: everything is taken in, and the descriptor of an outside watcher is quiet after it. */
-static int read_events(zm_socket *s)
+static int read_events(zm_socket *s) ZM_LOCKED
 {
     s->watcher = zm_thread_id();
     s->waits_inside = false;
@@ -377,7 +379,7 @@ static int read_events(zm_socket *s)
     return events;
 }
 
-static int get_locked(zm_socket *s, int option, void *out, size_t *inout_size)
+static int get_locked(zm_socket *s, int option, void *out, size_t *inout_size) ZM_LOCKED
 {
     int rc = zm_options_get(&s->options, s->type, option, out, inout_size);
     if (rc != ZM_OPTION_OF_SOCKET)
@@ -414,12 +416,12 @@ int zm_socket_get_for(int64_t handle, int option, void *out_value, size_t *inout
 {
     zm_socket *s;
     int rc = zm_socket_lock_for(handle, brief, &s);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     rc = option == EVENTS ? zm_socket_enter_locked(s) : zm_socket_enter_aside_locked(s);
     if (rc == 0)
         rc = get_locked(s, option, out_value, inout_size);
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }
 
@@ -435,12 +437,12 @@ int64_t zm_socket_new_for(int64_t handle, int type, bool brief)
 {
     zm_context *context;
     int rc = zm_context_lock_for(handle, brief, &context);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     zm_socket *s;
     rc = zm_socket_make(context, type, &s);
     int64_t socket = rc < 0 ? rc : zm_socket_handle(s);
-    zm_lock_give(&context->lock);
+    zm_context_lock_give(context);
     return socket;
 }
 
@@ -467,7 +469,7 @@ int zm_socket_monitor_for(int64_t handle, const char *endpoint, int events, bool
 {
     zm_socket *s;
     int rc = zm_socket_lock_for(handle, brief, &s);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     rc = zm_socket_enter_aside_locked(s);
     if (rc == 0) {
@@ -476,6 +478,6 @@ int zm_socket_monitor_for(int64_t handle, const char *endpoint, int events, bool
         else
             stop_monitor_locked(s);
     }
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
     return rc;
 }

@@ -154,7 +154,7 @@ static int next(zm_endpoint *ep)
     }
 }
 
-static void start(zm_endpoint *ep)
+static void start(zm_endpoint *ep) ZM_LOCKED
 {
     zm_socks *x = &ep->socks;
     zm_driver *driver = ep->socket->driver;

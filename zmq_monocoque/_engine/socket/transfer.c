@@ -67,7 +67,7 @@ void zm_transfer_arm_some_locked(zm_socket *s, const zm_conn *except, zm_patienc
 /* --- out ------------------------------------------------------------------------------------- */
 
 /* What was held back for connections that were begun earlier. */
-static void release_held(zm_socket *s)
+static void release_held(zm_socket *s) ZM_LOCKED
 {
     s->held = false;
     ZM_LIST_EACH (node, &s->conns) {
@@ -152,23 +152,23 @@ static zm_socket *first_of(zm_order *order)
     return node ? ZM_CONTAINER(node, zm_socket, in_order) : NULL;
 }
 
-static bool try_for_a_while(zm_lock *lock, int yields)
+static bool try_for_a_while(zm_socket *s, int yields) ZM_TAKES_IF(true, zm_a_socket)
 {
     for (int tries = 0; tries < TRIES; tries++) {
-        if (zm_lock_try(lock))
+        if (zm_socket_lock_try(s))
             return true;
         zm_cpu_relax();
     }
     while (yields--) {
         zm_spin_yield();
-        if (zm_lock_try(lock))
+        if (zm_socket_lock_try(s))
             return true;
     }
     return false;
 }
 
 /* `over`: the thread stops sending there for now. */
-static void flush_one(zm_socket *s, zm_order *order, bool over)
+static void flush_one(zm_socket *s, zm_order *order, bool over) ZM_LOCKED
 {
     if (s->order != order)
         return;
@@ -178,14 +178,16 @@ static void flush_one(zm_socket *s, zm_order *order, bool over)
     zm_order_leave_locked(s); /* also with what the kernel does not take now */
 }
 
-/* Those before `end` (NULL: all), while `held` is locked. False: somebody else has one of them. */
+/* Those before `end` (NULL: all). `held` is locked, and each of them beside it, by a try. False:
+ * somebody else has one of them. */
 static bool flush_trying(zm_order *order, zm_socket *held, const zm_socket *end, bool over)
+    ZM_LOCKED ZM_LOCKS_UNCHECKED
 {
     zm_socket *first;
     /* The I/O thread has others to look after. */
     int yields = order == zm_order_mine ? YIELDS_MAX : 0;
     while ((first = first_of(order)) && first != end) {
-        if (first != held && !try_for_a_while(&first->lock, yields))
+        if (first != held && !try_for_a_while(first, yields))
             return false;
         flush_one(first, order, over);
         if (first != held)
@@ -216,7 +218,7 @@ static bool may_return(zm_order *order)
     return order->returns++ < RETURNS_MAX;
 }
 
-static ZM_APART void turn(zm_socket *s, zm_order *order)
+static ZM_APART void turn(zm_socket *s, zm_order *order) ZM_LOCKED
 {
     if (ZM_UNLIKELY(s->order && s->order != order))
         zm_socket_flush_locked(s); /* what another thread sent there goes first */
@@ -245,8 +247,8 @@ static bool settle(zm_order *order, bool over, bool brief)
     zm_socket *first;
     while ((first = first_of(order))) {
         if (!brief)
-            zm_lock_take(&first->lock);
-        else if (!zm_lock_try(&first->lock))
+            zm_socket_lock_take(first);
+        else if (!zm_socket_lock_try(first))
             return false;
         flush_one(first, order, over);
         zm_socket_leave(first);
@@ -262,7 +264,7 @@ bool zm_order_settle(bool over, bool brief)
 
 /* --- flushing by itself ---------------------------------------------------------------------- */
 
-static uint32_t senders(const zm_socket *s)
+static uint32_t senders(const zm_socket *s) ZM_LOCKED
 {
     uint32_t count = 0;
     ZM_LIST_EACH (node, &s->wants_send)
@@ -270,7 +272,7 @@ static uint32_t senders(const zm_socket *s)
     return count;
 }
 
-static inline int full(const zm_socket *s)
+static inline int full(const zm_socket *s) ZM_LOCKED
 {
     if (ZM_UNLIKELY(s->flush_due))
         return ZM_SEND_FLUSH;
@@ -293,7 +295,7 @@ int zm_socket_followed_locked(zm_socket *s)
 }
 
 /* A send that does not go on with a burst: it leaves at once, or a burst begins. */
-static ZM_APART int sent_first(zm_socket *s)
+static ZM_APART int sent_first(zm_socket *s) ZM_LOCKED
 {
     if (!s->burst.on) {
         int64_t now = zm_now_ns();

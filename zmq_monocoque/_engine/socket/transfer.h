@@ -15,42 +15,43 @@
 typedef enum zm_patience { TO_THE_END, MAY_GIVE_WAY } zm_patience;
 
 /* Starts the sends that are wanted (transfer.c). */
-void zm_transfer_flush_some_locked(zm_socket *s, zm_patience patience);
-static inline void zm_transfer_flush_for_locked(zm_socket *s, zm_patience patience)
+void zm_transfer_flush_some_locked(zm_socket *s, zm_patience patience) ZM_LOCKED;
+static inline void zm_transfer_flush_for_locked(zm_socket *s, zm_patience patience) ZM_LOCKED
 {
     if (!zm_list_empty(&s->wants_send) || ZM_UNLIKELY(s->held))
         zm_transfer_flush_some_locked(s, patience);
 }
-static inline void zm_transfer_flush_locked(zm_socket *s)
+static inline void zm_transfer_flush_locked(zm_socket *s) ZM_LOCKED
 {
     zm_transfer_flush_for_locked(s, TO_THE_END);
 }
 /* Arms all receives that are wanted, but that of `except` (NULL: all). */
-void zm_transfer_arm_some_locked(zm_socket *s, const zm_conn *except, zm_patience patience);
+void zm_transfer_arm_some_locked(zm_socket *s, const zm_conn *except, zm_patience patience)
+    ZM_LOCKED;
 static inline void zm_transfer_arm_except_locked(zm_socket *s, const zm_conn *except,
-                                                 zm_patience patience)
+                                                 zm_patience patience) ZM_LOCKED
 {
     if (!zm_list_empty(&s->wants_recv))
         zm_transfer_arm_some_locked(s, except, patience);
 }
-static inline void zm_transfer_arm_locked(zm_socket *s)
+static inline void zm_transfer_arm_locked(zm_socket *s) ZM_LOCKED
 {
     zm_transfer_arm_except_locked(s, s->bulk_is_left ? s->bulk : NULL, TO_THE_END);
 }
 /* Starts all that can be started; or some of it, if others want the lock meanwhile: then the I/O
  * thread does the rest. */
-static inline void zm_transfer_start_locked(zm_socket *s)
+static inline void zm_transfer_start_locked(zm_socket *s) ZM_LOCKED
 {
     zm_transfer_arm_locked(s);
     zm_transfer_flush_locked(s);
 }
-static inline void zm_transfer_start_some_locked(zm_socket *s)
+static inline void zm_transfer_start_some_locked(zm_socket *s) ZM_LOCKED
 {
     zm_transfer_arm_except_locked(s, s->bulk_is_left ? s->bulk : NULL, MAY_GIVE_WAY);
     zm_transfer_flush_for_locked(s, MAY_GIVE_WAY);
 }
 /* The kernel has what was started. */
-static inline void zm_transfer_submit_locked(zm_socket *s)
+static inline void zm_transfer_submit_locked(zm_socket *s) ZM_LOCKED
 {
     zm_driver_submit(s->driver);
     if (s->order && zm_list_empty(&s->wants_send))
@@ -58,22 +59,22 @@ static inline void zm_transfer_submit_locked(zm_socket *s)
 }
 
 /* Takes in what is complete. Returns how many. Not while another thread waits in the driver. */
-int zm_transfer_reap_locked(zm_socket *s);
+int zm_transfer_reap_locked(zm_socket *s) ZM_LOCKED;
 
 /* Pushes what waits to the kernel. */
-void zm_socket_flush_locked(zm_socket *s);
+void zm_socket_flush_locked(zm_socket *s) ZM_LOCKED;
 
 /* Before a message for `conn` is dropped: what waits goes to the kernel, and what it has taken
  * counts no more. Frees nothing. */
-void zm_drive_for_room_locked(zm_conn *conn);
+void zm_drive_for_room_locked(zm_conn *conn) ZM_LOCKED;
 /* After a part was written to a remote peer: 0 or ZM_SEND_FLUSH. */
-int zm_socket_sent_locked(zm_socket *s);
+int zm_socket_sent_locked(zm_socket *s) ZM_LOCKED;
 /* The same of a part that others follow: ZM_SEND_FLUSH when a buffer is full. */
-int zm_socket_followed_locked(zm_socket *s);
+int zm_socket_followed_locked(zm_socket *s) ZM_LOCKED;
 
-int64_t zm_drive_burst_locked(zm_socket *s, int64_t now);
+int64_t zm_drive_burst_locked(zm_socket *s, int64_t now) ZM_LOCKED;
 
 /* It has subscribed, or is not waited for any longer. */
-void zm_conn_settled_locked(zm_conn *conn);
+void zm_conn_settled_locked(zm_conn *conn) ZM_LOCKED;
 
 #endif

@@ -31,14 +31,15 @@ static int begun(zm_order *order, zm_socket *out[BEGUN_MAX])
     return count;
 }
 
-void zm_order_earlier_locked(zm_socket *s)
+/* Locks others beside `s`, by a try. */
+void zm_order_earlier_locked(zm_socket *s) ZM_LOCKS_UNCHECKED
 {
     zm_order *order = s->beginner;
     zm_socket *sockets[BEGUN_MAX];
     int count = begun(order, sockets);
     for (int i = 0; i < count && sockets[i] != s; i++) {
         zm_socket *earlier = sockets[i];
-        if (!zm_lock_try(&earlier->lock))
+        if (!zm_socket_lock_try(earlier))
             continue;
         if (earlier->beginner == order && !earlier->driven) {
             zm_drive_for_io_thread_locked(earlier);
@@ -49,7 +50,7 @@ void zm_order_earlier_locked(zm_socket *s)
 }
 
 /* The caller waits for what comes next. */
-static void take(zm_socket *s, struct pollfd *fd)
+static void take(zm_socket *s, struct pollfd *fd) ZM_LOCKED
 {
     zm_drive_take_locked(s);
     zm_driver_submit(s->driver);
@@ -62,7 +63,7 @@ static void take(zm_socket *s, struct pollfd *fd)
 static bool take_step(zm_socket *s, const zm_order *order, struct pollfd *fd)
 {
     bool waits = false;
-    zm_lock_take(&s->lock);
+    zm_socket_lock_take(s);
     if (s->beginner == order) {
         zm_drive_for_io_thread_locked(s);
         if (!s->driven && zm_now_ns() - s->begun_ns > ZM_HOLD_NS)
@@ -81,7 +82,7 @@ static bool take_step(zm_socket *s, const zm_order *order, struct pollfd *fd)
 /* The same of the socket in which the caller is going to wait. */
 static bool step_aside(zm_socket *s, const zm_order *order, struct pollfd *fd)
 {
-    zm_lock_take(&s->lock);
+    zm_socket_lock_take(s);
     bool waits = s->driver && !s->driven && s->beginner != order;
     if (waits) {
         zm_drive_for_io_thread_locked(s);
@@ -91,7 +92,8 @@ static bool step_aside(zm_socket *s, const zm_order *order, struct pollfd *fd)
     return waits;
 }
 
-static bool any_ready(zm_socket *const *taken, int count)
+/* Their drivers stay, since the caller drives them. */
+static bool any_ready(zm_socket *const *taken, int count) ZM_LOCKS_UNCHECKED
 {
     for (int i = 0; i < count; i++)
         if (zm_driver_ready(taken[i]->driver))
@@ -101,7 +103,7 @@ static bool any_ready(zm_socket *const *taken, int count)
 
 static void end_step(zm_socket *s)
 {
-    zm_lock_take(&s->lock);
+    zm_socket_lock_take(s);
     zm_drive_leave_locked(s, true);
     zm_socket_leave(s);
 }
@@ -165,10 +167,10 @@ void zm_socket_flush(zm_socket *s, uint32_t generation)
      * for that, or messages would be dropped for those that are gone already. */
     int64_t until = s->burst.flushed_ns + HANDOVER_NS;
     while (ZM_UNLIKELY(s->driven) && zm_driver_ready(s->driver) && zm_now_ns() < until) {
-        zm_lock_give(&s->lock);
+        zm_socket_lock_give(s);
         zm_spin_yield();
         if (!zm_socket_lock_generation(s, generation))
             return;
     }
-    zm_lock_give(&s->lock);
+    zm_socket_lock_give(s);
 }

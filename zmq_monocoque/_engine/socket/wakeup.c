@@ -58,7 +58,7 @@ void zm_reap_ended_slowly_locked(zm_socket *s)
 }
 
 /* The oldest command, taken out. NULL: there is none. */
-static zm_command *next_command(zm_socket *s)
+static zm_command *next_command(zm_socket *s) ZM_LOCKED
 {
     if (!s->commands_left && atomic_load(&s->mailbox)) {
         zm_command *newest = atomic_exchange(&s->mailbox, NULL);

@@ -25,29 +25,29 @@ typedef struct zm_ended {
 } zm_ended;
 
 /* What has ended since the last time is freed; not with a connection or peer in hand. */
-void zm_reap_ended_slowly_locked(zm_socket *s);
-static inline void zm_reap_ended_locked(zm_socket *s)
+void zm_reap_ended_slowly_locked(zm_socket *s) ZM_LOCKED;
+static inline void zm_reap_ended_locked(zm_socket *s) ZM_LOCKED
 {
     if (ZM_UNLIKELY(!zm_list_empty(&s->ended)))
         zm_reap_ended_slowly_locked(s);
 }
 
-void zm_drive_wake_followers_locked(zm_socket *s);
-void zm_commands_take_locked(zm_socket *s);
+void zm_drive_wake_followers_locked(zm_socket *s) ZM_LOCKED;
+void zm_commands_take_locked(zm_socket *s) ZM_LOCKED;
 /* Leaves a command, and wakes whoever waits. The caller keeps the target alive (link->lock ...). */
 bool zm_socket_post(zm_socket *s, zm_command *command); /* false: it is in the mailbox already */
 /* Something may have changed: whoever waits looks again. Any thread; no lock needed. */
 void zm_socket_wake(zm_socket *s);
 /* The application can see something new: sets the signaler, unless this is the watcher itself. */
-void zm_socket_notify_locked(zm_socket *s);
-int zm_socket_fd_locked(zm_socket *s);
+void zm_socket_notify_locked(zm_socket *s) ZM_LOCKED;
+int zm_socket_fd_locked(zm_socket *s) ZM_LOCKED;
 /* The driver came after the descriptor was made. */
-int zm_socket_fd_extend_locked(zm_socket *s);
-int zm_socket_signaler_locked(zm_socket *s);
-void zm_socket_signaler_clear_locked(zm_socket *s);
+int zm_socket_fd_extend_locked(zm_socket *s) ZM_LOCKED;
+int zm_socket_signaler_locked(zm_socket *s) ZM_LOCKED;
+void zm_socket_signaler_clear_locked(zm_socket *s) ZM_LOCKED;
 
 /* Of a socket that is closed, or whose context ends: -ENOTSOCK or -ETERM. */
-static inline int zm_socket_shut_locked(zm_socket *s)
+static inline int zm_socket_shut_locked(zm_socket *s) ZM_LOCKED
 {
     if (!s->open)
         return -ENOTSOCK;
@@ -55,7 +55,7 @@ static inline int zm_socket_shut_locked(zm_socket *s)
     return -ETERM;
 }
 /* Each call begins so: takes commands in. 0, or as zm_socket_shut_locked(). */
-static inline int zm_socket_enter_locked(zm_socket *s)
+static inline int zm_socket_enter_locked(zm_socket *s) ZM_LOCKED
 {
     if (ZM_UNLIKELY(atomic_load_explicit(&s->attention, memory_order_acquire)))
         zm_commands_take_locked(s);
