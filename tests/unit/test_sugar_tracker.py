@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from support import Background
 
 
 def test_a_tracker_of_nothing_is_done(zmq):
@@ -46,6 +47,21 @@ def test_waiting_ends_when_another_thread_sets_the_event(zmq):
     thread.start()
     tracker.wait(timeout=30)
     thread.join()
+
+
+def test_waiting_ends_when_a_program_sets_the_event_of_a_message(zmq):
+    frame = zmq.Frame(bytes(100_000), copy=False, track=True)
+    waiting = Background(frame.tracker.wait).blocked()
+    for event in frame.tracker.events:
+        event.set()
+    waiting.result()
+
+
+def test_false_is_no_time_limit(zmq):
+    event = threading.Event()
+    waiting = Background(lambda: zmq.MessageTracker(event).wait(False)).blocked()
+    event.set()
+    waiting.result()
 
 
 def test_a_tracked_frame_is_watched_by_its_tracker(zmq):

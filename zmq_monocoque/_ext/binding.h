@@ -199,7 +199,8 @@ void ext_release_here_end(void);
 /* Gives a reference back, and finishes at once what that releases. */
 void ext_block_unref(const zm_api *api, zm_block *taken);
 
-/* Adds drain(), wait_event() and the exit handler to the module. 0, or -1 with an exception. */
+/* Adds drain(), wait_event(), wake_waiters() and the exit handler to the module. 0, or -1 with an
+ * exception. */
 int ext_release_init(PyObject *module);
 
 /* --- frame.c ---------------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
  * Python), or somebody who waits in wait_event() or asks by drain().
  *
  * Knows nothing of sockets and frames. */
+#include <linux/futex.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "binding.h"
@@ -25,13 +27,10 @@ static _Atomic bool pending_call_open;      /* between module start and interpre
 static _Atomic bool pending_call_scheduled;
 static _Thread_local bool released_here;
 
-/* Waiters in wait_event() sleep on `signaler`, a lock that is always held. A thread that finds
- * `signaled` false sets it and lets go of the lock; the one waiter that gets it clears that. */
-static PyThread_type_lock signaler;
-static _Atomic bool signaled;
+/* Waiters in wait_event() read `wakes`, look whether there is something for them, and sleep as
+ * long as it is what they read: a futex, since who wakes them may have no GIL, and wakes all. */
+static _Atomic uint32_t wakes;
 static _Atomic int waiter_count;
-/* A signal wakes one waiter, perhaps not the right one; the others look again after this time. */
-#define WAIT_SLICE_NS 20000000LL
 
 /* --- coming back ------------------------------------------------------------------------------ */
 
@@ -43,10 +42,12 @@ static int drain_pending(void *unused)
     return 0;
 }
 
-static void signal_waiters(void)
+static void wake_waiters(void)
 {
-    if (atomic_load(&waiter_count) > 0 && !atomic_exchange(&signaled, true))
-        PyThread_release_lock(signaler);
+    if (atomic_load(&waiter_count) > 0) {
+        atomic_fetch_add(&wakes, 1);
+        syscall(SYS_futex, &wakes, FUTEX_WAKE_PRIVATE, INT_MAX);
+    }
 }
 
 /* On any thread, without the GIL. */
@@ -65,7 +66,7 @@ static void hold_release(zm_block *taken)
         if (Py_AddPendingCall(drain_pending, NULL) != 0)
             atomic_store(&pending_call_scheduled, false); /* the queue is full: the next tries */
     }
-    signal_waiters();
+    wake_waiters();
 }
 
 static void hold_finish(struct ext_hold *hold)
@@ -110,7 +111,7 @@ Py_ssize_t ext_drain(void)
         oldest = next;
         count++;
     }
-    signal_waiters(); /* another thread may wait for an event that was just set here */
+    wake_waiters(); /* another thread may wait for an event that was just set here */
     ext_exception_restore(kept);
     return count;
 }
@@ -257,14 +258,12 @@ static int event_is_set(PyObject *event)
     return set;
 }
 
-/* Sleeps until the signaler, `ns` or a signal, whichever is first. -1: a signal handler raised. */
-static int wait_for_signaler(long long ns)
+/* Sleeps until there were more `wakes`, `ns` are over or a signal comes. -1: its handler raised. */
+static int sleep_since(uint32_t seen, long long ns)
 {
-    PyLockStatus status;
+    struct timespec time = {.tv_sec = ns / 1000000000LL, .tv_nsec = ns % 1000000000LL};
     Py_BEGIN_ALLOW_THREADS
-    status = PyThread_acquire_lock_timed(signaler, ns / 1000 + 1, 1);
-    if (status == PY_LOCK_ACQUIRED)
-        atomic_store(&signaled, false);
+    syscall(SYS_futex, &wakes, FUTEX_WAIT_PRIVATE, seen, ns == LLONG_MAX ? NULL : &time);
     Py_END_ALLOW_THREADS
     return PyErr_CheckSignals();
 }
@@ -272,8 +271,8 @@ static int wait_for_signaler(long long ns)
 PyDoc_STRVAR(wait_event_doc,
 "wait_event($module, event, timeout=None, /)\n--\n\n"
 "Waits up to `timeout` seconds (None: without limit) until `event.is_set()`, and meanwhile\n"
-"finishes what the engine lets go of. Returns what is_set() said last. An event that is not set\n"
-"by the extension is seen within 20 ms.");
+"finishes what the engine lets go of. Returns what is_set() said last. Who sets the event and is\n"
+"not the extension, calls wake_waiters() afterwards.");
 
 static PyObject *module_wait_event(PyObject *module, PyObject *args)
 {
@@ -290,22 +289,34 @@ static PyObject *module_wait_event(PyObject *module, PyObject *args)
             end_ns = monotonic_ns() + (long long) ((seconds > 0 ? seconds : 0) * 1e9);
     }
     int set;
-    atomic_fetch_add(&waiter_count, 1); /* before the first look: from now on it is signaled */
+    atomic_fetch_add(&waiter_count, 1); /* before the first look: from now on it is woken */
     for (;;) {
+        uint32_t seen = atomic_load(&wakes);
         ext_drain_if_due();
         set = event_is_set(event);
         if (set != 0)
             break;
-        long long left_ns = end_ns == LLONG_MAX ? WAIT_SLICE_NS : end_ns - monotonic_ns();
+        long long left_ns = end_ns == LLONG_MAX ? LLONG_MAX : end_ns - monotonic_ns();
         if (left_ns <= 0)
             break;
-        if (wait_for_signaler(left_ns < WAIT_SLICE_NS ? left_ns : WAIT_SLICE_NS) < 0) {
+        if (sleep_since(seen, left_ns) < 0) {
             set = -1;
             break;
         }
     }
     atomic_fetch_sub(&waiter_count, 1);
     return set < 0 ? NULL : PyBool_FromLong(set);
+}
+
+PyDoc_STRVAR(wake_waiters_doc,
+"wake_waiters($module, /)\n--\n\n"
+"Has everybody in wait_event() look at its event again.");
+
+static PyObject *module_wake_waiters(PyObject *module, PyObject *unused)
+{
+    (void) module, (void) unused;
+    wake_waiters();
+    Py_RETURN_NONE;
 }
 
 /* At exit: engine threads go on releasing while the interpreter is taken apart. What they release
@@ -321,20 +332,13 @@ static PyObject *module_at_exit(PyObject *module, PyObject *unused)
 static PyMethodDef release_methods[] = {
     {"drain", module_drain, METH_NOARGS, drain_doc},
     {"wait_event", module_wait_event, METH_VARARGS, wait_event_doc},
+    {"wake_waiters", module_wake_waiters, METH_NOARGS, wake_waiters_doc},
     {"_at_exit", module_at_exit, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 int ext_release_init(PyObject *module)
 {
-    if (!signaler) {
-        signaler = PyThread_allocate_lock();
-        if (!signaler) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        PyThread_acquire_lock(signaler, WAIT_LOCK);
-    }
     if (PyModule_AddFunctions(module, release_methods) < 0)
         return -1;
     PyObject *atexit = PyImport_ImportModule("atexit");

@@ -63,6 +63,10 @@ class ReleaseEvent(Event):
     def wait(self, timeout: float | None = None) -> bool:
         return self.is_set() or _ext.wait_event(self, timeout)
 
+    def set(self) -> None:
+        super().set()
+        _ext.wake_waiters()
+
 
 class Backend(NamedTuple):
     """The public names of a pyzmq backend that depend on the host."""

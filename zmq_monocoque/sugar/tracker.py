@@ -49,7 +49,8 @@ class MessageTracker:
 
         NotDone when the time is over first.
         """
-        end = None if timeout < 0 else time.monotonic() + timeout
+        without_limit = timeout is False or timeout < 0  # False: pyzmq's rule
+        end = None if without_limit else time.monotonic() + timeout
 
         def left() -> float | None:
             return None if end is None else max(0.0, end - time.monotonic())

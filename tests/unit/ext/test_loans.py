@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from support import TIMEOUT, eventually
+from support import TIMEOUT, Background, eventually
 from support.extension import (
     BIG,
     COPIED_MAX,
@@ -186,6 +186,28 @@ def test_several_threads_wait_for_their_own_events(s, fake, ext):
         t.join(TIMEOUT)
     fake.join()
     assert done == [True] * 4
+
+
+def test_who_waits_for_an_event_sleeps_until_somebody_wakes_it(ext):
+    """All are woken, whoever set the event, and nobody looks meanwhile."""
+    looks = []
+
+    class Watched(threading.Event):
+        def is_set(self):
+            looks.append(self)
+            return super().is_set()
+
+    events = [Watched() for _ in range(3)]
+    waiters = [Background(lambda e=e: ext.wait_event(e)).blocked() for e in events]
+    events.append(Watched())
+    waiters.append(Background(lambda: ext.wait_event(events[-1], 100 * TIMEOUT)).blocked())
+    assert looks == events
+    assert waiters[0].still_runs(after=0.1)
+    assert looks == events
+    for event, waiter in reversed(list(zip(events, waiters, strict=True))):
+        event.set()
+        ext.wake_waiters()
+        assert waiter.result() is True
 
 
 def test_a_wait_for_an_event_ends_by_a_signal_handlers_exception(ext):
