@@ -646,10 +646,9 @@ static void a_wait_ends_at_its_deadline(void)
             rc = zm_driver_wait(driver, deadline, spins[i]);
             if (rc == 0)
                 nothing_completes();
-        } while (rc == 0 || (rc == -EINTR && zm_now_ns() < deadline));
+        } while (rc == 0 || rc == -EINTR);
         CHECK_EQUAL(rc, -ETIMEDOUT);
         CHECK(zm_now_ns() >= deadline);
-        CHECK(zm_now_ns() < deadline + 900 * ZM_MS);
     }
     zm_driver_wait_prepare(driver);
     CHECK_EQUAL(zm_driver_wait(driver, zm_now_ns() - 1, 0), -ETIMEDOUT);
@@ -1032,6 +1031,51 @@ static void a_driver_outlives_the_thread_that_opened_it(void)
         wait_for_something(0);
         CHECK_EQUAL(zm_driver_reap(driver, &done, 1), 0);
     }
+}
+
+struct taker {
+    int number, pair[2];
+};
+
+static _Atomic int turn; /* the number of who may go on; says nothing of memory */
+
+static void *opens_and_closes_in_turn(void *argument)
+{
+    struct taker *taker = argument;
+    for (int i = 0; i < 8; i++) {
+        while (atomic_load_explicit(&turn, memory_order_relaxed) != taker->number)
+            sched_yield();
+        int number = taker->number ? dup(taker->pair[0]) : -1; /* so the drivers have others */
+        zm_driver *own;
+        CHECK_EQUAL(zm_driver_open(kind, &own), 0);
+        char buffer[4];
+        zm_op op = {0};
+        CHECK(write(taker->pair[1], "x", 1) == 1);
+        zm_driver_recv(own, &op, taker->pair[0], buffer, sizeof buffer);
+        zm_completion done;
+        while (zm_driver_reap(own, &done, 1) == 0)
+            zm_driver_submit(own);
+        CHECK_EQUAL(done.res, 1);
+        zm_driver_close(own);
+        if (number >= 0)
+            close(number);
+        atomic_store_explicit(&turn, !taker->number, memory_order_relaxed);
+    }
+    return NULL;
+}
+
+/* The kernel gives the next ring the addresses of the last. */
+static void a_driver_may_lie_where_one_of_another_thread_was(void)
+{
+    struct taker takers[] = {{.number = 0}, {.number = 1}};
+    pair(takers[0].pair);
+    pair(takers[1].pair);
+    pthread_t first = run(opens_and_closes_in_turn, &takers[0]);
+    pthread_t second = run(opens_and_closes_in_turn, &takers[1]);
+    pthread_join(first, NULL);
+    pthread_join(second, NULL);
+    close_pair(takers[0].pair);
+    close_pair(takers[1].pair);
 }
 
 /* Another thread sleeps in a futex, or computes; what it armed completes nevertheless. */
@@ -1603,6 +1647,7 @@ static const struct {
     TEST(the_descriptor_stays_readable_after_a_reap_that_left_some),
     TEST(data_nobody_asked_for_wakes_once_at_most),
     TEST(a_driver_outlives_the_thread_that_opened_it),
+    TEST(a_driver_may_lie_where_one_of_another_thread_was),
     TEST(a_request_outlives_its_thread_or_is_cancelled),
     TEST(what_a_busy_or_sleeping_thread_armed_completes),
     TEST(readiness_is_a_fact),

@@ -568,6 +568,7 @@ static void uring_close(zm_driver *taken)
      * addresses and numbers may be somebody else's by now. */
     if (!zm_driver_is_inherited(taken)) {
         zm_fd_release(u->ring.ring_fd);
+        atomic_fetch_add_explicit(&zm_uring_exits, 1, memory_order_release);
         zm_liburing.queue_exit(&u->ring); /* closes it */
         zm_fd_close(u->event_fd);
     }

@@ -18,6 +18,8 @@ enum {
     CQ_ENTRIES = 1024, /* completions between two reaps before the kernel has to keep some */
 };
 
+_Atomic uint32_t zm_uring_exits;
+
 static bool usable;
 static char reason[256] = "liburing was not loaded";
 
@@ -26,7 +28,9 @@ static int init_ring(uint32_t flags, zm_liburing_ring *ring, zm_uring_params *pa
     memset(params, 0, sizeof *params);
     params->flags = flags;
     params->cq_entries = CQ_ENTRIES;
-    return zm_liburing.queue_init_params(SQ_ENTRIES, ring, params);
+    int rc = zm_liburing.queue_init_params(SQ_ENTRIES, ring, params);
+    atomic_load_explicit(&zm_uring_exits, memory_order_acquire);
+    return rc;
 }
 
 int zm_uring_open(zm_driver **out_driver)
@@ -146,6 +150,7 @@ static int try_ring(void)
         rc = zm_uring_refuse(-ENOSYS, "this kernel's io_uring is too old: Linux 5.11 is needed");
     else if (zm_liburing.register_sync_msg && zm_uring_post_message(ring.ring_fd) < 0)
         zm_liburing.register_sync_msg = NULL;
+    atomic_fetch_add_explicit(&zm_uring_exits, 1, memory_order_release);
     zm_liburing.queue_exit(&ring);
     return rc;
 }

@@ -84,6 +84,9 @@ static inline int zm_uring_enter(zm_uring *u, unsigned to_submit, unsigned min_c
 
 /* A wake by message. 0 or -errno. */
 int zm_uring_post_message(int ring_fd);
+/* Rings that ended. The kernel may put a new one where one that another thread used has been: that
+ * this was before, it knows, and C does not unless who opens one has read this. */
+extern _Atomic uint32_t zm_uring_exits;
 /* Has the ring told of wakes that come by its eventfd. */
 void zm_uring_arm_event_fd(zm_uring *u);
 
