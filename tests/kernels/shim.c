@@ -32,6 +32,7 @@ static struct {
     bool submit_all; /* before 5.18 */
     bool coop;       /* before 5.19: COOP_TASKRUN, TASKRUN_FLAG, RECV_POLL_FIRST */
     bool accept;     /* before 5.19, 5.15.90: an accept that waits on a listener that does not */
+    bool msg_ring;   /* before 5.18 */
     bool messages;   /* before 6.13 */
 } lacks;
 
@@ -90,6 +91,7 @@ __attribute__((constructor)) static void load(void)
     lacks.submit_all = named(kernel, "submit_all");
     lacks.coop = named(kernel, "coop");
     lacks.accept = named(kernel, "accept");
+    lacks.msg_ring = named(kernel, "msg_ring");
     lacks.messages = named(kernel, "messages");
 }
 
@@ -166,6 +168,10 @@ static void make_older(zm_uring_sqe *sqe)
     case ZM_URING_OP_SENDMSG:
         if (no_wait)
             sqe->op_flags |= MSG_DONTWAIT;
+        break;
+    case ZM_URING_OP_MSG_RING:
+        if (lacks.msg_ring)
+            sqe->opcode = OP_UNKNOWN;
         break;
     case ZM_URING_OP_POLL_ADD:
         if (lacks.multishot && sqe->len)

@@ -1,9 +1,9 @@
 """The drivers behind driver/driver.h: the same C tests on io_uring and on epoll.
 
 The tests are functions of ``c/driver.c``, one process each. They run on four worlds:
-``io_uring``, ``epoll``, ``eventfd`` (io_uring of a kernel that cannot wake by ring message) and
-``faults`` (that, and every third io_uring_enter fails with EINTR, EAGAIN or EBUSY), in a plain
-build and under the sanitizers.
+``io_uring``, ``epoll``, ``messenger`` (io_uring of a kernel that wakes a ring from a ring only),
+``eventfd`` (of one that cannot do that either) and ``faults`` (that, and every third io_uring_enter
+fails with EINTR, EAGAIN or EBUSY), in a plain build and under the sanitizers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ SOURCES = [
     *(ENGINE / "base" / name for name in ("alloc.c", "check.c", "lock.c", "fds.c")),
     *(
         ENGINE / "driver" / name
-        for name in ("driver.c", "check_memory.c", "epoll.c", "probe.c", "uring_calls.c")
+        for name in (
+            "driver.c",
+            "check_memory.c",
+            "epoll.c",
+            "probe.c",
+            "uring_calls.c",
+            "uring_messenger.c",
+            "waitset.c",
+        )
     ),
 ]
 URING = [ENGINE / "driver" / name for name in ("io_uring.c", "io_uring_open.c")]
@@ -32,7 +40,13 @@ BUILDS = {
     "address": ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
     "thread": ["-O1", "-fsanitize=thread"],
 }
-WORLDS = ("io_uring", "epoll", "eventfd", "faults")
+#: What the shim takes away, where it stands in for liburing.
+LACKING = {
+    "messenger": "messages",
+    "eventfd": "messages,msg_ring",
+    "faults": "messages,msg_ring",
+}
+WORLDS = ("io_uring", "epoll", *LACKING)
 SKIPPED = 77
 SHIM = Path(__file__).parents[1] / "kernels" / "shim.c"
 WRAPPED = ["-Wl,--wrap=epoll_wait", "-Wl,--wrap=read"]
@@ -125,10 +139,12 @@ def run(program, liburing, stubs, shim):
     """run(build, world, test) -> the finished process."""
 
     def run_test(build: str, world: str, test: str) -> subprocess.CompletedProcess:
-        env = own_environment() | {"ZM_SHIM_REAL": liburing, "ZM_SHIM_KERNEL": "messages"}
+        env = own_environment()
+        if world in LACKING:
+            env |= {"ZM_SHIM_REAL": liburing, "ZM_SHIM_KERNEL": LACKING[world]}
         if world == "faults":
             env["ZM_SHIM_FAULT_EVERY"] = "3"
-        library = shim if world in ("eventfd", "faults") else liburing
+        library = shim if world in LACKING else liburing
         driver = "epoll" if world == "epoll" else "io_uring"
         return subprocess.run(
             [str(program(build)), driver, test, str(library), str(stubs)],

@@ -37,6 +37,7 @@ SOURCES = [
     "driver/uring_calls.c",
     "driver/io_uring.c",
     "driver/io_uring_open.c",
+    "driver/uring_messenger.c",
     "driver/epoll.c",
     "driver/probe.c",
     "driver/address.c",

@@ -398,6 +398,21 @@ static void a_message_is_a_completion_at_once_whoever_sends_it(void)
     pthread_join(thread, NULL);
 }
 
+static void a_message_from_a_ring_is_there_when_it_is_submitted(void)
+{
+    ring target = open_as_the_driver_does(), sender = open_as_the_driver_does();
+    struct io_uring_sqe *sqe = next_entry(&sender);
+    sqe->opcode = IORING_OP_MSG_RING;
+    sqe->fd = target.fd;
+    sqe->off = 2;
+    sqe->user_data = 1;
+    publish(&sender);
+    CHECK(enter(&sender, 1, 0, 0) == 1);
+    CHECK(completions(&target) == 1 && take(&target).user_data == 2);
+    answer cqe = take(&sender);
+    CHECK(cqe.user_data == 1 && cqe.res == 0);
+}
+
 /* 8 */
 static void a_request_is_copied_when_it_is_taken(void)
 {
@@ -482,6 +497,7 @@ static const fact facts[] = {
     FACT(what_a_sleeping_thread_armed_is_seen_by_poll),
     FACT(completions_that_do_not_fit_are_kept),
     FACT(a_message_is_a_completion_at_once_whoever_sends_it),
+    FACT(a_message_from_a_ring_is_there_when_it_is_submitted),
     FACT(a_request_is_copied_when_it_is_taken),
     FACT(a_cancelled_request_completes_once),
     FACT(a_request_in_flight_holds_its_descriptor),

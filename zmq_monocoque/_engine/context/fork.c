@@ -6,6 +6,7 @@
 #include "../base/fds.h"
 #include "../base/lock.h"
 #include "../base/secret.h"
+#include "../driver/driver.h"
 #include "../socket/order.h"
 #include "../socket/resolver.h"
 #include "handles.h"
@@ -26,6 +27,7 @@ static void after_fork_in_child(void)
     zm_block_store_after_fork();
     zm_resolver_after_fork();
     zm_secrets_after_fork();
+    zm_driver_after_fork();
     zm_fd_close_all_after_fork();
 }
 

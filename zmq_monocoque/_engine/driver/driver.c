@@ -8,6 +8,7 @@
 #include "../base/fds.h"
 #include "../base/lock.h"
 #include "driver_private.h"
+#include "waitset.h"
 
 int zm_driver_open(zm_driver_kind kind, zm_driver **out_driver)
 {
@@ -30,6 +31,12 @@ void zm_driver_close(zm_driver *taken)
 bool zm_driver_usable(const zm_driver *driver)
 {
     return driver->ops->usable(driver);
+}
+
+void zm_driver_after_fork(void)
+{
+    zm_ready_fd_close();
+    zm_uring_messenger_forget();
 }
 
 int zm_driver_fd(const zm_driver *driver)

@@ -64,6 +64,9 @@ void zm_driver_close(zm_driver *taken);
 /* Of one that is not used now: can it be used? Not if the process has locked itself in since. */
 bool zm_driver_usable(const zm_driver *driver);
 
+/* In the child of a fork, in its atfork handler: what the drivers share is the parent's. */
+void zm_driver_after_fork(void);
+
 /* Readable (poll, epoll, select) while completions wait to be reaped. */
 int zm_driver_fd(const zm_driver *driver);
 /* Requests started and not yet reaped. Locked. */

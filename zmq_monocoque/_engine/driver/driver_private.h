@@ -49,6 +49,8 @@ int zm_uring_try_ring_alone(void);
 /* io_uring is not used, and why; always `rc`. NULL: it is used from now on. */
 int zm_uring_refuse(int rc, const char *why);
 const char *zm_uring_why_not(int rc); /* for a person: what the errno of a ring's making says */
+/* The ring that wakes others goes with the process that made it. */
+void zm_uring_messenger_forget(void);
 int zm_epoll_open(zm_driver **out_driver);
 
 /* The completion of `op` is being handed over. */

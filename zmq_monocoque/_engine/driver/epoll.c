@@ -12,8 +12,9 @@
  *  2. EPOLL_CTL_MOD looks at the descriptor anew, and tells of what is already there.
  *  3. A registration goes with the last descriptor of its file. The number may be in use again
  *     before we hear of it: hence zm_fd_generation(), and MOD, then ADD, where that is not known.
- *  4. The epoll descriptor itself polls readable while events wait. An eventfd under EPOLLET need
- *     never be read: every write is an edge. */
+ *  4. The epoll descriptor itself polls readable while events wait. EPOLL_CTL_MOD of a descriptor
+ *     that is ready is an event, by fact 2: any thread can make one without a descriptor of ours,
+ *     by zm_ready_fd(), which all drivers of the process share. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,8 +30,12 @@
 #include "../base/fds.h"
 #include "../base/lock.h"
 #include "driver_private.h"
+#include "waitset.h"
 
 enum { EVENTS_MAX = 64, SLOTS_MIN = 8 };
+
+/* In events: that of zm_ready_fd(). */
+enum { NO_SLOT = -1 };
 
 /* After this long without asking the kernel, something may have come. */
 enum { STALE_NS = 20000 };
@@ -47,7 +51,6 @@ typedef struct fd_slot {
 
 typedef struct zm_epoll {
     zm_driver base;
-    int event_fd;
 
     /* Guarded by lock: open addressing, a power of two. */
     fd_slot *slots;
@@ -57,7 +60,7 @@ typedef struct zm_epoll {
      * what a waiter and ready() look at. */
     zm_op *done_first, *done_last;
     _Atomic bool has_done;
-    bool told;          /* guarded by lock: event_fd was written for what is in `done` */
+    bool told;          /* guarded by lock: an event was made for what is in `done` */
     _Atomic bool waking;
     _Atomic int64_t asked_ns; /* when reap() last asked the kernel */
 } zm_epoll;
@@ -86,11 +89,10 @@ static void finished(zm_epoll *e, zm_op *op, int32_t res)
 }
 
 /* Makes the epoll descriptor readable, and so wakes whoever waits on it. */
-static void ring_event_fd(const zm_epoll *e)
+static void make_event(const zm_epoll *e)
 {
-    uint64_t one = 1;
-    ssize_t put = write(e->event_fd, &one, sizeof one);
-    (void) put; /* after 2^64 - 2 writes it would fail */
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = NO_SLOT};
+    epoll_ctl(e->base.fd, EPOLL_CTL_MOD, zm_ready_fd(), &event);
 }
 
 /* Makes the descriptor readable while finished requests wait to be reaped. */
@@ -98,7 +100,7 @@ static void tell(zm_epoll *e)
 {
     if (!e->done_first || e->told)
         return;
-    ring_event_fd(e);
+    make_event(e);
     e->told = true;
 }
 
@@ -328,7 +330,7 @@ static void retry(zm_epoll *e, zm_op **place)
 
 static void take_event(zm_epoll *e, const struct epoll_event *event)
 {
-    if (event->data.fd == e->event_fd)
+    if (event->data.fd == NO_SLOT)
         return;
     fd_slot *slot = find_slot(e, event->data.fd);
     if (slot->fd != event->data.fd)
@@ -349,8 +351,8 @@ static void take_event(zm_epoll *e, const struct epoll_event *event)
 
 /* --- waiting and reaping ------------------------------------------------------------------- */
 
-/* Tries again what the kernel's events are for. Takes event_fd's edge too: nothing must depend on
- * it any more. */
+/* Tries again what the kernel's events are for. Takes our own event, too: nothing must depend on it
+ * any more. */
 static void take_events(zm_epoll *e)
 {
     ZM_ASSERT(!e->done_first && !e->told);
@@ -437,7 +439,7 @@ static void epoll_wake(zm_driver *driver)
 {
     zm_epoll *e = epoll_of(driver);
     if (!atomic_exchange(&e->waking, true))
-        ring_event_fd(e);
+        make_event(e);
 }
 
 /* --- opening and closing ------------------------------------------------------------------- */
@@ -446,51 +448,32 @@ static void epoll_close(zm_driver *taken)
 {
     zm_epoll *e = epoll_of(taken);
     /* In a forked child they are closed, and the numbers may be somebody else's by now. */
-    if (!zm_driver_is_inherited(taken)) {
-        zm_fd_close(e->event_fd);
+    if (!zm_driver_is_inherited(taken))
         zm_fd_close(e->base.fd);
-    }
     zm_free(e->slots);
     zm_free(e);
 }
 
 int zm_epoll_open(zm_driver **out_driver)
 {
-    int rc = -ENOMEM, epoll_fd = -1, event_fd = -1;
     zm_epoll *e = zm_calloc(sizeof *e);
     if (!e)
-        return rc;
-    if (resize_slots(e, SLOTS_MIN) < 0)
-        goto fail;
-    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll_fd < 0) {
-        rc = -errno;
-        goto fail;
-    }
-    zm_fd_own(epoll_fd);
-    event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (event_fd < 0) {
-        rc = -errno;
-        goto fail;
-    }
-    zm_fd_own(event_fd);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = event_fd};
-    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, event_fd, &event) < 0) {
-        rc = -errno;
-        goto fail;
-    }
+        return -ENOMEM;
     e->base.ops = &epoll_ops;
-    e->base.fd = epoll_fd;
-    e->event_fd = event_fd;
+    e->base.fd = -1;
+    int rc = resize_slots(e, SLOTS_MIN);
+    if (rc == 0)
+        rc = e->base.fd = zm_waitset_open();
+    if (rc >= 0)
+        rc = zm_waitset_signal_open(e->base.fd);
+    if (rc < 0) {
+        zm_fd_close(e->base.fd);
+        zm_free(e->slots);
+        zm_free(e);
+        return rc;
+    }
     *out_driver = &e->base;
     return 0;
-
-fail:
-    zm_fd_close(event_fd);
-    zm_fd_close(epoll_fd);
-    zm_free(e->slots);
-    zm_free(e);
-    return rc;
 }
 
 static bool epoll_usable(const zm_driver *driver)

@@ -17,7 +17,7 @@
  *  6. Completions that do not fit into the CQ are kept by the kernel (SQ_CQ_OVERFLOW) and moved in
  *     by the next enter(GETEVENTS).
  *  7. A message posted with register(SEND_MSG_RING) (Linux 6.13) becomes a completion at once,
- *     whoever sends it. */
+ *     whoever sends it. Before that it takes a ring to send one: uring_messenger.c. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -39,9 +39,6 @@ enum {
     DRY = 4,           /* receives after which the next one is not expected to find anything */
 };
 
-/* user_data below this is ours; from here on it is the address of a zm_op. */
-enum { DATA_CANCEL = 1, DATA_WAKE = 2, DATA_OP_MIN = 64 };
-
 /* How long a spinning thread leaves the kernel alone after it entered for nothing: SQ_TASKRUN may
  * stand for another thread's work. */
 enum { QUIET_NS = 5000 };
@@ -52,6 +49,7 @@ enum { SHUT_LOOK_NS = 20 * 1000 * 1000 };
 
 zm_uring_liburing zm_liburing;
 uint32_t zm_uring_setup_flags;
+zm_uring_waking zm_uring_wakes_by;
 
 static void uring_wake(zm_driver *driver);
 
@@ -533,16 +531,6 @@ static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
 }
 
 /* --- waking -------------------------------------------------------------------------------- */
-
-int zm_uring_post_message(int ring_fd)
-{
-    zm_uring_sqe sqe = {
-        .opcode = ZM_URING_OP_MSG_RING,
-        .fd = ring_fd,
-        .off = DATA_WAKE,
-    };
-    return zm_liburing.register_sync_msg(&sqe);
-}
 
 static void uring_wake(zm_driver *driver)
 {

@@ -41,7 +41,7 @@ int zm_uring_open(zm_driver **out_driver)
     if (!u)
         return -ENOMEM;
     int event_fd = -1;
-    if (!zm_liburing.register_sync_msg) {
+    if (zm_uring_wakes_by == ZM_WAKES_BY_EVENT_FD) {
         event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (event_fd < 0) {
             int rc = -errno;
@@ -51,7 +51,9 @@ int zm_uring_open(zm_driver **out_driver)
         zm_fd_own(event_fd);
     }
     zm_uring_params params;
-    int rc = init_ring(zm_uring_setup_flags, &u->ring, &params);
+    int rc = zm_uring_wakes_by == ZM_WAKES_BY_MESSENGER ? zm_uring_messenger_open() : 0;
+    if (rc == 0)
+        rc = init_ring(zm_uring_setup_flags, &u->ring, &params);
     if (rc < 0) {
         zm_fd_close(event_fd);
         zm_free(u);
@@ -124,6 +126,19 @@ static bool layout_fits(const zm_liburing_ring *ring, const zm_uring_params *par
            *ring->cq.kring_entries == params->cq_entries;
 }
 
+/* What can wake this ring, and so others? */
+static zm_uring_waking find_waking(int ring_fd)
+{
+    zm_uring_wakes_by = ZM_WAKES_BY_CALL;
+    if (zm_liburing.register_sync_msg && zm_uring_post_message(ring_fd) == 0)
+        return ZM_WAKES_BY_CALL;
+    zm_uring_wakes_by = ZM_WAKES_BY_MESSENGER;
+    if (zm_uring_messenger_open() == 0 && zm_uring_post_message(ring_fd) == 0)
+        return ZM_WAKES_BY_MESSENGER;
+    zm_uring_messenger_forget();
+    return ZM_WAKES_BY_EVENT_FD;
+}
+
 static int try_ring(void)
 {
     static const uint32_t candidates[] = {
@@ -148,8 +163,8 @@ static int try_ring(void)
                              "the liburing package has another structure than version 2.15");
     else if ((params.features & needed) != needed)
         rc = zm_uring_refuse(-ENOSYS, "this kernel's io_uring is too old: Linux 5.11 is needed");
-    else if (zm_liburing.register_sync_msg && zm_uring_post_message(ring.ring_fd) < 0)
-        zm_liburing.register_sync_msg = NULL;
+    else
+        zm_uring_wakes_by = find_waking(ring.ring_fd);
     atomic_fetch_add_explicit(&zm_uring_exits, 1, memory_order_release);
     zm_liburing.queue_exit(&ring);
     return rc;

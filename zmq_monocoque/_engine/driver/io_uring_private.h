@@ -10,16 +10,28 @@
 #include "driver_private.h"
 #include "uring_abi.h"
 
+/* user_data below this is ours; from here on it is the address of a zm_op. */
+enum { DATA_CANCEL = 1, DATA_WAKE = 2, DATA_OP_MIN = 64 };
+
 typedef struct zm_uring_liburing {
     int (*queue_init_params)(unsigned entries, zm_liburing_ring *ring, zm_uring_params *params);
     void (*queue_exit)(zm_liburing_ring *ring);
     int (*ring_dontfork)(zm_liburing_ring *ring);
     int (*enter2)(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags,
                   void *argument, size_t size);
-    int (*register_sync_msg)(zm_uring_sqe *sqe); /* NULL: not here, eventfds wake instead */
+    int (*register_sync_msg)(zm_uring_sqe *sqe); /* NULL: not here */
 } zm_uring_liburing;
 
 extern zm_uring_liburing zm_liburing; /* filled in when a ring is first tried */
+
+/* What a ring is woken by: the first of these that this kernel has. */
+typedef enum zm_uring_waking {
+    ZM_WAKES_BY_CALL,      /* register_sync_msg; Linux 6.13 */
+    ZM_WAKES_BY_MESSENGER, /* Linux 5.18 */
+    ZM_WAKES_BY_EVENT_FD   /* a descriptor more for each ring */
+} zm_uring_waking;
+
+extern zm_uring_waking zm_uring_wakes_by;
 
 typedef struct zm_uring {
     zm_driver base;
@@ -48,7 +60,7 @@ typedef struct zm_uring {
     _Atomic bool stashed;
 
     _Atomic bool waking; /* a wake is posted and not yet reaped */
-    int event_fd;        /* -1 with register_sync_msg */
+    int event_fd;        /* -1, but for ZM_WAKES_BY_EVENT_FD */
     bool must_arm;       /* event_fd's poll has ended, as when the thread that armed it exits */
 
     /* The process locked itself in: the kernel takes nothing any more from this ring. What it has
@@ -82,7 +94,9 @@ static inline int zm_uring_enter(zm_uring *u, unsigned to_submit, unsigned min_c
     return rc;
 }
 
-/* A wake by message. 0 or -errno. */
+/* uring_messenger.c. 0 or -errno. open() again does nothing. */
+int zm_uring_messenger_open(void);
+/* A wake by message. */
 int zm_uring_post_message(int ring_fd);
 /* Rings that ended. The kernel may put a new one where one that another thread used has been: that
  * this was before, it knows, and C does not unless who opens one has read this. */

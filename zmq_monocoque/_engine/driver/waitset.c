@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -44,6 +45,27 @@ void zm_signaler_clear(int signaler)
     uint64_t count;
     ssize_t ignored = read(signaler, &count, sizeof count);
     (void) ignored; /* it was quiet already */
+}
+
+/* --- what is always ready --------------------------------------------------------------------- */
+
+static _Atomic int ready_fd = -1;
+
+int zm_ready_fd(void)
+{
+    int fd = atomic_load(&ready_fd), none = -1;
+    if (fd >= 0)
+        return fd;
+    fd = owned(eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (fd < 0 || atomic_compare_exchange_strong(&ready_fd, &none, fd))
+        return fd;
+    zm_fd_close(fd); /* another thread was faster */
+    return none;
+}
+
+void zm_ready_fd_close(void)
+{
+    zm_fd_close(atomic_exchange(&ready_fd, -1));
 }
 
 /* --- pipes ---------------------------------------------------------------------------------- */
@@ -113,6 +135,26 @@ int zm_waitset_arm(int waitset, int fd, void *owner)
 void zm_waitset_remove(int waitset, int fd)
 {
     control(waitset, EPOLL_CTL_DEL, fd, 0, NULL);
+}
+
+int zm_waitset_signal_open(int waitset)
+{
+    int fd = zm_ready_fd();
+    return fd < 0 ? fd : control(waitset, EPOLL_CTL_ADD, fd, 0, NULL);
+}
+
+void zm_waitset_signal_set(int waitset)
+{
+    control(waitset, EPOLL_CTL_MOD, zm_ready_fd(), EPOLLIN, NULL);
+}
+
+void zm_waitset_signal_clear(int waitset)
+{
+    struct epoll_event events[EVENTS_MAX];
+    control(waitset, EPOLL_CTL_MOD, zm_ready_fd(), 0, NULL);
+    /* The kernel forgets that it was ready when it is asked next, and until then the next set()
+     * would be no edge to one who watches this set by edges. */
+    epoll_wait(waitset, events, EVENTS_MAX, 0);
 }
 
 /* What is left until a deadline; never negative. */

@@ -13,6 +13,12 @@ int zm_signaler_open(void);
 void zm_signaler_set(int signaler);
 void zm_signaler_clear(int signaler);
 
+/* A descriptor of the process that is readable for ever; -errno. It stays the process's. A set that
+ * watches it or not is readable or not, without a descriptor for that. */
+int zm_ready_fd(void);
+/* Nothing uses it any more, as in the child of a fork. Another is made when one is wanted. */
+void zm_ready_fd_close(void);
+
 /* A pipe for a signal handler to write to: `out_writes` never blocks. 0 or -errno. */
 int zm_pipe_open(int *out_reads, int *out_writes);
 /* Sleeps until something was written, and takes it. False: never again. */
@@ -26,6 +32,11 @@ int zm_waitset_add(int waitset, int fd, void *owner);
 int zm_waitset_add_armed(int waitset, int fd, void *owner);
 int zm_waitset_arm(int waitset, int fd, void *owner);
 void zm_waitset_remove(int waitset, int fd);
+/* A signal of the set's own: the set is readable from set() to clear(). The first is called once,
+ * the others by any thread. 0 or -errno. */
+int zm_waitset_signal_open(int waitset);
+void zm_waitset_signal_set(int waitset);
+void zm_waitset_signal_clear(int waitset);
 /* Waits until `until_ns` (CLOCK_MONOTONIC; < 0: no limit). How many owners were written to
  * out_owners; 0 after the time, or a signal. */
 int zm_waitset_wait(int waitset, void **out_owners, int count, int64_t until_ns);

@@ -123,13 +123,11 @@ static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t
         *until = zm_sooner(*until, s->waiting_until);
         rc = zm_driver_ready(s->driver);
     } else {
-        int signaler = zm_socket_signaler_locked(s);
-        if (signaler < 0) {
-            rc = signaler;
-        } else {
-            s->pollers++;
+        rc = zm_socket_poller_enters_locked(s);
+        if (rc >= 0) {
             w->counted = true;
-            fd->fd = signaler;
+            fd->fd = rc;
+            rc = 0;
         }
     }
     /* What came since the last look, is seen here, or notified of from here on. */
@@ -148,12 +146,8 @@ static void finish(watch *w, const struct pollfd *fd)
     zm_socket_lock_take(s);
     if (w->driving)
         zm_drive_leave_locked(s, fd->revents || zm_driver_ready(s->driver));
-    if (w->counted) {
-        s->pollers--;
-        zm_socket_signaler_clear_locked(s);
-        if (!s->pollers && s->public_fd < 0)
-            atomic_store(&s->signaler_wanted, false);
-    }
+    if (w->counted)
+        zm_socket_poller_leaves_locked(s, fd->revents);
     zm_presence_drives(&s->presence, zm_now_ns());
     w->driving = w->counted = false;
     zm_socket_leave(s);

@@ -81,7 +81,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_turn_init(&s->readers);
     zm_turn_init(&s->writers);
     s->arm_thread = ZM_NO_THREAD;
-    s->public_fd = -1;
+    atomic_init(&s->public_fd, -1);
     atomic_init(&s->signaler, -1);
     if (pattern->state_size)
         s->state = zm_calloc(pattern->state_size);
@@ -125,11 +125,8 @@ static void destroy_locked(zm_socket *s) ZM_GIVES(zm_a_socket)
     if (s->current.block)
         zm_block_unref(s->current.block);
     zm_io_thread_remove_locked(s);
-    if (s->public_fd >= 0)
-        zm_fd_close(s->public_fd);
-    int signaler = atomic_load(&s->signaler);
-    if (signaler >= 0)
-        zm_fd_close(signaler);
+    zm_fd_close(atomic_load(&s->public_fd));
+    zm_fd_close(atomic_load(&s->signaler));
     if (s->driver)
         zm_context_driver_back(context, s->driver);
     s->driver = NULL;
@@ -162,7 +159,7 @@ void zm_socket_close_locked(zm_socket *s) ZM_LOCKS_UNCHECKED
     s->open = false;
     s->closing = true;
     atomic_store(&s->generation, 0);
-    atomic_store(&s->signaler_wanted, false);
+    atomic_store(&s->has_watchers, false);
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
         zm_peer_rollback(peer);
@@ -369,7 +366,7 @@ static int read_events(zm_socket *s) ZM_LOCKED
     s->watcher = zm_thread_id();
     s->waits_inside = false;
     if (s->public_fd >= 0)
-        zm_socket_signaler_clear_locked(s);
+        zm_socket_fd_clear_locked(s);
     zm_presence_drives(&s->presence, zm_now_ns());
     zm_drive_once_locked(s);
     s->unseen = false;

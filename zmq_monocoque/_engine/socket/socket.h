@@ -54,7 +54,7 @@ struct zm_socket {
     ZM_HELD zm_driver *driver;
     ZM_HELD bool driven; /* a thread is in zm_driver_wait, or polls the driver's descriptor */
     ZM_HELD uint32_t followers; /* threads that sleep on seq */
-    ZM_HELD uint32_t pollers;   /* threads in zm_poll that sleep on the signaler */
+    _Atomic uint32_t pollers; /* threads in zm_poll that sleep on the signaler */
     ZM_HELD uint32_t moving;     /* receives that are being taken over */
     uint32_t arm_thread; /* who drove last, and has the receives; ZM_NO_THREAD: nobody yet */
     /* by arm_thread, and by others: the newest at the end */
@@ -80,10 +80,10 @@ struct zm_socket {
     int64_t begun_ns;   /* guarded by the same */
     ZM_HELD bool held;          /* messages wait for connections that were begun earlier */
     ZM_HELD bool flush_due; /* a peer has half of SNDHWM, and the kernel none of it */
-    _Atomic int signaler;     /* eventfd, -1: not made */
-    _Atomic bool signaler_wanted; /* somebody watches it */
-    _Atomic bool notified;        /* and has heard it since it was cleared */
-    int public_fd;            /* ZMQ_FD, -1: not made */
+    _Atomic bool has_watchers; /* pollers, or a public_fd */
+    _Atomic int signaler;      /* of the pollers, -1: not made */
+    _Atomic int public_fd;     /* ZMQ_FD, -1: not made: a wait set of the driver, and a signal */
+    _Atomic bool notified;     /* the signal was set since it was cleared */
 
     /* the I/O thread's */
     zm_presence presence; /* of the application */

@@ -13,11 +13,21 @@
 
 /* --- commands -------------------------------------------------------------------------------- */
 
-/* The signaler first: it may be heard once more than there was a reason to, but never for ever. */
+static void notify_pollers(zm_socket *s)
+{
+    if (atomic_load(&s->pollers))
+        zm_signaler_set(atomic_load(&s->signaler));
+}
+
+/* The signal first: it may be heard once more than there was a reason to, but never for ever. */
 static void notify_watchers(zm_socket *s)
 {
-    zm_signaler_set(atomic_load(&s->signaler));
-    atomic_store(&s->notified, true);
+    notify_pollers(s);
+    int fd = atomic_load(&s->public_fd);
+    if (fd >= 0) {
+        zm_waitset_signal_set(fd);
+        atomic_store(&s->notified, true);
+    }
 }
 
 void zm_socket_wake(zm_socket *s)
@@ -31,9 +41,8 @@ void zm_socket_wake(zm_socket *s)
         if (driver)
             zm_driver_wake(driver);
     }
-    if (atomic_load(&s->signaler_wanted)) {
+    if (atomic_load(&s->has_watchers))
         notify_watchers(s);
-    }
 }
 
 bool zm_socket_post(zm_socket *s, zm_command *command)
@@ -99,13 +108,13 @@ void zm_socket_notify_locked(zm_socket *s)
 {
     s->unseen = true;
     s->refused = false;
-    if (ZM_UNLIKELY(atomic_load_explicit(&s->signaler_wanted, memory_order_relaxed))
+    if (ZM_UNLIKELY(atomic_load_explicit(&s->has_watchers, memory_order_relaxed))
         && s->watcher != zm_thread_id()) {
         notify_watchers(s);
     }
 }
 
-int zm_socket_signaler_locked(zm_socket *s)
+int zm_socket_poller_enters_locked(zm_socket *s)
 {
     int fd = atomic_load(&s->signaler);
     if (fd < 0) {
@@ -114,34 +123,41 @@ int zm_socket_signaler_locked(zm_socket *s)
             return fd;
         atomic_store(&s->signaler, fd);
     }
-    atomic_store(&s->signaler_wanted, true);
+    atomic_fetch_add(&s->pollers, 1);
+    atomic_store(&s->has_watchers, true);
     return fd;
 }
 
-void zm_socket_signaler_clear_locked(zm_socket *s)
+void zm_socket_poller_leaves_locked(zm_socket *s, bool was_told)
+{
+    if (was_told)
+        zm_signaler_clear(atomic_load(&s->signaler));
+    if (atomic_fetch_sub(&s->pollers, 1) == 1 && s->public_fd < 0)
+        atomic_store(&s->has_watchers, false);
+}
+
+void zm_socket_fd_clear_locked(zm_socket *s)
 {
     if (atomic_exchange(&s->notified, false))
-        zm_signaler_clear(atomic_load(&s->signaler));
+        zm_waitset_signal_clear(s->public_fd);
 }
 
 int zm_socket_fd_locked(zm_socket *s)
 {
     if (s->public_fd >= 0)
         return s->public_fd;
-    int signaler = zm_socket_signaler_locked(s);
-    if (signaler < 0)
-        return signaler;
     int fd = zm_waitset_open();
     if (fd < 0)
         return fd;
-    int rc = zm_waitset_add(fd, signaler, NULL);
+    int rc = zm_waitset_signal_open(fd);
     if (rc == 0 && s->driver)
         rc = zm_waitset_add(fd, zm_driver_fd(s->driver), NULL);
     if (rc < 0) {
         zm_fd_close(fd);
         return rc;
     }
-    s->public_fd = fd;
+    atomic_store(&s->public_fd, fd);
+    atomic_store(&s->has_watchers, true);
     if (s->unseen || atomic_load(&s->attention))
         notify_watchers(s); /* for what came before there was anybody to notify */
     return fd;
@@ -154,9 +170,7 @@ int zm_socket_fd_extend_locked(zm_socket *s)
 
 void zm_drive_wake_followers_locked(zm_socket *s)
 {
-    if (s->pollers) {
-        notify_watchers(s);
-    }
+    notify_pollers(s);
     if (!s->followers)
         return;
     atomic_fetch_add(&s->seq, 1);

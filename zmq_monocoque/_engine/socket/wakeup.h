@@ -38,13 +38,17 @@ void zm_commands_take_locked(zm_socket *s) ZM_LOCKED;
 bool zm_socket_post(zm_socket *s, zm_command *command); /* false: it is in the mailbox already */
 /* Something may have changed: whoever waits looks again. Any thread; no lock needed. */
 void zm_socket_wake(zm_socket *s);
-/* The application can see something new: sets the signaler, unless this is the watcher itself. */
+/* The application can see something new: whoever watches from outside is told, unless
+ * it is this thread. */
 void zm_socket_notify_locked(zm_socket *s) ZM_LOCKED;
 int zm_socket_fd_locked(zm_socket *s) ZM_LOCKED;
 /* The driver came after the descriptor was made. */
 int zm_socket_fd_extend_locked(zm_socket *s) ZM_LOCKED;
-int zm_socket_signaler_locked(zm_socket *s) ZM_LOCKED;
-void zm_socket_signaler_clear_locked(zm_socket *s) ZM_LOCKED;
+/* EVENTS is being read: the descriptor is quiet until there is something newer. */
+void zm_socket_fd_clear_locked(zm_socket *s) ZM_LOCKED;
+/* A thread that does not drive is about to sleep on a descriptor: which one, or -errno. */
+int zm_socket_poller_enters_locked(zm_socket *s) ZM_LOCKED;
+void zm_socket_poller_leaves_locked(zm_socket *s, bool was_told) ZM_LOCKED;
 
 /* Of a socket that is closed, or whose context ends: -ENOTSOCK or -ETERM. */
 static inline int zm_socket_shut_locked(zm_socket *s) ZM_LOCKED
