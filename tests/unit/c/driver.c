@@ -1513,6 +1513,45 @@ static void fault_interrupted_wait_has_submitted(void)
     close_pair(s);
 }
 
+/* The time of a wait passes while the kernel has no memory for it. */
+static void fault_a_wait_that_the_kernel_refuses_ends_at_its_deadline(void)
+{
+    static const int errors[] = {-EAGAIN, -EBUSY};
+    for (size_t i = 0; i < ZM_COUNT(errors); i++) {
+        fail_next(errors[i], 1000);
+        unsigned before = calls_made();
+        zm_driver_wait_prepare(driver);
+        CHECK_EQUAL(zm_driver_wait(driver, zm_now_ns() - 1, 0), -ETIMEDOUT);
+        CHECK_EQUAL(calls_made() - before, 1);
+        fail_next(0, 0);
+    }
+}
+
+/* What is complete is reaped before the kernel is asked again for the memory that it lacks. */
+static void fault_a_wait_that_the_kernel_refuses_ends_for_what_is_there(void)
+{
+    int s[2];
+    pair(s);
+    char got[4];
+    struct msghdr header;
+    struct iovec vector;
+    zm_op receives = {0}, sends = {0};
+    zm_driver_recv(driver, &receives, s[0], got, sizeof got);
+    zm_driver_submit(driver);
+    CHECK(write(s[1], "x", 1) == 1);
+    wait_fd_readable();
+    zm_driver_send(driver, &sends, s[0], message(&header, &vector, "x", 1));
+    fail_next(-EAGAIN, 1000);
+    unsigned before = calls_made();
+    zm_driver_wait_prepare(driver);
+    CHECK_EQUAL(zm_driver_wait(driver, LIMIT, 0), 0);
+    CHECK(calls_made() - before < 100);
+    fail_next(0, 0);
+    CHECK_EQUAL(result_of(&receives), 1);
+    CHECK_EQUAL(result_of(&sends), 1);
+    close_pair(s);
+}
+
 static void fault_what_the_kernel_refused_is_submitted_later(void)
 {
     int s[2];
@@ -1670,6 +1709,8 @@ static const struct {
     TEST(a_library_that_does_not_fit_gives_a_reason),
     TEST(a_kernel_that_forbids_io_uring_gives_a_reason),
     TEST(fault_interrupted_wait_has_submitted),
+    TEST(fault_a_wait_that_the_kernel_refuses_ends_at_its_deadline),
+    TEST(fault_a_wait_that_the_kernel_refuses_ends_for_what_is_there),
     TEST(fault_what_the_kernel_refused_is_submitted_later),
     TEST(fault_what_the_kernel_does_not_wait_with_is_made_when_it_can_be),
     TEST(canary_close_with_a_request_in_flight),

@@ -512,7 +512,12 @@ static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
         int rc = zm_uring_enter(u, left, min_complete, flags, arg.timespec ? &arg : NULL);
         if (rc >= 0 && (unsigned) rc < left)
             continue; /* another thread was faster, or only some were taken: it has not waited */
-        if (rc == -EAGAIN) {
+        if (rc == -EAGAIN || rc == -EBUSY) {
+            /* Out of memory for the moment. What is there is reaped first: that may make room. */
+            if (uring_ready(driver))
+                return 0;
+            if (deadline_ns >= 0 && zm_now_ns() >= deadline_ns)
+                return -ETIMEDOUT;
             sched_yield();
             continue;
         }
@@ -520,7 +525,7 @@ static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
             zm_signalled = true;
             push(u, u->claim_tail);
         }
-        if (has_completion(u) || rc == -EBUSY || zm_uring_is_forbidden(rc))
+        if (has_completion(u) || zm_uring_is_forbidden(rc))
             return 0;
         if (rc < 0)
             return rc == -ETIME ? -ETIMEDOUT : rc;
