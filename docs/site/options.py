@@ -1,8 +1,9 @@
 """Writes docs/reference/options.md: ``python docs/site/options.py``.
 
-Type, range, sockets and what can be read are those of the engine's own table
-(zmq_monocoque/_engine/socket/options_table.c), and defaults what new sockets answer. What no table
-knows is told here: meaning, unit, when a change takes effect, and since which libzmq there is one.
+Type, range, sockets and what can be read are those of the engine's own tables
+(socket/options_table.c and pattern/options.c in zmq_monocoque/_engine), and defaults what new
+sockets answer. What no table knows is told here: meaning, unit, when a change takes effect, and
+since which libzmq there is one.
 """
 
 from __future__ import annotations
@@ -19,14 +20,10 @@ from zmq_monocoque.constants import SocketOption, SocketType
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "options.md"
-TABLE = ROOT / "zmq_monocoque" / "_engine" / "socket" / "options_table.c"
+ENGINE = ROOT / "zmq_monocoque" / "_engine"
+OF_ALL = ENGINE / "socket" / "options_table.c"
+OF_TYPES = ENGINE / "pattern" / "options.c"
 STABLE = [SocketType(number) for number in range(12)]
-GROUPS = {
-    "EVERY": "all",
-    "ROUTERS": "ROUTER, REP",
-    "PUBS": "PUB, XPUB",
-    "PROBERS": "ROUTER, REP, REQ, DEALER",
-}
 NUMBERS = {"INT_MAX": "2147483647", "INT_MIN": "-2147483648", "TEXT_MAX": "255"}
 HEAD = """# Socket options
 
@@ -48,19 +45,32 @@ Where nothing is said about a difference there is none.
 """
 
 
+def tables() -> dict[str, str]:
+    """Sockets to the engine's table of the options that they have."""
+    text = OF_TYPES.read_text()
+    found = {"all": OF_ALL.read_text()}
+    for socket_type, table in re.findall(r"\[ZM_(\w+)\] = \{(\w+),", text):
+        begin = text.index(f"option_row {table}[] = {{")
+        found[socket_type] = text[begin : text.index("};", begin)]
+    return found
+
+
 def rows() -> dict[str, dict[str, str]]:
-    """The engine's table: type, range, sockets and whether it can be read, of each option."""
-    found = {}
-    pattern = r"\{(\w+), (\w+), ([^,]+), ([^,]+), AT\([\w.]+\), (\S+), (\S+)\},"
-    for name, kind, flags, types, low, high in re.findall(pattern, TABLE.read_text()):
-        sockets = [GROUPS.get(t, t[7:-1]) for t in types.split(" | ")] if types != "0" else []
+    """The engine's tables: type, range, sockets and whether it can be read, of each option."""
+    found: dict[str, dict[str, str]] = {}
+    pattern = r"\{(\w+), (\w+), ([^,]+), AT\([\w.]+\), (\S+), (\S+), NULL\},"
+    stated = [(who, row) for who, text in tables().items() for row in re.findall(pattern, text)]
+    for sockets, (name, kind, flags, low, high) in stated:
         low, high = NUMBERS.get(low, low), NUMBERS.get(high, high)
         name = f"MONOCOQUE_{name}" if kind == "LIMIT" else name
+        if name in found:
+            found[name]["sockets"] += f", {sockets}"
+            continue
         found[name] = {
             "kind": {"NUMBER": "int", "LIMIT": "int, 64 bits"}.get(kind, kind.lower()),
             "range": span(kind, low, high),
-            "sockets": ", ".join(sockets),
-            "access": access("READ" in flags, types != "0"),
+            "sockets": sockets,
+            "access": access("READ" in flags, "READ_ONLY" not in flags),
         }
     return found
 

@@ -55,9 +55,6 @@ MAY_BE_LONG = {
 #: some:
 NAMES_PATTERNS = {
     "socket/options.h": "libzmq's numbers of the types",
-    "socket/options.c": "which type takes which option",
-    "socket/options_private.h": "the same",
-    "socket/options_table.c": "the same",
     "socket/socket.c": "a monitor's own socket is a PAIR",
     "socket/by_handle.c": "peer_state() is of a ROUTER, as in libzmq",
     "socket/proxy.c": "an application of sockets, as libzmq's is",

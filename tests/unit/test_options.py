@@ -22,6 +22,7 @@ SOURCES = (
     "socket/options.c",
     "socket/options_table.c",
     "socket/options_values.c",
+    "pattern/options.c",
     "driver/address.c",
     "base/alloc.c",
     "base/lock.c",

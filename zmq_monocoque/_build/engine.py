@@ -80,6 +80,7 @@ SOURCES = [
     "pattern/load_balancer.c",
     "pattern/fair_queue.c",
     "pattern/dist.c",
+    "pattern/options.c",
     "pattern/pair.c",
     "pattern/pipeline.c",
     "pattern/dealer.c",

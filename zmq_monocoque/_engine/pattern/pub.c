@@ -15,6 +15,7 @@
 #include "../socket/drive.h"
 #include "../socket/options.h"
 #include "../socket/pattern.h"
+#include "../socket/option_rows.h"
 #include "../socket/socket.h"
 #include "../socket/transfer.h"
 #include "../socket/wakeup.h"
@@ -22,7 +23,6 @@
 #include "dist.h"
 #include "shared.h"
 
-enum { SUBSCRIBE = 6, UNSUBSCRIBE = 7 };
 
 typedef struct publisher {
     zm_subscription_index *subscriptions;

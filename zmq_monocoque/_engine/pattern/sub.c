@@ -12,6 +12,7 @@
 #include "../route/subscription_index.h"
 #include "../route/turn.h"
 #include "../socket/endpoint.h"
+#include "../socket/option_rows.h"
 #include "../socket/pattern.h"
 #include "../socket/socket.h"
 #include "../socket/wakeup.h"
@@ -19,8 +20,6 @@
 #include "shared.h"
 
 enum {
-    SUBSCRIBE = 6,
-    UNSUBSCRIBE = 7,
     MISSED_MAX = 1 << 20 /* bytes of changes that are kept for one publisher that is not there */
 };
 

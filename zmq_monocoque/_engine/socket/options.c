@@ -1,11 +1,11 @@
-/* The options of a socket, by number. Most are one row of a table (options_table.c); the few with
- * rules of their own are functions (options_values.c). Numbers that are not here (features this
+/* The options of a socket, by number. Most are one row of a table: of options_table.c, or of
+ * pattern/options.c where only some types of sockets have it. The few with rules of their own are
+ * functions (options_values.c). Numbers that are not here (features this
  * build does not have: drafts, GSSAPI, VMCI, NORM, WSS) are unknown, as in a stable libzmq 4.3.5.
  * Knows nothing of what the options do. */
 #include "options.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 #include "../base/alloc.h"
@@ -19,50 +19,22 @@ enum { MAX_HANDSHAKES_DEFAULT = 4096 };
 
 /* --- setting ---------------------------------------------------------------------------------- */
 
-/* Is a subscription by option possible here? A publisher's own only when it decides itself. */
-static bool subscribes(const zm_options *options, int socket_type)
+/* Of all types, or of this one. NULL: it has rules of its own, or is unknown. */
+static const option_row *row_of(int socket_type, int option)
 {
-    return socket_type == ZM_SUB ||
-           ((socket_type == ZM_PUB || socket_type == ZM_XPUB) && options->xpub_manual);
-}
-
-/* Options of publishers that change more than one field. */
-static int set_publisher(zm_options *options, int option, const void *value, size_t size)
-{
-    int number = 0;
-    int rc = zm_option_number(value, size, 0, INT_MAX, &number);
-    if (rc < 0)
-        return rc;
-    switch (option) {
-    case XPUB_VERBOSE:
-        options->xpub_verbose = number != 0;
-        options->xpub_verboser = false;
-        return 0;
-    case XPUB_VERBOSER:
-        options->xpub_verbose = options->xpub_verboser = number != 0;
-        return 0;
-    default:
-        ZM_ASSERT(option == XPUB_MANUAL_LAST_VALUE);
-        options->xpub_manual = options->xpub_manual_last_value = number != 0;
-        return 0;
-    }
+    const option_row *row = zm_option_row_of(option);
+    return row ? row : zm_option_of_type(socket_type, option);
 }
 
 int zm_options_set(zm_options *options, int socket_type, int option, const void *value,
                    size_t size)
 {
     ZM_ASSERT(socket_type >= 0 && socket_type < ZM_SOCKET_TYPES);
-    const option_row *row = zm_option_row_of(option);
+    const option_row *row = row_of(socket_type, option);
     if (row)
-        return row->types & BIT(socket_type) ? zm_option_row_set(options, row, value, size)
-                                             : -EINVAL;
+        return zm_option_row_set(options, row, value, size);
 
     switch (option) {
-    case SUBSCRIBE:
-    case UNSUBSCRIBE:
-        if (!subscribes(options, socket_type) || (!value && size))
-            return -EINVAL;
-        return ZM_OPTION_OF_SOCKET;
     case AFFINITY:
         if (!value || size != sizeof options->affinity)
             return -EINVAL;
@@ -106,12 +78,6 @@ int zm_options_set(zm_options *options, int socket_type, int option, const void 
             options->as_server = false;
         return rc;
     }
-    case XPUB_VERBOSE:
-    case XPUB_VERBOSER:
-    case XPUB_MANUAL_LAST_VALUE:
-        return PUBS & BIT(socket_type) ? set_publisher(options, option, value, size) : -EINVAL;
-    case XPUB_WELCOME_MSG:
-        return PUBS & BIT(socket_type) ? zm_option_set_welcome(options, value, size) : -EINVAL;
     case HEARTBEAT_TTL:
         return zm_option_set_heartbeat_ttl(options, value, size);
     case BINDTODEVICE:
@@ -129,19 +95,15 @@ int zm_options_get(const zm_options *options, int socket_type, int option, void 
                    size_t *inout_size)
 {
     ZM_ASSERT(socket_type >= 0 && socket_type < ZM_SOCKET_TYPES);
-    const option_row *row = zm_option_row_of(option);
+    const option_row *row = row_of(socket_type, option);
     if (row)
-        return row->flags & READ ? zm_option_row_get(options, row, out, inout_size) : -EINVAL;
+        return zm_option_row_get(options, row, out, inout_size);
 
     switch (option) {
     case RCVMORE:
     case FD:
     case EVENTS:
         return *inout_size >= sizeof(int) ? ZM_OPTION_OF_SOCKET : -EINVAL;
-    case TOPICS_COUNT:
-        if (!(COUNTERS & BIT(socket_type)) || *inout_size < sizeof(int))
-            return -EINVAL;
-        return ZM_OPTION_OF_SOCKET;
     case TYPE:
         return *inout_size == sizeof(int) ? ZM_OPTION_OF_SOCKET : -EINVAL;
     case LAST_ENDPOINT:
@@ -195,7 +157,6 @@ int zm_options_get(const zm_options *options, int socket_type, int option, void 
 void zm_options_init(zm_options *options, int socket_type, bool blocky, bool ipv6)
 {
     ZM_ASSERT(socket_type >= 0 && socket_type < ZM_SOCKET_TYPES);
-    bool subscriber = socket_type == ZM_SUB || socket_type == ZM_XSUB;
     *options = (zm_options) {
         .sndhwm = 1000,
         .rcvhwm = 1000,
@@ -215,7 +176,7 @@ void zm_options_init(zm_options *options, int socket_type, bool blocky, bool ipv
                 .keepalive_idle = -1,
                 .keepalive_intvl = -1,
             },
-        .linger_ms = subscriber || !blocky ? 0 : -1,
+        .linger_ms = zm_type_forgets(socket_type) || !blocky ? 0 : -1,
         .reconnect_ivl_ms = 100,
         .max_msg_size = -1,
         .limits =

@@ -1,5 +1,5 @@
-/* The options that are a row of a table: which socket types take one, whether it can be read, its
- * bounds and where it lives. And how what is read is answered. */
+/* The options that every type of socket has and that are a row of a table: whether one can be read,
+ * its bounds and where it lives. And how rows are set and read. */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -11,64 +11,53 @@
 _Static_assert(sizeof(zm_options) <= UINT16_MAX, "a row's offset has 16 bits");
 
 static const option_row rows[] = {
-    {ROUTING_ID, BYTES, READ, EVERY, AT(routing_id), 1, 255},
-    {RATE, NUMBER, READ, EVERY, AT(rate), 1, INT_MAX},
-    {RECOVERY_IVL, NUMBER, READ, EVERY, AT(recovery_ivl), 0, INT_MAX},
-    {SNDBUF, NUMBER, READ, EVERY, AT(tuning.sndbuf), -1, INT_MAX},
-    {RCVBUF, NUMBER, READ, EVERY, AT(tuning.rcvbuf), -1, INT_MAX},
-    {LINGER, NUMBER, READ, EVERY, AT(linger_ms), -1, INT_MAX},
-    {RECONNECT_IVL, NUMBER, READ, EVERY, AT(reconnect_ivl_ms), -1, INT_MAX},
-    {BACKLOG, NUMBER, READ, EVERY, AT(tuning.backlog), 0, INT_MAX},
-    {RECONNECT_IVL_MAX, NUMBER, READ, EVERY, AT(reconnect_ivl_max_ms), 0, INT_MAX},
-    {SNDHWM, NUMBER, READ, EVERY, AT(sndhwm), 0, INT_MAX},
-    {RCVHWM, NUMBER, READ, EVERY, AT(rcvhwm), 0, INT_MAX},
-    {MULTICAST_HOPS, NUMBER, READ, EVERY, AT(multicast_hops), 1, INT_MAX},
-    {RCVTIMEO, NUMBER, READ, EVERY, AT(rcvtimeo_ms), -1, INT_MAX},
-    {SNDTIMEO, NUMBER, READ, EVERY, AT(sndtimeo_ms), -1, INT_MAX},
-    {ROUTER_MANDATORY, FLAG, 0, ROUTERS, AT(router_mandatory), 0, INT_MAX},
-    {TCP_KEEPALIVE, NUMBER, READ, EVERY, AT(tuning.keepalive), -1, 1},
-    {TCP_KEEPALIVE_CNT, NUMBER, READ, EVERY, AT(tuning.keepalive_cnt), -1, INT_MAX},
-    {TCP_KEEPALIVE_IDLE, NUMBER, READ, EVERY, AT(tuning.keepalive_idle), -1, INT_MAX},
-    {TCP_KEEPALIVE_INTVL, NUMBER, READ, EVERY, AT(tuning.keepalive_intvl), -1, INT_MAX},
-    {IMMEDIATE, FLAG, READ, EVERY, AT(immediate), 0, 1},
-    {ROUTER_RAW, FLAG, 0, ROUTERS, AT(router_raw), 0, INT_MAX},
-    {IPV6, FLAG, READ, EVERY, AT(tuning.ipv6), 0, 1},
-    {MECHANISM, NUMBER, READ, 0, AT(mechanism), 0, 0},
-    {PROBE_ROUTER, FLAG, 0, PROBERS, AT(probe_router), 0, INT_MAX},
-    {REQ_CORRELATE, FLAG, 0, BIT(ZM_REQ), AT(req_correlate), 0, INT_MAX},
-    {REQ_RELAXED, FLAG, 0, BIT(ZM_REQ), AT(req_relaxed), 0, INT_MAX},
-    {CONFLATE, FLAG, READ, EVERY, AT(conflate), 0, 1},
-    {ZAP_DOMAIN, TEXT, READ, EVERY, AT(zap_domain), 1, TEXT_MAX},
-    {ROUTER_HANDOVER, FLAG, 0, ROUTERS, AT(router_handover), 0, INT_MAX},
-    {TOS, NUMBER, READ, EVERY, AT(tuning.tos), 0, INT_MAX},
-    {CONNECT_ROUTING_ID, BYTES, 0, ROUTERS | BIT(ZM_STREAM), AT(connect_routing_id), 1, INT_MAX},
-    {HANDSHAKE_IVL, NUMBER, READ, EVERY, AT(handshake_ivl_ms), 0, INT_MAX},
-    {SOCKS_PROXY, TEXT, READ | NULL_CLEARS, EVERY, AT(socks_proxy), 1, INT_MAX},
-    {XPUB_NODROP, FLAG, 0, PUBS, AT(xpub_nodrop), 0, INT_MAX},
-    {XPUB_MANUAL, FLAG, 0, PUBS, AT(xpub_manual), 0, INT_MAX},
-    {STREAM_NOTIFY, FLAG, 0, BIT(ZM_STREAM), AT(stream_notify), 0, 1},
-    {INVERT_MATCHING, FLAG, READ, EVERY, AT(invert_matching), INT_MIN, INT_MAX},
-    {HEARTBEAT_IVL, NUMBER, READ, EVERY, AT(heartbeat_ivl_ms), 0, INT_MAX},
-    {HEARTBEAT_TIMEOUT, NUMBER, READ, EVERY, AT(heartbeat_timeout_ms), 0, INT_MAX},
-    {CONNECT_TIMEOUT, NUMBER, READ, EVERY, AT(connect_timeout_ms), 0, INT_MAX},
-    {TCP_MAXRT, NUMBER, READ, EVERY, AT(tuning.maxrt_ms), 0, INT_MAX},
-    {MULTICAST_MAXTPDU, NUMBER, READ, EVERY, AT(multicast_maxtpdu), 1, INT_MAX},
-    {USE_FD, NUMBER, READ, EVERY, AT(use_fd), -1, INT_MAX},
-    {ZAP_ENFORCE_DOMAIN, FLAG, READ, EVERY, AT(zap_enforce_domain), INT_MIN, INT_MAX},
-    {LOOPBACK_FASTPATH, TRUTH, READ, EVERY, AT(loopback_fastpath), INT_MIN, INT_MAX},
-    {MULTICAST_LOOP, TRUTH, READ, EVERY, AT(multicast_loop), INT_MIN, INT_MAX},
-    {SOCKS_USERNAME, TEXT, READ | NULL_CLEARS, EVERY, AT(socks_username), 0, TEXT_MAX},
-    {SOCKS_PASSWORD, TEXT, READ | NULL_CLEARS, EVERY, AT(socks_password), 0, TEXT_MAX},
-    {ONLY_FIRST_SUBSCRIBE, FLAG, 0, PUBS | BIT(ZM_XSUB), AT(only_first_subscribe), 0, INT_MAX},
-    {RECONNECT_STOP, NUMBER, READ, EVERY, AT(reconnect_stop), INT_MIN, INT_MAX},
-    {MAX_COMMAND, LIMIT, READ, EVERY, AT(limits.command), 0, 0},
-    {MAX_METADATA, LIMIT, READ, EVERY, AT(limits.metadata), 0, 0},
-    {MAX_PARTS, LIMIT, READ, EVERY, AT(limits.parts), 0, 0},
-    {MAX_MESSAGE, LIMIT, READ, EVERY, AT(limits.message), 0, 0},
-    {MAX_HANDSHAKES, LIMIT, READ, EVERY, AT(limits.handshakes), 0, 0},
-    {MAX_SUBSCRIPTIONS, LIMIT, READ, EVERY, AT(limits.subscriptions), 0, 0},
-    {MAX_TOPIC_BYTES, LIMIT, READ, EVERY, AT(limits.topics), 0, 0},
-    {MAX_PENDING_SUBSCRIPTIONS, LIMIT, READ, EVERY, AT(limits.pending), 0, 0},
+    {ROUTING_ID, BYTES, READ, AT(routing_id), 1, 255, NULL},
+    {RATE, NUMBER, READ, AT(rate), 1, INT_MAX, NULL},
+    {RECOVERY_IVL, NUMBER, READ, AT(recovery_ivl), 0, INT_MAX, NULL},
+    {SNDBUF, NUMBER, READ, AT(tuning.sndbuf), -1, INT_MAX, NULL},
+    {RCVBUF, NUMBER, READ, AT(tuning.rcvbuf), -1, INT_MAX, NULL},
+    {LINGER, NUMBER, READ, AT(linger_ms), -1, INT_MAX, NULL},
+    {RECONNECT_IVL, NUMBER, READ, AT(reconnect_ivl_ms), -1, INT_MAX, NULL},
+    {BACKLOG, NUMBER, READ, AT(tuning.backlog), 0, INT_MAX, NULL},
+    {RECONNECT_IVL_MAX, NUMBER, READ, AT(reconnect_ivl_max_ms), 0, INT_MAX, NULL},
+    {SNDHWM, NUMBER, READ, AT(sndhwm), 0, INT_MAX, NULL},
+    {RCVHWM, NUMBER, READ, AT(rcvhwm), 0, INT_MAX, NULL},
+    {MULTICAST_HOPS, NUMBER, READ, AT(multicast_hops), 1, INT_MAX, NULL},
+    {RCVTIMEO, NUMBER, READ, AT(rcvtimeo_ms), -1, INT_MAX, NULL},
+    {SNDTIMEO, NUMBER, READ, AT(sndtimeo_ms), -1, INT_MAX, NULL},
+    {TCP_KEEPALIVE, NUMBER, READ, AT(tuning.keepalive), -1, 1, NULL},
+    {TCP_KEEPALIVE_CNT, NUMBER, READ, AT(tuning.keepalive_cnt), -1, INT_MAX, NULL},
+    {TCP_KEEPALIVE_IDLE, NUMBER, READ, AT(tuning.keepalive_idle), -1, INT_MAX, NULL},
+    {TCP_KEEPALIVE_INTVL, NUMBER, READ, AT(tuning.keepalive_intvl), -1, INT_MAX, NULL},
+    {IMMEDIATE, FLAG, READ, AT(immediate), 0, 1, NULL},
+    {IPV6, FLAG, READ, AT(tuning.ipv6), 0, 1, NULL},
+    {MECHANISM, NUMBER, READ_ONLY, AT(mechanism), 0, 0, NULL},
+    {CONFLATE, FLAG, READ, AT(conflate), 0, 1, NULL},
+    {ZAP_DOMAIN, TEXT, READ, AT(zap_domain), 1, TEXT_MAX, NULL},
+    {TOS, NUMBER, READ, AT(tuning.tos), 0, INT_MAX, NULL},
+    {HANDSHAKE_IVL, NUMBER, READ, AT(handshake_ivl_ms), 0, INT_MAX, NULL},
+    {SOCKS_PROXY, TEXT, READ | NULL_CLEARS, AT(socks_proxy), 1, INT_MAX, NULL},
+    {INVERT_MATCHING, FLAG, READ, AT(invert_matching), INT_MIN, INT_MAX, NULL},
+    {HEARTBEAT_IVL, NUMBER, READ, AT(heartbeat_ivl_ms), 0, INT_MAX, NULL},
+    {HEARTBEAT_TIMEOUT, NUMBER, READ, AT(heartbeat_timeout_ms), 0, INT_MAX, NULL},
+    {CONNECT_TIMEOUT, NUMBER, READ, AT(connect_timeout_ms), 0, INT_MAX, NULL},
+    {TCP_MAXRT, NUMBER, READ, AT(tuning.maxrt_ms), 0, INT_MAX, NULL},
+    {MULTICAST_MAXTPDU, NUMBER, READ, AT(multicast_maxtpdu), 1, INT_MAX, NULL},
+    {USE_FD, NUMBER, READ, AT(use_fd), -1, INT_MAX, NULL},
+    {ZAP_ENFORCE_DOMAIN, FLAG, READ, AT(zap_enforce_domain), INT_MIN, INT_MAX, NULL},
+    {LOOPBACK_FASTPATH, TRUTH, READ, AT(loopback_fastpath), INT_MIN, INT_MAX, NULL},
+    {MULTICAST_LOOP, TRUTH, READ, AT(multicast_loop), INT_MIN, INT_MAX, NULL},
+    {SOCKS_USERNAME, TEXT, READ | NULL_CLEARS, AT(socks_username), 0, TEXT_MAX, NULL},
+    {SOCKS_PASSWORD, TEXT, READ | NULL_CLEARS, AT(socks_password), 0, TEXT_MAX, NULL},
+    {RECONNECT_STOP, NUMBER, READ, AT(reconnect_stop), INT_MIN, INT_MAX, NULL},
+    {MAX_COMMAND, LIMIT, READ, AT(limits.command), 0, 0, NULL},
+    {MAX_METADATA, LIMIT, READ, AT(limits.metadata), 0, 0, NULL},
+    {MAX_PARTS, LIMIT, READ, AT(limits.parts), 0, 0, NULL},
+    {MAX_MESSAGE, LIMIT, READ, AT(limits.message), 0, 0, NULL},
+    {MAX_HANDSHAKES, LIMIT, READ, AT(limits.handshakes), 0, 0, NULL},
+    {MAX_SUBSCRIPTIONS, LIMIT, READ, AT(limits.subscriptions), 0, 0, NULL},
+    {MAX_TOPIC_BYTES, LIMIT, READ, AT(limits.topics), 0, 0, NULL},
+    {MAX_PENDING_SUBSCRIPTIONS, LIMIT, READ, AT(limits.pending), 0, 0, NULL},
 };
 
 const option_row *zm_option_row_of(int option)
@@ -106,6 +95,10 @@ static int set_limit(int64_t *place, const void *value, size_t size)
 
 int zm_option_row_set(zm_options *options, const option_row *row, const void *value, size_t size)
 {
+    if (row->kind == RULED)
+        return row->set ? row->set(options, row->number, value, size) : -EINVAL;
+    if ((row->flags & READ_ONLY) == READ_ONLY)
+        return -EINVAL;
     void *place = (char *) options + row->offset;
     if (row->kind == BYTES || row->kind == TEXT) {
         if (!value && size == 0 && row->flags & NULL_CLEARS) {
@@ -167,7 +160,11 @@ int zm_option_row_get(const zm_options *options, const option_row *row, void *ou
                       size_t *inout_size)
 {
     const void *place = (const char *) options + row->offset;
+    if (!(row->flags & READ))
+        return -EINVAL;
     switch (row->kind) {
+    case RULED:
+        return *inout_size >= sizeof(int) ? ZM_OPTION_OF_SOCKET : -EINVAL;
     case BYTES:
         return zm_option_answer_bytes(out, inout_size, place);
     case TEXT:

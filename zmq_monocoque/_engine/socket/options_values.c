@@ -223,13 +223,3 @@ int zm_option_set_heartbeat_ttl(zm_options *options, const void *value, size_t s
         options->heartbeat_ttl_ds = number / 100;
     return rc;
 }
-
-int zm_option_set_welcome(zm_options *options, const void *value, size_t size)
-{
-    if (!value && size)
-        return -EINVAL;
-    int rc = zm_bytes_set(&options->xpub_welcome, value, size);
-    if (rc == 0)
-        options->has_welcome = size > 0;
-    return rc;
-}

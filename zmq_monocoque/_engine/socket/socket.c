@@ -31,6 +31,7 @@
 #include "drive.h"
 #include "endpoint.h"
 #include "monitor.h"
+#include "option_rows.h"
 #include "options.h"
 #include "order.h"
 #include "pacing.h"
@@ -309,11 +310,6 @@ int zm_socket_events_locked(zm_socket *s)
 }
 
 /* --- options --------------------------------------------------------------------------------- */
-
-enum option {
-    SUBSCRIBE = 6, UNSUBSCRIBE = 7, RCVMORE = 13, FD = 14, EVENTS = 15, TYPE = 16, SNDHWM = 23,
-    RCVHWM = 24, LAST_ENDPOINT = 32, CURVE_SERVER = 47, CURVE_SERVERKEY = 50, TOPICS_COUNT = 116
-};
 
 static int set_locked(zm_socket *s, int option, const void *value, size_t size) ZM_LOCKED
 {
