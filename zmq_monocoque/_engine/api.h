@@ -28,7 +28,8 @@ enum { ZM_PATIENT = 1 << 28 };
 enum { ZM_POLLIN = 1, ZM_POLLOUT = 2, ZM_POLLERR = 4, ZM_POLLPRI = 8 };
 enum { ZM_SEND_FLUSH = 1 }; /* answer of send: taken, and flush() is due */
 
-/* Answer of what does not wait: it would have to, for a lock, a name server, or a peer's moment. */
+/* Answer of a call that never waits: it would have to wait, for a lock, for a name server, or for
+ * the moment that a peer gets. */
 enum { ZM_LATER = INT32_MIN };
 
 /* One of what poll() watches. */
@@ -134,9 +135,9 @@ typedef struct zm_api {
      * 0: try again. -EAGAIN: the deadline came. -EINTR: a signal: run Python's handlers and call
      * again with the same deadline. -ETERM, -ENOTSOCK: it ended meanwhile. */
     int (*wait)(zm_socket *socket, uint32_t generation, int event, int64_t deadline_ns);
-    /* For one who is about to wait for a message elsewhere, in an event loop: looks for it without
-     * sleeping, for some microseconds, if that would have paid lately. 1: there is one; 0: wait;
-     * -ETERM, -ENOTSOCK. */
+    /* For a caller that is about to wait for a message elsewhere, in an event loop: looks for it
+     * for some microseconds without sleeping, if that would have paid lately. 1: there is one; 0:
+     * wait; -ETERM, -ENOTSOCK. */
     int (*spin)(zm_socket *socket, uint32_t generation);
 
     /* Waits until something of `items` is ready, or `deadline_ns` (on now_ns()'s clock; < 0: none).

@@ -16,7 +16,7 @@ struct zm_block {
     /* Called once, on any thread and without the GIL, when the last reference goes. NULL: the
      * memory is one piece with the header. A foreign block's release frees the header too. */
     void (*release)(zm_block *taken);
-    void *hint; /* owned by whoever set `release` */
+    void *hint; /* owned by the code that set `release` */
 };
 
 /* A block of `size` bytes, one reference; NULL when memory is out. */

@@ -15,7 +15,8 @@
 /* Long enough to ride out a holder that runs, short enough not to burn a slice on one core. */
 enum { SPINS_MAX = 64 };
 
-/* Peers that share a processor keep each other waiting for 20 us, whoever computes for a slice. */
+/* LATE: two peers that share a processor keep each other waiting for 20 us; a thread that computes,
+ * for a time slice of milliseconds. */
 enum { LATE_NS = 200 * 1000, CROWDED_NS = 50 * 1000 * 1000, NAP_NS = 20 * 1000 };
 
 static _Atomic int64_t crowded_until; /* 0: not at all */
@@ -69,7 +70,7 @@ void zm_lock_wake(zm_lock *lock)
 bool zm_spin_yield(void)
 {
     if (zm_spin_crowded()) {
-        /* Somebody who looks all the same, for want of another way: sleep gives it back sooner. */
+        /* For a caller that looks again all the same. After a sleep it has the processor sooner. */
         nanosleep(&(struct timespec) {.tv_nsec = NAP_NS}, NULL);
         return false;
     }

@@ -101,8 +101,8 @@ static inline uintptr_t zm_thread_mark(void)
 void zm_thread_id_forget(void);
 
 /* Gives others the processor, between two looks for what is to happen soon. False: it came back
- * late. Somebody computes there, and whoever is seen to use up his time gets it back later than one
- * who slept: nobody is to spin now, nor for a while. */
+ * late, so others compute on this processor. A thread that uses up its time slice gets the
+ * processor back later than a thread that slept: nobody is to spin now, nor for a while. */
 bool zm_spin_yield(void);
 /* Is that while not over? */
 bool zm_spin_crowded(void);

@@ -43,7 +43,8 @@ void zm_conn_handshake_over(zm_conn *conn)
         explicit_bzero(s->cookies, sizeof *s->cookies); /* no cookie is out */
 }
 
-/* Those whom a ZAP handler is asked about have shown something, and wait for us: they go last. */
+/* Peers that a ZAP handler is asked about go last: they have shown something, and it is we whom
+ * they wait for. */
 bool zm_conn_drop_handshaking_locked(zm_socket *s)
 {
     zm_conn *oldest = NULL;

@@ -152,7 +152,8 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner
             zm_conn_set_timer(conn, &conn->handshake, endpoint->options.handshake_ivl_ms);
     }
     zm_conn_wants_recv_locked(conn);
-    /* Whoever connects speaks at once: what is there is answered along with our first bytes. */
+    /* A peer that connects speaks at once: what it said is answered together with our first
+     * bytes. */
     if (!conn->raw && endpoint->kind == ZM_LISTENER)
         zm_conn_pull(conn);
     return 0;

@@ -236,7 +236,7 @@ static void answered(zm_peer *asker)
 {
     zm_zap *zap = ZM_CONTAINER(asker, zm_zap, asker);
     zm_conn *conn = zap->conn;
-    /* Where the handler went away, the peer waits on until its handshake takes too long. */
+    /* If the handler went away, the peer goes on waiting until its handshake takes too long. */
     if (!zm_inproc_can_read(asker))
         return;
     zm_frame parts[REPLY_PARTS] = {0};

@@ -1,6 +1,6 @@
 /* The I/O thread: a thread without Python that visits sockets while the application is away. What
- * it does there it is given, and it knows nothing of it. It competes with nobody: a socket whose
- * lock is taken is looked at again by time.
+ * it does in a socket is a function that it is given (zm_io_work). It never waits for a socket's
+ * lock: a socket whose lock is taken is visited again a little later.
  *
  * For every socket of an I/O thread one of these holds: its driver is armed in the wait set, or it
  * is `parked`, or `look_at` names a time. Times are a heap: a wake costs nothing for those that are
@@ -76,8 +76,8 @@ static void set_look(zm_io_thread *t, zm_socket *s, int64_t at)
 }
 
 /* Moves the look to `at` unless an earlier one is set, or the socket is not with `t` any more.
- * Whoever asks for a look and an I/O thread that found the socket's lock taken do this at the same
- * time, and neither may undo the other's. */
+ * A thread that asks for a look may do this while an I/O thread does, which found the socket's lock
+ * taken: neither may undo what the other has set. */
 bool zm_io_thread_look_no_later(zm_io_thread *t, zm_socket *s, int64_t at)
 {
     zm_lock_take(&t->lock);
@@ -150,8 +150,8 @@ static void visit(zm_io_thread *t, zm_socket *s)
     }
 }
 
-/* Visits what is due, the earliest first; not more at once than leaves those that the kernel tells
- * of their turn. Returns when to wake next. */
+/* Visits the sockets that are due, the earliest first; only so many at once that sockets of which
+ * the kernel tells get their turn as well. Returns when to wake next. */
 static int64_t look_around(zm_io_thread *t)
 {
     zm_socket *due[DUE_MAX];
@@ -201,7 +201,7 @@ static void *run(void *argument)
     while (!atomic_load(&t->stop)) {
         atomic_store(&t->planned, AWAKE);
         int64_t next = zm_sooner(look_around(t), t->work->idle(t->context, zm_now_ns()));
-        /* A look asked for while looking around came with a wake. */
+        /* A look that was asked for meanwhile came with a wake. */
         atomic_store(&t->planned, next < 0 ? AWAKE - 1 : next);
         bool eager = t->eager_until && zm_now_ns() < t->eager_until && !zm_spin_crowded();
         int n = zm_waitset_wait(t->waitset, owners, EVENTS_MAX, eager ? 0 : next);

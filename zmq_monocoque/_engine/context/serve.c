@@ -1,6 +1,6 @@
-/* What an I/O thread does for a socket while its application is away, and how it tells: a socket
- * whose application drove it a moment ago is left alone and looked at again by time, and one in
- * which a thread sleeps (it does everything itself) is left until that thread says so. */
+/* What an I/O thread does for a socket while its application is away. A socket that its application
+ * drove a moment ago is left alone, and visited again later. A socket in which a thread sleeps is
+ * left alone until that thread leaves it, since the thread does everything itself. */
 #include "../base/check.h"
 #include "../base/clock.h"
 #include "../base/list.h"
@@ -53,8 +53,8 @@ void zm_serve(zm_io_thread *t, zm_socket *s)
     s->burst.look_gap = ZM_LOOK_GAP_FIRST_NS;
     zm_drive_wake_followers_locked(s);
     if (s->work_left || zm_lock_wanted(&s->lock)) {
-        /* The application waits for the lock. It has its turn before the next look: whoever takes a
-         * lock again at once has it again before the one who was woken runs. */
+        /* The application waits for the lock, and gets it before the next look. If this thread took
+         * the lock again at once, it would have it before the thread that was woken runs. */
         int64_t soon = zm_now_ns() + ZM_RETRY_NS;
         timer = zm_timers_next(&s->timers);
         bool busy = s->work_left || s->order || (timer >= 0 && timer < soon);
@@ -64,7 +64,8 @@ void zm_serve(zm_io_thread *t, zm_socket *s)
         return;
     }
     zm_io_thread_look_next(t, s, zm_timers_next(&s->timers));
-    /* A resolver asks for a look without the lock, after its command: this may have hidden it. */
+    /* A resolver posts its command and then asks for a look, both without the lock: the line above
+     * may have replaced its look by a later one. */
     if (atomic_load(&s->attention))
         zm_io_thread_look_next(t, s, now);
     else if (ZM_UNLIKELY(s->order || s->held))

@@ -74,8 +74,8 @@ void zm_listener_remove_files(const char *endpoint, const char *directory);
 /* A tuned descriptor, bound to the source address if there is one, to be connected to
  * address->peer. 0 or -errno. */
 int zm_connecter_open(const zm_address *address, const zm_tuning *tuning, int *out_fd);
-/* Connects to an ipc address. The kernel says yes or no at once: 0 or -errno; -EAGAIN: whoever
- * listens is behind with accepting, and nothing will tell when that changes. */
+/* Connects to an ipc address. The kernel says yes or no at once: 0 or -errno; -EAGAIN: the
+ * listener is behind with accepting, and nothing tells when that changes. */
 int zm_connecter_local(const zm_address *address, int fd);
 /* Options that an accepted or connected descriptor needs (TCP_NODELAY, keepalive, TOS ...).
  * Failures are not errors. */

@@ -38,7 +38,7 @@ struct zm_driver {
     int fd;
     unsigned in_flight; /* guarded by the socket's lock */
     uint32_t fork_generation; /* of the process that opened it */
-    _Atomic uint64_t entries; /* waits and reaps; for those who watch whether it is busy */
+    _Atomic uint64_t entries; /* waits and reaps; to see whether it is busy */
 };
 
 int zm_uring_open(zm_driver **out_driver);

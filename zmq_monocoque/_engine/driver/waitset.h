@@ -13,8 +13,8 @@ int zm_signaler_open(void);
 void zm_signaler_set(int signaler);
 void zm_signaler_clear(int signaler);
 
-/* A descriptor of the process that is readable for ever; -errno. It stays the process's. A set that
- * watches it or not is readable or not, without a descriptor for that. */
+/* A descriptor of the process that is readable for ever; -errno. It stays the process's. By
+ * watching it, or not, a set is made readable, or not, without a descriptor of its own for that. */
 int zm_ready_fd(void);
 /* Nothing uses it any more, as in the child of a fork. Another is made when one is wanted. */
 void zm_ready_fd_close(void);

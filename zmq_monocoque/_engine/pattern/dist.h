@@ -19,7 +19,7 @@ static inline void zm_dist_add(zm_dist *dist, zm_peer *peer)
 /* Before anybody has the message: is there room for it? 0; ZM_LATER: there may be soon; -EAGAIN:
  * somebody has none, and `all` are to get it or nobody (S-11). */
 int zm_dist_find_room(zm_dist *dist, bool all) ZM_LOCKED;
-/* One part. Who has no room for the first, or is gone, misses the whole message. */
+/* One part. A peer that has no room for the first part, or is gone, misses the whole message. */
 void zm_dist_send(zm_dist *dist, zm_socket *s, const zm_outgoing *message) ZM_LOCKED;
 void zm_dist_forget(zm_dist *dist, const zm_peer *peer);
 void zm_dist_fini(zm_dist *dist);

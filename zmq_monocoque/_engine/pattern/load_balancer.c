@@ -35,7 +35,7 @@ int zm_balance_send(zm_socket *s, const zm_outgoing *m, zm_peer **out_peer)
         }
         if (s->sending_to) {
             s->sending_to = NULL;
-            /* Who is told that the message is lost has no more parts of it. */
+            /* With -ENOMEM the caller knows that the message is lost, and sends no more of it. */
             s->dropping = m->more && rc != -ENOMEM;
             s->stats.messages_dropped += !m->more && rc != -ENOMEM;
             return rc == -ENOMEM ? rc : 0;

@@ -183,7 +183,8 @@ static int subscription(zm_peer *peer, bool subscribe, const uint8_t *topic, siz
     const zm_options *o = &s->options;
     if (peer->conn)
         zm_conn_settled_locked(peer->conn);
-    /* Manual: the application decides; what the peer asked for is kept for the day it goes. */
+    /* Manual: the application decides. What the peer asked for is kept, to be told when it
+     * leaves. */
     zm_subscription_index *index = manual(s) ? own->manual_subscriptions : own->subscriptions;
     int rc = subscribe ? add(index, peer, topic, size) : take_out(index, peer, topic, size);
     if (rc == -EMSGSIZE)
@@ -248,7 +249,7 @@ static void attached(zm_peer *peer) ZM_LOCKED
         zm_peer_write(peer, o->xpub_welcome.data, o->xpub_welcome.size, NULL, false);
 }
 
-/* Is the reader of these so far behind that user messages have to wait where they are? */
+/* Is the application so far behind that further user messages have to wait in their queues? */
 static bool pending_full(const zm_socket *s) ZM_LOCKED
 {
     const publisher *own = s->state;
@@ -316,7 +317,7 @@ static void disconnected(zm_peer *peer)
     subscriber_of(peer)->inside_arriving = false;
 }
 
-/* The application has caught up: whoever waited goes on. */
+/* The application has caught up: peers whose messages waited go on. */
 static void unblock(zm_socket *s) ZM_LOCKED
 {
     publisher *own = s->state;
@@ -332,8 +333,8 @@ static void unblock(zm_socket *s) ZM_LOCKED
 
 /* --- publishing ------------------------------------------------------------------------------ */
 
-/* Behind user messages that wait there may be subscriptions: who publishes and never reads lets as
- * many in with each message as RCVHWM holds (libzmq: the same). */
+/* Behind user messages that wait there may be subscriptions. With each message that an application
+ * publishes without reading, as many are let in as RCVHWM holds (libzmq: the same). */
 static void let_in(zm_socket *s) ZM_LOCKED
 {
     publisher *own = s->state;
@@ -403,7 +404,7 @@ static int pub_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
             let_in(s);
         bool burst = s->burst.on;
         if (!burst)
-            zm_drive_peek_locked(s); /* who has subscribed by now gets this message, too */
+            zm_drive_peek_locked(s); /* peers that have subscribed by now get this message, too */
         if (ZM_UNLIKELY(s->newcomers) && zm_drive_may_let_in_locked(s))
             return ZM_LATER;
         uint32_t most;

@@ -89,7 +89,8 @@ static int identify(zm_peer *peer) ZM_LOCKED
     return rc;
 }
 
-/* Can the peer be named by now? One that connect() made is, at the latest, when it is there. */
+/* Can the peer be named by now? A peer of a connect() gets its name when its connection is
+ * there. */
 static bool known(const zm_peer *peer) ZM_LOCKED
 {
     return peer->wanted_id_size || peer->conn || peer->raw || (peer->inproc && peer->joined);
@@ -102,8 +103,8 @@ static void router_writable(zm_peer *peer) ZM_LOCKED
         zm_turn_join(&peer->socket->writers, &peer->turn_out);
 }
 
-/* Has the peer a name from now on? One without memory for it comes again, over a connection; a
- * duplicate stays connected and is never served (S-61). It may be gone after this. */
+/* Has the peer a name from now on? Without memory for one, its connection ends, and may come again.
+ * A duplicate stays connected and is never served (S-61). The peer may be gone after this. */
 static bool named(zm_peer *peer) ZM_LOCKED
 {
     int rc = identify(peer);

@@ -33,8 +33,8 @@ typedef struct subscriber {
     bool sending_user_message;
 } subscriber;
 
-/* What is kept of a peer: what was subscribed to, and not any longer, while it was not there; it
- * hears all of it, in order. */
+/* What is kept of a peer: subscriptions and cancellations while it was not there. It is told all of
+ * them, in order. */
 typedef struct publisher {
     uint8_t *missed; /* a byte for which of the two, the size, and the topic; owned */
     size_t missed_size, missed_capacity;
@@ -90,7 +90,8 @@ static void miss_one(void *context, const uint8_t *topic, size_t size)
     miss(context, true, topic, size);
 }
 
-/* Before the subscriptions change: those who are not there are to hear first what they are now. */
+/* Before the subscriptions change: a publisher that is not there is to hear the present ones
+ * first. */
 static void note_for_awaited(zm_socket *s) ZM_LOCKED
 {
     const subscriber *own = s->state;
@@ -287,8 +288,8 @@ const zm_pattern zm_pattern_sub = {
 
 /* --- XSUB ------------------------------------------------------------------------------------ */
 
-/* To every publisher that is there. One that is not is told all subscriptions when it is, and
- * is sent the rest then. */
+/* To every publisher that is there. A publisher that is not is told all subscriptions when it
+ * comes, and is sent the rest then. */
 static int find_publishers(zm_socket *s, bool subscription) ZM_LOCKED
 {
     subscriber *own = s->state;

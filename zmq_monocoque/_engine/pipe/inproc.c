@@ -26,7 +26,8 @@ enum {
     ARENA_BYTES = 16 * 1024 - 64,
     SMALL_BYTES = 4096,
     REPORT_MESSAGES = 256, /* read before the writer is told, at most */
-    QUESTIONS_MAX = 8192    /* at a handler; those of whoever is gone wait to be read, too */
+    /* at a ZAP handler; a question whose asker is gone counts until it is read */
+    QUESTIONS_MAX = 8192
 };
 
 /* What a link needs to know of one of its sockets, as it was at bind() or connect(). */
@@ -194,7 +195,7 @@ int zm_inproc_bind_locked(zm_socket *s, const zm_address *address)
     }
     entry->socket = s;
     note_facts(&entry->facts, s);
-    /* Those that connected before: they are joined by a command, as any other is. */
+    /* The links that connected before the bind: they are joined by a command, as any other is. */
     zm_list_remove(&entry->waited);
     while (!zm_list_empty(&entry->waiting)) {
         zm_link *link = take_waiting(entry);

@@ -29,7 +29,7 @@ typedef struct zm_link_side {
     bool closed;
     bool idle;  /* has read everything: wants a command when something comes */
     bool blocked; /* was full: wants a command when there is room */
-    /* Of a question: it is told at once, whoever drives. NULL: the pattern is. */
+    /* Of a ZAP question: called at once, in whatever thread drives. NULL: the pattern is told. */
     void (*answered)(zm_peer *asker);
     size_t routing_id_size;
     uint8_t routing_id[255];

@@ -320,7 +320,7 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
         if (conn && zm_conn_is_open(conn)) {
             if (ZM_UNLIKELY(!conn->wants_send)) /* in a burst it is */
                 zm_conn_wants_send_locked(conn);
-            /* Who hands over each message at once never has this many while the kernel takes
+            /* An application that flushes each message has never this many, while the kernel takes
              * them. */
             if (ZM_UNLIKELY(many) && peer->out.count > (uint32_t) s->options.sndhwm / 2
                 && !conn->send_op.in_flight)
@@ -330,9 +330,8 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
     return 0;
 }
 
-/* The kernel's buffers are full. A peer that reads empties them, but in its own time: whoever
- * takes a microsecond for each message (libzmq does) finds room where one who takes a tenth of it
- * drops. */
+/* The kernel's buffers are full. A peer that reads empties them, but in its own time. libzmq takes
+ * a microsecond for a message and so finds room; we take a tenth of that, and would drop. */
 static bool may_be_read(const zm_peer *peer) ZM_LOCKED
 {
     return peer->patience_ns > 0 && !zm_peer_is_ended(peer) && peer->conn

@@ -125,11 +125,11 @@ zm_frame zm_peer_read(zm_peer *peer) ZM_LOCKED;
  * (may be NULL) is referenced, not taken. */
 int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
     ZM_LOCKED;
-/* For those who drop what a peer has no room for: makes some first. 0; -EAGAIN: there is none, nor
- * soon; ZM_LATER: zm_peers_await_room_locked() gives it a moment to read. */
+/* Before a pattern drops a message for want of room: makes room. 0; -EAGAIN: there is none, nor
+ * will there be soon; ZM_LATER: zm_peers_await_room_locked() gives the peer a moment to read. */
 int zm_peer_find_room_locked(zm_peer *peer) ZM_LOCKED;
-/* Gives up the lock meanwhile. At most as long as their patience lasts, which each has once until
- * it has been read from. */
+/* Waits for the peers in socket->crowded, for at most what is left of the patience of each. Gives up
+ * the lock meanwhile. */
 void zm_peers_await_room_locked(zm_socket *s) ZM_LOCKED;
 /* As zm_peer_write(), likewise. */
 static inline int zm_peer_offer(zm_peer *peer, const void *data, size_t size, zm_block *block,

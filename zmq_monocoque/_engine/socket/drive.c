@@ -40,7 +40,7 @@ enum {
     PULL_MAX_NS = 2000 * 1000 /* then signals and other threads have their turn */
 };
 
-/* Those that are left are due still: whoever asks for the next one comes back at once. */
+/* The timers that are left over are still due, so the next wait ends at once. */
 static void run_timers(zm_socket *s, int most) ZM_LOCKED
 {
     if (!s->timers.count)
@@ -117,10 +117,11 @@ static int moves_paid_for(zm_socket *s, int64_t now) ZM_LOCKED
 }
 
 /* Armed receives complete in the thread that armed them; one that is about to sleep, or to look,
- * takes them over, or each message would wake another thread first. Those that came last go first,
- * and no more than pays: whoever has a thousand idle peers and shares them with another thread in
- * turn does not move them at each turn. Those that stay behind wake the thread they are with once,
- * and are armed anew by the one that drives then. Returns how many are on their way. */
+ * takes them over, or each message would wake the other thread first. The receives that were armed
+ * last are moved first, and only as many as pay for themselves: two threads that take turns on a
+ * thousand idle peers do not move all of them each time. A receive that stays behind wakes the
+ * thread it is with once, and is then armed by the thread that drives. Returns how many are being
+ * moved. */
 static int take_over_receives(zm_socket *s) ZM_LOCKED
 {
     uint32_t me = zm_thread_id();
@@ -148,8 +149,8 @@ static int take_over_receives(zm_socket *s) ZM_LOCKED
     return moved;
 }
 
-/* As take_over_receives(), and waits a moment until they are here: what a peer has sent by now is
- * seen by this look, not by the next. */
+/* As take_over_receives(), and waits a moment until they have been moved, so that this look sees
+ * what a peer has sent by now. */
 static void bring_receives_home(zm_socket *s) ZM_LOCKED
 {
     if (!take_over_receives(s))
@@ -197,7 +198,7 @@ void zm_drive_let_in_locked(zm_socket *s)
         zm_drive_leave_locked(s, true);
         now = zm_now_ns();
         if (s->moving || zm_spin_crowded())
-            until = end; /* a thread of ours, or theirs, has to get a processor first */
+            until = end; /* some thread, here or at the peer, has to get a processor first */
         else if (news && now + left < end)
             until = now + left;
     }
@@ -357,11 +358,12 @@ static bool pull_body(zm_socket *s, int64_t patience_ns, int64_t deadline_ns) ZM
 
 void zm_drive_before_wait_locked(zm_socket *s)
 {
-    /* Whoever has the descriptor may wait there next, and be woken by what is armed. */
+    /* An application that has the descriptor may wait there next: then the receive has to be armed,
+     * to wake it. */
     s->bulk_is_left = s->waits_inside && s->public_fd < 0 && zm_spin_allowed();
     zm_presence_drives(&s->presence, zm_now_ns());
     zm_drive_once_locked(s);
-    /* One who does not wait after all, but asks again and again, gets on, too. */
+    /* An application that never waits, but asks again and again, makes progress, too. */
     if (s->bulk_is_left && !s->driven && !s->pattern->can_recv(s))
         pull_body(s, 0, ZM_FOREVER);
     s->bulk_is_left = false;
@@ -378,8 +380,8 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns) ZM_LOCKED
     }
     zm_drive_take_locked(s);
     int rc = 0;
-    /* A command that came before `sleeping` was counted did not wake anybody, nor does what RCVHWM
-     * held back and what a receive, once it is to be armed again, finds in its memory. */
+    /* Two things do not wake this thread: a command that came before `sleeping` was counted; and
+     * messages that are in memory already, which RCVHWM held back until now. */
     if (!atomic_load(&s->attention) && s->pattern->can_recv(s) == readable
         && zm_signals_sleep((zm_sleep) {.driver = s->driver})) {
         int64_t spin = spin_time(s);

@@ -1,7 +1,8 @@
 /* The order of what a thread sends. Messages wait for company (transfer.c), but what a thread sent
- * on one socket, and then on another, leaves in that order, whoever makes it leave: the thread
- * itself, the I/O thread, or another thread. Each thread has a list of its sockets with something
- * that waits, in the order in which that began; a socket is flushed after those before it.
+ * on one socket, and then on another, leaves in that order, no matter which thread flushes it: the
+ * thread itself, the I/O thread, or another one. Each thread has a list of its sockets with
+ * something that waits, in the order in which that began; a socket is flushed after those before
+ * it.
  *
  * No two sockets are locked together, except by a try. Where that fails, somebody else has the
  * socket that must go first, and what was to follow it waits for the next look. */

@@ -1,5 +1,5 @@
-/* The order in which leaves what a thread sends on several sockets. An order is its thread's, and
- * of each socket that is in one of its lists; the lists have a lock of their own. */
+/* The order in which messages leave that a thread sends on several sockets. A zm_order belongs to
+ * its thread and to each socket in one of its lists; the lists have a lock of their own. */
 #ifndef ZM_SOCKET_ORDER_H
 #define ZM_SOCKET_ORDER_H
 
@@ -36,11 +36,11 @@ static inline bool zm_order_goes_on(const zm_socket *s) ZM_LOCKED
 void zm_order_enter_locked(zm_socket *s) ZM_LOCKED;
 /* Does anything the calling thread has sent wait elsewhere? */
 bool zm_order_has_others(const zm_socket *s) ZM_LOCKED;
-/* Before the calling thread sends on `s`, where it did not send last: what must be there first is
- * flushed. */
+/* Before the calling thread sends on `s`, having sent elsewhere last: flushes what must leave
+ * before that. */
 void zm_order_turn_locked(zm_socket *s) ZM_LOCKED;
-/* The calling thread looks for messages on `s`: what it sent leaves, since the answer to it may be
- * what it looks for. */
+/* Before the calling thread looks for messages on `s`: flushes what it has sent elsewhere, since
+ * the message it looks for may be an answer to that. */
 void zm_order_look_locked(zm_socket *s) ZM_LOCKED;
 /* Before `s` is flushed: everything that goes first is. False: not now. */
 bool zm_order_reached_locked(zm_socket *s) ZM_LOCKED;
@@ -57,18 +57,20 @@ bool zm_order_has_begun(const zm_socket *s) ZM_LOCKED; /* others than `s` */
 /* Has the thread that connected `s` begun a connection before, which is not through yet? For some
  * milliseconds the messages of `s` wait for it. */
 bool zm_order_holds_locked(zm_socket *s) ZM_LOCKED;
-/* Before a step of the connections of `s`: those that the same thread began earlier have one. */
+/* Before the connections of `s` make a step: the connections that the same thread began earlier
+ * make one. */
 void zm_order_earlier_locked(zm_socket *s) ZM_LOCKED;
 /* zm_order_settle(), and gives the connections that the calling thread has begun, but for those of
- * `s`, a moment to come about, and their subscriptions to leave. `over`: the thread is going to
- * wait in `s`, which may be where they arrive: it takes its steps, too. */
+ * `s`, a moment to be made and to send their subscriptions. `over`: the thread is going to wait in
+ * `s`; they may be connections to `s` itself, so `s` makes its steps meanwhile, too. */
 void zm_order_finish(zm_socket *s, bool over);
 void zm_order_after_fork(void);
 
 /* Everything that waited has left. */
 void zm_order_leave_locked(zm_socket *s) ZM_LOCKED;
-/* The end of a visit to `s`, with another socket locked: what was taken in may have been the last
- * that a closed one waited for, and the kernel tells nobody of it a second time. */
+/* Ends a visit to `s` with another socket locked. If `s` is closed, what was taken in may have been
+ * the last that it waited for; the kernel tells of it only once, so the I/O thread is asked to
+ * look. */
 void zm_order_pass_locked(zm_socket *s) ZM_GIVES(zm_a_socket);
 
 #endif

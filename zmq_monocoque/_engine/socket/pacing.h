@@ -1,5 +1,5 @@
 /* When a burst leaves, when a wait spins, and when the I/O thread comes back: functions of what was
- * seen of a socket, and of `now`. No clock is read here and nothing locked; who calls has the
+ * seen of a socket, and of `now`. No clock is read here and nothing locked; the caller has the
  * socket's lock. docs/internals/flush_and_spin.md says why, and shows each decision as a table that
  * these functions have printed. */
 #ifndef ZM_SOCKET_PACING_H
@@ -70,7 +70,7 @@ static inline void zm_burst_end(zm_burst *burst)
 /* A send with no burst on. True: it leaves at once. False: a burst begins with it, and the I/O
  * thread is to look `look_gap` from now. `peers`: for whom it was encoded; the time between two
  * sends includes the second one itself, which to a thousand takes longer than any pause. `behind`:
- * there is something to read for the one who sends for the first time since he waited. */
+ * this is the first send since the application waited, and there is something to read. */
 static inline bool zm_burst_send(zm_burst *burst, int64_t now, uint32_t peers, bool behind)
 {
     int64_t pause = ZM_PAUSE_NS + (int64_t) peers * ZM_PAUSE_PEER_NS;
@@ -125,7 +125,8 @@ static inline void zm_presence_drives(zm_presence *presence, int64_t now)
 {
     int64_t gap = now - presence->driven_ns;
     presence->driven_ns = now;
-    /* Who comes back every few milliseconds, to many sockets in turn, is not away meanwhile. */
+    /* An application that serves many sockets in turn comes back to each after some milliseconds,
+     * and is not away in between. */
     if (gap < ZM_QUIET_MAX_NS / 2 && 2 * gap > presence->quiet_ns)
         presence->quiet_ns = 2 * gap;
     else if (presence->quiet_ns > ZM_QUIET_NS)
@@ -134,10 +135,11 @@ static inline void zm_presence_drives(zm_presence *presence, int64_t now)
 /* The I/O thread looks. Is the application about, and will it do all by itself? It drove or flushed
  * (`touched`) a moment ago, or works through what came with its last drive. */
 bool zm_presence_lasts(zm_presence *presence, int64_t now, int64_t touched, bool handshakes);
-/* If it is: when the I/O thread looks whether it still is. */
+/* If so: when the I/O thread looks again whether that is still true. */
 int64_t zm_presence_look(const zm_presence *presence, int64_t now, int64_t touched,
                          bool handshakes);
-/* A thread waits in the socket. Is it going to for long? Then nobody looks before it says so. */
+/* A thread waits in the socket. Has it waited for so long that the I/O thread leaves the socket to
+ * it, and is told when it leaves? */
 static inline bool zm_presence_parks(int64_t now, int64_t waiting_since)
 {
     return now - waiting_since > ZM_PARK_NS;

@@ -34,7 +34,8 @@ typedef struct zm_pattern {
     bool connects_once; /* a second connect() to the same endpoint does nothing */
     bool raw;           /* its peers speak no ZMTP, whatever the options say */
     bool answers_zap;   /* may be a ZAP handler */
-    /* Who connects is about to subscribe, and gets a moment for that before the next message. */
+    /* A peer that has connected is about to subscribe, and gets a moment for that before the next
+     * message. */
     bool looks_before_send;
 
     /* 0, -EAGAIN, -errno; ZM_LATER: zm_socket_send_later_locked(), then again; not in the middle of

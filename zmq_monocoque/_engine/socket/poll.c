@@ -36,8 +36,8 @@ static short check_socket(zm_socket *s, short wanted)
                     | (wanted & ZM_POLLOUT && s->pattern->can_send(s) ? ZM_POLLOUT : 0));
 }
 
-/* Of a socket without all that is wanted of it, beside others that are ready: may a look at the
- * kernel bring more? */
+/* A socket that lacks something of what is wanted, while others are ready: may a look at the kernel
+ * bring it? */
 static bool may_have_news(const zm_socket *s) ZM_LOCKED
 {
     return s->driver && !s->driven
@@ -87,8 +87,9 @@ static int look_at_all(zm_pollitem *items, watch *watches, int count, look_depth
     return ready;
 }
 
-/* Before a look at many sockets that is one before sleep, not instead of it: one question for all
- * drivers that would each ask the kernel. What they have beside the kernel's, prepare() sees. */
+/* For the last look at many sockets before a sleep: one poll() for the descriptors of all drivers,
+ * where each driver would ask the kernel by itself. What a driver has that the kernel does not know
+ * of, prepare() sees. */
 static void ask_at_once(watch *watches, struct pollfd *fds, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -130,7 +131,7 @@ static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t
             rc = 0;
         }
     }
-    /* What came since the last look, is seen here, or notified of from here on. */
+    /* What has come since the last look is seen here; of what comes later, the signaler tells. */
     if (rc == 0 && (atomic_load(&s->attention) || check_socket(s, item->events)))
         rc = 1;
     zm_socket_lock_give(s);

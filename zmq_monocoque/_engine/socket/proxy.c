@@ -113,9 +113,9 @@ static int has_room(int64_t to)
     return rc;
 }
 
-/* A copy that would have to wait holds up its message before that is taken: a wait with one in
- * hand could not go back to the caller, for whom a signal may have come. Other types of sockets
- * never wait, or refuse. */
+/* Is there room for a copy? If not, the message is not taken yet: a wait with a message in hand
+ * could not go back to the caller when a signal comes. Types of sockets that drop never lack
+ * room. */
 static int has_room_for_copy(int64_t to)
 {
     if (to < 0)

@@ -22,8 +22,8 @@
 
 enum { THREADS_MAX = 4 };
 
-/* Freed by whoever comes last: the command that tells the result, or, when its owner went first,
- * the one who let go, or the thread that has it in hand. */
+/* A name that is being looked up. Freed by the command that tells the result. If its owner let go
+ * of it before: at once if it is still in the queue, else by the thread that looks it up. */
 struct zm_resolution {
     zm_list link; /* queue, until a thread takes it */
     zm_command command;

@@ -89,7 +89,7 @@ struct zm_socket {
     zm_presence presence; /* of the application */
     ZM_HELD bool parked;      /* a thread waits in it: the I/O thread waits to be told */
     ZM_HELD bool watched;     /* the driver is in the I/O thread's epoll */
-    ZM_HELD bool work_left;   /* a loop gave way to those who want the lock */
+    ZM_HELD bool work_left;   /* a loop gave way to threads that want the lock */
     ZM_HELD int64_t waiting_since; /* of the thread that drives */
     ZM_HELD int64_t waiting_until; /* the timer it will wake for; ZM_FOREVER: none was set */
 
@@ -143,9 +143,9 @@ static inline void zm_socket_lock_give(zm_socket *s) ZM_GIVES(zm_a_socket) ZM_LO
 /* Tells the analysis what zm_socket.reap() has done with `true`. */
 static inline void zm_socket_lock_is_given(void) ZM_GIVES(zm_a_socket) ZM_LOCKS_UNCHECKED {}
 
-/* A loop under the lock has made so many steps: is it time for others, who wait for the lock? Then
+/* A loop under the lock has made so many steps: is it time for threads that wait for the lock? Then
  * the I/O thread comes back for the rest, unless it is done before. */
-enum { ZM_STEPS_MIN = 32 }; /* before those who want the lock get a turn */
+enum { ZM_STEPS_MIN = 32 }; /* before threads that want the lock get a turn */
 static inline bool zm_socket_gives_way(zm_socket *s, int steps) ZM_LOCKED
 {
     if (ZM_LIKELY(steps < ZM_STEPS_MIN || !zm_lock_wanted(&s->lock)))
@@ -154,8 +154,8 @@ static inline bool zm_socket_gives_way(zm_socket *s, int steps) ZM_LOCKED
     return true;
 }
 
-/* One more, and a queue of `count` messages is above half of SNDHWM (0: no limit)? Below that it is
- * not full, either: room comes back when it is at half. */
+/* Is a queue of `count` messages above half of SNDHWM with one more (0: no limit)? A queue below
+ * that is not marked as full, either: the mark goes when it is at half. */
 static inline bool zm_are_many(const zm_socket *s, uint32_t count) ZM_LOCKED
 {
     return 2 * count >= (uint32_t) s->options.sndhwm - 1;
@@ -189,7 +189,7 @@ int zm_socket_enter_aside_locked(zm_socket *s) ZM_LOCKED;
 int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message) ZM_LOCKED;
 /* A send answered ZM_LATER: peers get the moment that it is about. Gives up the lock meanwhile. */
 void zm_socket_send_later_locked(zm_socket *s) ZM_LOCKED;
-/* Enters and sends, with both, for those who may wait. */
+/* Enters and sends, with the wait for a moment that ZM_LATER asks for. */
 int zm_socket_send_patiently_locked(zm_socket *s, const zm_outgoing *message) ZM_LOCKED;
 int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part) ZM_LOCKED;
 /* As above, of what has arrived already. */

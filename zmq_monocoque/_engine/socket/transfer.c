@@ -35,7 +35,8 @@ void zm_conn_settled_locked(zm_conn *conn)
 /* --- in -------------------------------------------------------------------------------------- */
 
 /* Takes in what is complete. Returns how many. Not while another thread waits in the driver. One at
- * a time: what one completion ends must still count the other as in flight. */
+ * a time: a completion may end a connection, which has to know whether its other request is still
+ * in flight. */
 int zm_transfer_reap_locked(zm_socket *s)
 {
     zm_completion done;
@@ -110,14 +111,14 @@ void zm_socket_flush_locked(zm_socket *s)
         zm_order_leave_locked(s);
         return;
     }
-    /* Along with what leaves, in one call: what the answer is received into. Not while there is
-     * something to read: nobody who is behind reads ahead. */
+    /* The receive for the answer is armed with the same system call that sends. Not while there is
+     * something to read: an application that is behind does not read ahead. */
     if (s->arm_thread == zm_thread_id() && !s->bulk && !s->pattern->can_recv(s))
         zm_transfer_arm_locked(s);
     zm_transfer_flush_locked(s);
     zm_transfer_submit_locked(s);
     if (!s->driven && zm_driver_reap_pays(s->driver) && zm_transfer_reap_locked(s)) {
-        /* What was taken only in part goes on; whoever looks next finds it in flight. */
+        /* What was sent or received only in part is started again before anybody else looks. */
         zm_transfer_start_locked(s);
         zm_transfer_submit_locked(s);
         zm_io_thread_resume_locked(s);
@@ -142,8 +143,8 @@ void zm_drive_for_room_locked(zm_conn *conn)
 
 /* --- the order of a thread ------------------------------------------------------------------- */
 
-/* The memory of a socket stays, so it may be gone from the list, or be another by now: whoever
- * locks it looks again. */
+/* The socket may have left the list, or be another one in the same memory, before the caller has
+ * locked it: the caller looks again then. */
 static zm_socket *first_of(zm_order *order)
 {
     zm_lock_take(&order->lock);
@@ -206,9 +207,9 @@ void zm_order_flush_locked(zm_order *order, zm_socket *held)
     flush_trying(order, held, NULL, false);
 }
 
-/* The thread comes back to a socket, having sent on another meanwhile. What it sends now is not to
- * leave with what waits there, before the other's. But whoever goes to and fro between two sockets
- * all the time would send each message by itself. */
+/* The thread comes back to a socket, having sent on another meanwhile. What it sends now must
+ * not leave together with what waits there, since that is before the other socket's. But a thread
+ * that goes to and fro between two sockets all the time would then send each message by itself. */
 static bool may_return(zm_order *order)
 {
     int64_t now = zm_now_ns();

@@ -163,8 +163,8 @@ void zm_socket_flush(zm_socket *s, uint32_t generation)
         return;
     if (!zm_list_empty(&s->wants_send))
         zm_socket_flush_locked(s);
-    /* The thread that waits in the driver takes in what the kernel has finished. It gets the time
-     * for that, or messages would be dropped for those that are gone already. */
+    /* Another thread waits in the driver, and takes in what the kernel has finished. It gets the
+     * time for that; else messages would be dropped for want of room that is there already. */
     int64_t until = s->burst.flushed_ns + HANDOVER_NS;
     while (ZM_UNLIKELY(s->driven) && zm_driver_ready(s->driver) && zm_now_ns() < until) {
         zm_socket_lock_give(s);

@@ -1,5 +1,6 @@
 /* How a socket is told that there is something to look at: commands in its mailbox, from other
- * threads; the threads that sleep in it; and those who watch its descriptors from outside. */
+ * threads; the threads that sleep in it; and the threads that watch its descriptors from
+ * outside. */
 #include "wakeup.h"
 
 #include "../base/check.h"

@@ -34,9 +34,10 @@ static inline void zm_reap_ended_locked(zm_socket *s) ZM_LOCKED
 
 void zm_drive_wake_followers_locked(zm_socket *s) ZM_LOCKED;
 void zm_commands_take_locked(zm_socket *s) ZM_LOCKED;
-/* Leaves a command, and wakes whoever waits. The caller keeps the target alive (link->lock ...). */
+/* Leaves a command, and wakes the threads that wait. The caller keeps the target alive, as by
+ * link->lock. */
 bool zm_socket_post(zm_socket *s, zm_command *command); /* false: it is in the mailbox already */
-/* Something may have changed: whoever waits looks again. Any thread; no lock needed. */
+/* Something may have changed: the threads that wait look again. Any thread; no lock needed. */
 void zm_socket_wake(zm_socket *s);
 /* The application can see something new: whoever watches from outside is told, unless
  * it is this thread. */
