@@ -59,7 +59,7 @@ class _Async:
         return loop
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> _Turn | None:
-        """What those who spin in ``loop`` share; None: they had better not."""
+        """What the sockets that spin in ``loop`` share; None: they must not spin there."""
         return None
 
     def _done(self, result: Any) -> Future[Any]:
@@ -81,10 +81,11 @@ class _Async:
 
 
 class _Turn:
-    """Sees to it that those who spin in a loop leave it alone when it has anything to do.
+    """Keeps tasks that spin in a loop from keeping the loop from its other work.
 
-    A task whose messages come while it spins never waits for its loop. So the first time, a visit
-    is planned there; others have their turn before it, and it must take place in time.
+    A task whose messages come while it spins never waits for its loop. So its first spin schedules
+    a visit in the loop. What the loop has to do before it comes first, and the visit must take
+    place within _AWAY_MAX: then the next receive goes through the loop.
     """
 
     __slots__ = ("_began", "_planned", "_ready", "_waits")
@@ -114,7 +115,7 @@ class _Turn:
         return True
 
     def _visit(self) -> None:
-        """The loop has looked at everything; whose time was up goes on to spin."""
+        """The loop has looked at everything: the task that had to stop spinning may go on."""
         self._planned = 0
         waits, self._waits = self._waits, None
         if waits is not None:

@@ -128,8 +128,8 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
 /* Before a pattern drops a message for want of room: makes room. 0; -EAGAIN: there is none, nor
  * will there be soon; ZM_LATER: zm_peers_await_room_locked() gives the peer a moment to read. */
 int zm_peer_find_room_locked(zm_peer *peer) ZM_LOCKED;
-/* Waits for the peers in socket->crowded, for at most what is left of the patience of each. Gives up
- * the lock meanwhile. */
+/* Waits for the peers in socket->crowded, for at most what is left of the patience of each. Gives
+ * up the lock meanwhile. */
 void zm_peers_await_room_locked(zm_socket *s) ZM_LOCKED;
 /* As zm_peer_write(), likewise. */
 static inline int zm_peer_offer(zm_peer *peer, const void *data, size_t size, zm_block *block,
