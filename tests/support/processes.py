@@ -83,17 +83,17 @@ def run_python(code: str, *args: object, timeout: float = TIMEOUT) -> subprocess
         raise AssertionError(f"still running after {timeout} s; stderr: {late.stderr}") from None
 
 
-#: Source of ``forbid(*calls, kill=False)``, which locks a program in: from then on the system calls
-#: are answered by EPERM, or end the process, in all of its threads.
+#: Source of ``forbid(*calls, kill=False, error=EPERM)``, which locks a program in: from then on the
+#: system calls are answered by the error, or end the process, in all of its threads.
 SECCOMP = """
-IO_URING_SETUP, IO_URING_ENTER, IO_URING_REGISTER = 425, 426, 427
+IO_URING_SETUP, IO_URING_ENTER, IO_URING_REGISTER, EPOLL_PWAIT2 = 425, 426, 427, 441
 
-def forbid(*calls, kill=False):
-    import ctypes, errno, platform, struct
+def forbid(*calls, kill=False, error=1):
+    import ctypes, platform, struct
 
     SET_MODE_FILTER, TSYNC, NO_NEW_PRIVS = 1, 1, 38
     KILL_PROCESS, ERRNO, ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
-    answer = KILL_PROCESS if kill else ERRNO | errno.EPERM
+    answer = KILL_PROCESS if kill else ERRNO | error
     program = [(0x20, 0, 0, 0)]  # load the number of the call
     for call in calls:
         program += [(0x15, 0, 1, call), (6, 0, 0, answer)]

@@ -30,6 +30,7 @@ SOURCES = [
             "probe.c",
             "uring_calls.c",
             "uring_messenger.c",
+            "sandbox.c",
             "waitset.c",
         )
     ),

@@ -14,6 +14,7 @@ def test_a_wait_sleeps_where_epoll_pwait2_is_forbidden(tmp_path):
         "waitset_refused",
         "waitset_refused.c",
         "driver/waitset.c",
+        "driver/sandbox.c",
         "base/fds.c",
         "base/lock.c",
         "base/alloc.c",

@@ -42,6 +42,7 @@ SOURCES = [
     "driver/probe.c",
     "driver/address.c",
     "driver/sockopt.c",
+    "driver/sandbox.c",
     "driver/waitset.c",
     # zmtp: bytes to messages and back
     "zmtp/session_state.c",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import tempfile
 
 from . import machine
 
@@ -34,8 +35,18 @@ def advice() -> list[str]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < FEW_DESCRIPTORS:
         found.append(
-            f"A peer takes one descriptor and a socket a few; {soft:,} are allowed"
-            f" (ulimit -n, up to {'any number' if hard == resource.RLIM_INFINITY else hard})."
+            f"A socket takes one descriptor, or two with FD, and each peer one; {soft:,}"
+            " are allowed (ulimit -n, up to"
+            f" {'any number' if hard == resource.RLIM_INFINITY else hard})."
+        )
+    if not os.path.exists("/proc/self"):
+        found.append("There is no /proc. The engine needs none; what is told of here is less.")
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        found.append(
+            "No folder for temporary files can be written. ipc needs one for its path;"
+            " ipc://@name, tcp and inproc do not."
         )
     if len(os.sched_getaffinity(0)) == 1:
         found.append("One processor: waits never spin here, so round trips take a wake-up each.")

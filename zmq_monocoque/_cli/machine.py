@@ -174,7 +174,39 @@ def liburing() -> str:
 
 
 def processors() -> str:
-    return f"{os.cpu_count()}, of which this process may use {len(os.sched_getaffinity(0))}"
+    text = f"{os.cpu_count()}, of which this process may use {len(os.sched_getaffinity(0))}"
+    share = cgroup_processors()
+    return text if share is None else f"{text}, and the time of {share:.3g} by its cgroup"
+
+
+def cgroup_processors() -> float | None:
+    """The processors whose time the cgroup may use; None: all, or it cannot be told."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # Inside of a container its own cgroup may be mounted as if it were the root.
+        for folder in (f"/sys/fs/cgroup/{controllers}{path}", f"/sys/fs/cgroup/{controllers}"):
+            share = _quota(Path(folder))
+            if share is not None:
+                return share
+    return None
+
+
+def _quota(cgroup: Path) -> float | None:
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota, period = (
+                (cgroup / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
+            )
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError):  # "max" is no number, either
+        return None
 
 
 def seccomp() -> str:

@@ -18,7 +18,7 @@
 #define ZM_WORLD_THREAD(X) \
     X(gettid) X(pthread_self) X(pthread_once) X(pthread_key_create) X(pthread_setspecific) \
     X(pthread_getschedparam) X(pthread_setschedparam) X(pthread_setaffinity_np) \
-    X(pthread_setname_np) X(pthread_sigmask) X(setpriority)
+    X(pthread_setname_np) X(pthread_sigmask) X(setpriority) X(sched_getaffinity)
 
 /* Where a thread sleeps, or gives others the processor. syscall() is for futexes (base/lock.c),
  * epoll_pwait2, the thread's id, and for rings. */
@@ -27,7 +27,7 @@
 
 #define ZM_WORLD_SPAWN(X) \
     X(pthread_create) X(pthread_join) X(pthread_attr_init) X(pthread_attr_setdetachstate) \
-    X(pthread_attr_destroy) X(__register_atfork)
+    X(pthread_attr_destroy) X(__register_atfork) X(prctl) X(waitpid)
 
 #define ZM_WORLD_DESCRIPTORS(X) \
     X(socket) X(bind) X(listen) X(connect) X(accept4) X(shutdown) X(recv) X(sendmsg) \

@@ -1,7 +1,9 @@
 /* What belongs to the process: which driver was chosen, whether waits may spin, what is alive. */
 #include "process.h"
 
+#define _GNU_SOURCE
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,9 +17,17 @@ static zm_driver_kind chosen = ZM_DRIVER_EPOLL;
 static const char *_Atomic reason = "not initialised"; /* static text */
 static bool spin_wanted = true, many_cpus;
 
+/* Those that this process may use. */
+static long processors(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                       : sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 int zm_process_init(const char *driver, bool alone, const char *path)
 {
-    many_cpus = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+    many_cpus = processors() > 1;
     if (!strcmp(driver, "epoll")) {
         /* A sandbox may kill whoever asks whether there is io_uring. */
         reason = "the epoll driver was asked for";

@@ -33,6 +33,11 @@ bool zm_driver_usable(const zm_driver *driver)
     return driver->ops->usable(driver);
 }
 
+bool zm_driver_is_shut(const zm_driver *driver)
+{
+    return atomic_load_explicit(&driver->shut, memory_order_relaxed);
+}
+
 void zm_driver_after_fork(void)
 {
     zm_ready_fd_close();

@@ -64,6 +64,9 @@ void zm_driver_close(zm_driver *taken);
 /* Of one that is not used now: can it be used? Not if the process has locked itself in since. */
 bool zm_driver_usable(const zm_driver *driver);
 
+/* Of one in use: has the process locked itself in, and will nothing be started any more? No system
+ * call, so that it may not be known yet. Any thread. */
+bool zm_driver_is_shut(const zm_driver *driver);
 /* In the child of a fork, in its atfork handler: what the drivers share is the parent's. */
 void zm_driver_after_fork(void);
 

@@ -38,6 +38,9 @@ struct zm_driver {
     int fd;
     unsigned in_flight; /* guarded by the socket's lock */
     uint32_t fork_generation; /* of the process that opened it */
+    /* The process locked itself in: the kernel takes nothing any more from here. What it has
+     * already goes on to complete; all else is answered by -EPERM. */
+    _Atomic bool shut;
     _Atomic uint64_t entries; /* waits and reaps; to see whether it is busy */
 };
 

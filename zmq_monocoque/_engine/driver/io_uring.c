@@ -254,7 +254,7 @@ static void uring_submit(zm_driver *driver)
         stash_completions(u);
         push(u, u->sq_next);
     }
-    if (ZM_UNLIKELY(atomic_load_explicit(&u->shut, memory_order_relaxed)))
+    if (ZM_UNLIKELY(atomic_load_explicit(&u->base.shut, memory_order_relaxed)))
         fail_queue(u);
 }
 
@@ -378,7 +378,7 @@ void zm_uring_arm_event_fd(zm_uring *u)
 static int uring_reap(zm_driver *driver, zm_completion *out, int count)
 {
     zm_uring *u = uring_of(driver);
-    if (ZM_UNLIKELY(atomic_load_explicit(&u->shut, memory_order_relaxed)))
+    if (ZM_UNLIKELY(atomic_load_explicit(&u->base.shut, memory_order_relaxed)))
         fail_queue(u);
     else if (!has_completion(u) && kernel_has_work(u))
         zm_uring_enter(u, 0, 0, ZM_URING_ENTER_GETEVENTS, NULL);
@@ -482,7 +482,7 @@ static int wait_shut(zm_uring *u, int64_t deadline_ns)
 static int uring_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
 {
     zm_uring *u = uring_of(driver);
-    if (ZM_UNLIKELY(atomic_load_explicit(&u->shut, memory_order_relaxed)))
+    if (ZM_UNLIKELY(atomic_load_explicit(&u->base.shut, memory_order_relaxed)))
         return wait_shut(u, deadline_ns);
     if (spin_ns > 0 && !has_completion(u)) {
         int64_t until_ns = zm_now_ns() + spin_ns;
@@ -572,7 +572,7 @@ static bool uring_usable(const zm_driver *driver)
 {
     zm_uring *u = ZM_CONTAINER(driver, zm_uring, base);
     zm_uring_enter(u, 0, 0, ZM_URING_ENTER_GETEVENTS, NULL);
-    return !atomic_load(&u->shut);
+    return !atomic_load(&u->base.shut);
 }
 
 const zm_driver_ops zm_uring_ops = {

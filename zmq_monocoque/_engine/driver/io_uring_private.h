@@ -63,10 +63,6 @@ typedef struct zm_uring {
     int event_fd;        /* -1, but for ZM_WAKES_BY_EVENT_FD */
     bool must_arm;       /* event_fd's poll has ended, as when the thread that armed it exits */
 
-    /* The process locked itself in: the kernel takes nothing any more from this ring. What it has
-     * already goes on to complete; all else is answered by -EPERM. */
-    _Atomic bool shut;
-
     zm_liburing_ring ring; /* liburing's own, for exit */
 } zm_uring;
 
@@ -90,7 +86,7 @@ static inline int zm_uring_enter(zm_uring *u, unsigned to_submit, unsigned min_c
     int rc = zm_liburing.enter2((unsigned) u->base.fd, to_submit, min_complete, flags, arg,
                                 arg ? sizeof *arg : 0);
     if (zm_uring_is_forbidden(rc))
-        atomic_store(&u->shut, true);
+        atomic_store(&u->base.shut, true);
     return rc;
 }
 

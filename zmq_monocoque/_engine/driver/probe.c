@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #include "../base/clock.h"
 #include "../base/fds.h"
 #include "driver_private.h"
+#include "sandbox.h"
 
 /* As often as it takes for a receive to be asked for in each way that the driver has. */
 enum { ROUNDS = 6 };
@@ -196,12 +198,22 @@ static int try_uring(int rc)
     return zm_uring_refuse(-ENOSYS, why);
 }
 
+/* Is whoever asks for a ring killed? Then nobody asks, and this is the reason. */
+static bool is_deadly(void)
+{
+    static const long calls[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register};
+    if (!zm_sandbox_kills(calls, ZM_COUNT(calls)))
+        return false;
+    zm_uring_refuse(-EPERM, "io_uring is forbidden here: the seccomp filter kills for it");
+    return true;
+}
+
 int zm_uring_load(const char *path)
 {
-    return try_uring(zm_uring_try_ring(path));
+    return is_deadly() ? -EPERM : try_uring(zm_uring_try_ring(path));
 }
 
 int zm_uring_do_without(void)
 {
-    return try_uring(zm_uring_try_ring_alone());
+    return is_deadly() ? -EPERM : try_uring(zm_uring_try_ring_alone());
 }

@@ -15,6 +15,7 @@
 #include "../base/clock.h"
 #include "../base/fds.h"
 #include "../base/lock.h"
+#include "sandbox.h"
 
 enum { EVENTS_MAX = 64 };
 
@@ -166,15 +167,33 @@ static struct timespec left_until(int64_t until_ns)
     return (struct timespec){ns / 1000000000, ns % 1000000000};
 }
 
+#ifdef SYS_epoll_pwait2
+/* Asked once, before the process makes the call for the first time. */
+static bool may_pwait2(void)
+{
+    enum { UNKNOWN, NO, YES };
+    static _Atomic int known = UNKNOWN;
+    static const long call = SYS_epoll_pwait2;
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+    if (answer == UNKNOWN) {
+        answer = zm_sandbox_kills(&call, 1) ? NO : YES;
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer == YES;
+}
+#endif
+
 static int wait_for(int waitset, struct epoll_event *events, int count, int64_t until_ns)
 {
     struct timespec left = left_until(until_ns < 0 ? 0 : until_ns);
 #ifdef SYS_epoll_pwait2
-    long n = syscall(SYS_epoll_pwait2, waitset, events, count, until_ns < 0 ? NULL : &left, NULL,
-                     (size_t) 0);
-    /* Where it is not there, or a container forbids it (EPERM), the older call does it. */
-    if (n >= 0 || errno == EINTR)
-        return n < 0 ? 0 : (int) n;
+    if (may_pwait2()) {
+        long n = syscall(SYS_epoll_pwait2, waitset, events, count, until_ns < 0 ? NULL : &left,
+                         NULL, (size_t) 0);
+        /* Where it is not there, or a container forbids it (EPERM), the older call does it. */
+        if (n >= 0 || errno == EINTR)
+            return n < 0 ? 0 : (int) n;
+    }
 #endif
     int ms = until_ns < 0 ? -1 : (int) (left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000);
     int ready = epoll_wait(waitset, events, count, ms);

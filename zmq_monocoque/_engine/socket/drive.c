@@ -419,6 +419,11 @@ int zm_drive_locked(zm_socket *s, int64_t deadline_ns)
     return wait_in_driver(s, deadline_ns);
 }
 
+bool zm_socket_is_dead_locked(const zm_socket *s)
+{
+    return s->driver && !s->links && zm_driver_is_shut(s->driver);
+}
+
 /* POLLOUT may stand though a send has just been refused: to one peer of several that is full
  * (ROUTER_MANDATORY, STREAM, XPUB_NODROP). Its caller waits for a change. */
 static bool able(zm_socket *s, int event) ZM_LOCKED
@@ -435,6 +440,8 @@ int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns)
             return rc;
         if (able(s, event))
             return 0;
+        if (ZM_UNLIKELY(zm_socket_is_dead_locked(s)))
+            return -EPERM;
         if (deadline_ns >= 0 && zm_now_ns() >= deadline_ns) {
             zm_drive_once_locked(s);
             return able(s, event) ? 0 : -EAGAIN;

@@ -22,7 +22,7 @@ bool zm_drive_may_let_in_locked(const zm_socket *s) ZM_LOCKED;
 /* As above, then waits for anything to happen. 0, -EAGAIN (deadline), -EINTR. */
 int zm_drive_locked(zm_socket *s, int64_t deadline_ns) ZM_LOCKED;
 /* Waits for POLLIN or POLLOUT. 0, -EAGAIN, -EINTR (a signal, or woken for nothing that the caller
- * can use), -ETERM. */
+ * can use), -ETERM, -EPERM (zm_socket_is_dead_locked()). */
 int zm_socket_wait_locked(zm_socket *s, int event, int64_t deadline_ns) ZM_LOCKED;
 /* Before a wait for a message in an event loop. 1: one is there; 0: wait; -ETERM, -ENOTSOCK. */
 int zm_socket_spin_locked(zm_socket *s) ZM_LOCKED;
@@ -38,5 +38,8 @@ void zm_drive_leave_locked(zm_socket *s, bool news) ZM_LOCKED;
 /* Pushes what waits to the kernel, of a socket that is not locked; may give others time. Not with
  * the GIL held. */
 void zm_socket_flush(zm_socket *s, uint32_t generation);
+
+/* Nothing comes or leaves any more: the process forbade itself the calls of the driver. */
+bool zm_socket_is_dead_locked(const zm_socket *s) ZM_LOCKED;
 
 #endif

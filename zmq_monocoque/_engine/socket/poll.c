@@ -122,7 +122,7 @@ static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t
         w->driving = true;
         fd->fd = zm_driver_fd(s->driver);
         *until = zm_sooner(*until, s->waiting_until);
-        rc = zm_driver_ready(s->driver);
+        rc = zm_driver_ready(s->driver) ? 1 : zm_socket_is_dead_locked(s) ? -EPERM : 0;
     } else {
         rc = zm_socket_poller_enters_locked(s);
         if (rc >= 0) {
