@@ -6,6 +6,7 @@ PyPI (and in the extra `lint`); where neither is, it says so and checks nothing.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -15,11 +16,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "zmq_monocoque"))
-
-from _build import engine  # noqa: E402  (found beside the package, which need not be built)
-
+ENGINE = ROOT / "zmq_monocoque" / "_engine"
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Wno-everything", "-Wthread-safety", "-Werror"]
+
+
+def _sources() -> list[Path]:
+    """The engine's C files. The list is loaded by its path: that of the package is no place to
+    import from, since it has an asyncio.py."""
+    spec = importlib.util.spec_from_file_location(
+        "engine", ROOT / "zmq_monocoque" / "_build" / "engine.py"
+    )
+    assert spec and spec.loader
+    engine = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(engine)
+    return [ENGINE / source for source in engine.SOURCES]
 
 
 def tool() -> list[str] | None:
@@ -31,9 +41,9 @@ def tool() -> list[str] | None:
     return None
 
 
-def check(command: list[str], source: Path, root: Path) -> str:
-    """What clang says of one file of the engine at `root`; empty when it is content."""
-    flags = [*FLAGS, f"-I{root}"]
+def check(command: list[str], source: Path) -> str:
+    """What clang says of one file; empty when it is content."""
+    flags = [*FLAGS, f"-I{ENGINE}"]
     if "clang-tidy" in command[0]:
         command = [*command, str(source), "--"]
     else:
@@ -48,10 +58,9 @@ def main() -> int:
     if not command:
         print("locks: NOT CHECKED, since neither clang nor clang-tidy is here")
         return 0
-    root = ROOT / engine.ENGINE
-    sources = [root / source for source in engine.SOURCES]
+    sources = _sources()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        said = [text for text in pool.map(lambda one: check(command, one, root), sources) if text]
+        said = [text for text in pool.map(lambda one: check(command, one), sources) if text]
     print("\n".join(said), file=sys.stderr)
     print(f"locks: {len(sources)} C files, {len(said)} with complaints ({Path(command[0]).name})")
     return 1 if said else 0

@@ -11,7 +11,6 @@ import re
 import pytest
 from tidy import lint_locks
 
-ENGINE = lint_locks.ROOT / lint_locks.engine.ENGINE
 #: With its parameters, and the words behind them.
 PROTOTYPE = re.compile(r"^[a-z][\w \*]*?\b(\w+_locked)\(([^;{]*?)[;{]", re.MULTILINE | re.DOTALL)
 WORDS = ("ZM_LOCKED", "ZM_GIVES", "ZM_NEEDS")
@@ -43,7 +42,9 @@ def unmarked(text: str) -> list[str]:
 
 
 def test_every_function_that_ends_in_locked_is_held_to_it():
-    found = {p.name: unmarked(p.read_text(encoding="utf-8")) for p in ENGINE.rglob("*.h")}
+    found = {
+        p.name: unmarked(p.read_text(encoding="utf-8")) for p in lint_locks.ENGINE.rglob("*.h")
+    }
     assert not {name: names for name, names in found.items() if names}
 
 
@@ -58,7 +59,7 @@ def said_of(tmp_path, code: str) -> str:
         pytest.skip("neither clang nor clang-tidy is here")
     source = tmp_path / "planted.c"
     source.write_text(INCLUDES + code, encoding="utf-8")
-    return lint_locks.check(command, source, ENGINE)
+    return lint_locks.check(command, source)
 
 
 @pytest.mark.parametrize("code", WITHOUT)
