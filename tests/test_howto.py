@@ -28,9 +28,10 @@ TESTS = ROOT / "tests"
 THREATS = ROOT / "docs" / "internals" / "threats.md"
 PORT = "5555"
 PATIENCE = 40.0
-#: Installs, builds, and tests of the whole: `tests/test_docs.py` looks at these commands instead.
-HEAVY = re.compile(r"^(?:\w+=\S+ )*(?:pip|tox|pytest|git|python (?:-m (?:venv|build|\w+_suite)|"
-                   r"setup\.py|tests/))", re.MULTILINE)  # fmt: skip
+#: Installs, builds, tests of the whole, and what changes the environment (`tests/test_switch.py`):
+#: `tests/test_docs.py` looks at these commands instead.
+HEAVY = re.compile(r"^(?:\w+=\S+ )*(?:pip|tox|pytest|git|python (?:-m (?:venv|build|\w+_suite|"
+                   r"zmq_monocoque switch)|setup\.py|tests/))", re.MULTILINE)  # fmt: skip
 NEEDED = {"event-loops": ("tornado", "gevent"), "run-pyzmq-on-this-engine": ("zmq",)}
 
 

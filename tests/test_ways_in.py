@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 from leaks import MODULE
-from support.ways import PARENT, TIMEOUT, environment_with_compat, python
+from support.ways import PARENT, TIMEOUT, environment_with_compat, python, wheel_of_pyzmq
 
 pytestmark = pytest.mark.skipif(MODULE != "zmq_monocoque", reason="they lead into our engine")
 
@@ -192,23 +190,6 @@ def test_with_compat_installed_what_requires_pyzmq_is_content(environment):
     assert "already satisfied: pyzmq" in dry and "Would install" not in dry
     found = python(*pip, "check")
     assert "pyzmq" not in found and "client" not in found
-
-
-def wheel_of_pyzmq(directory: Path) -> Path:
-    """The pyzmq that is installed here, as a wheel again: there may be no package index."""
-    installed = importlib.metadata.distribution("pyzmq")
-    (tag,) = re.findall(r"^Tag: (.*)$", str(installed.read_text("WHEEL")), re.MULTILINE)[:1]
-    wheel = directory / f"pyzmq-{installed.version}-{tag}.whl"
-    record = []
-    with zipfile.ZipFile(wheel, "w") as packed:
-        for file in installed.files or ():
-            if not {"..", "__pycache__", "RECORD", "INSTALLER"} & set(file.parts):
-                packed.write(str(file.locate()), str(file))
-                record.append(f"{file},,\n")
-            elif file.name == "RECORD":
-                place = str(file)
-        packed.writestr(place, "".join([*record, f"{place},,\n"]))
-    return wheel
 
 
 @needs_pyzmq

@@ -12,7 +12,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ._cli import arguments, bench, capi, curve, demo, doctor, log, run
+from ._cli import arguments, bench, capi, curve, demo, doctor, log, run, switch
 from .curve_keygen import with_key_attached
 
 #: As the console script is called (pyproject.toml).
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"zmq_monocoque {own_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     arguments.add_examples(top, EXAMPLES)
-    for module in (bench, capi, curve, demo, doctor, log, run):
+    for module in (bench, capi, curve, demo, doctor, log, run, switch):
         name = module.__name__.rpartition(".")[2]
         command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_arguments(command)

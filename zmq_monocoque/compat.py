@@ -1,7 +1,8 @@
 """``zmq`` as another name of this package, so that programs written for pyzmq run on it unchanged.
 
-`install` does it for this process. The distribution in ``compat/`` does it for an environment, and
-``python -m zmq_monocoque run`` for one program; both end up here.
+`install` does it for this process. ``python -m zmq_monocoque switch``, or the distribution in
+``compat/``, does it for an environment, and ``python -m zmq_monocoque run`` for one program; all
+end up here.
 
 One module has both names: ``zmq.error`` *is* ``zmq_monocoque.error``, so that an exception that is
 raised under one name is caught under the other. Modules are still imported when they are asked for.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import site
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -45,21 +47,12 @@ def copy_of_clone(directory: Path) -> Path:
     return directory
 
 
-def environment_with_compat(directory: Path) -> Path:
-    """The python of a virtual environment that has compat/, a package that requires pyzmq, and
-    ours as it is here. It sees this environment's packages, too, a real pyzmq among them."""
-    for needed in ("pip", "setuptools"):
-        if importlib.util.find_spec(needed) is None:
-            pytest.skip(f"{needed} is not installed")
-    if int(importlib.metadata.version("setuptools").partition(".")[0]) < 77:
-        pytest.skip("setuptools is older than 77, which compat/pyproject.toml asks for")
-    # Builds leave files, and the clone may be mounted read-only.
-    clone = directory / "clone"
-    shutil.copytree(COMPAT, clone / "compat", ignore=shutil.ignore_patterns("build", "*.egg-info"))
-    (clone / "zmq_monocoque").symlink_to(PARENT / "zmq_monocoque")
-    python("-m", "venv", "--without-pip", directory / "venv")
-    inside = directory / "venv" / "bin" / "python"
-    packages = next((directory / "venv").glob("lib/python*/site-packages"))
+def environment(directory: Path) -> Path:
+    """The python of a virtual environment in which zmq_monocoque is installed, as it is here, and
+    a package that requires pyzmq. It sees this environment's packages, too, a real pyzmq among
+    them."""
+    python("-m", "venv", "--without-pip", directory)
+    packages = next(directory.glob("lib/python*/site-packages"))
     seen = [str(PARENT), *site.getsitepackages()]
     (packages / "outside.pth").write_text("\n".join(seen) + "\n")
     required = "Requires-Dist: pyzmq>=26,==27.*\n"
@@ -72,8 +65,40 @@ def environment_with_compat(directory: Path) -> Path:
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{extra}"
         )
+    return directory / "bin" / "python"
+
+
+def environment_with_compat(directory: Path) -> Path:
+    """The same with compat/ in it, which is built for it."""
+    for needed in ("pip", "setuptools"):
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"{needed} is not installed")
+    if int(importlib.metadata.version("setuptools").partition(".")[0]) < 77:
+        pytest.skip("setuptools is older than 77, which compat/pyproject.toml asks for")
+    # Builds leave files, and the clone may be mounted read-only.
+    clone = directory / "clone"
+    shutil.copytree(COMPAT, clone / "compat", ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    (clone / "zmq_monocoque").symlink_to(PARENT / "zmq_monocoque")
+    inside = environment(directory / "venv")
     offline = ("--no-index", "--no-build-isolation", "--no-deps")
     wheels = directory / "wheels"
     python("-m", "pip", "wheel", "-q", *offline, "-w", wheels, clone / "compat")
     python("-m", "pip", "--python", inside, "install", "-q", *offline, *wheels.iterdir())
     return inside
+
+
+def wheel_of_pyzmq(directory: Path) -> Path:
+    """The pyzmq that is installed here, as a wheel again: there may be no package index."""
+    installed = importlib.metadata.distribution("pyzmq")
+    (tag,) = re.findall(r"^Tag: (.*)$", str(installed.read_text("WHEEL")), re.MULTILINE)[:1]
+    wheel = directory / f"pyzmq-{installed.version}-{tag}.whl"
+    record = []
+    with zipfile.ZipFile(wheel, "w") as packed:
+        for file in installed.files or ():
+            if not {"..", "__pycache__", "RECORD", "INSTALLER"} & set(file.parts):
+                packed.write(str(file.locate()), str(file))
+                record.append(f"{file},,\n")
+            elif file.name == "RECORD":
+                place = str(file)
+        packed.writestr(place, "".join([*record, f"{place},,\n"]))
+    return wheel
