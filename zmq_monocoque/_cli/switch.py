@@ -36,9 +36,9 @@ DESCRIPTION = (
     " back as it was."
 )
 EXAMPLES = {
-    "{prog} switch status": "which is it?",
-    "{prog} switch on": "pyzmq, if there is one, is put away",
-    "{prog} switch off": "and is back, to the last byte",
+    "zmq-monocoque switch status": "which is it?",
+    "zmq-monocoque switch on": "pyzmq, if there is one, is put away",
+    "zmq-monocoque switch off": "and is back, to the last byte",
 }
 NAME = "pyzmq"
 VERSION = f"{zmq_monocoque.pyzmq_version()}+monocoque"
