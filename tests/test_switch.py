@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from leaks import MODULE
-from support.ways import PARENT, TIMEOUT, environment, python, wheel_of_pyzmq
+from support.ways import TIMEOUT, environment, python, wheel_of_pyzmq
 
 pytestmark = [
     pytest.mark.skipif(MODULE != "zmq_monocoque", reason="about our command"),
@@ -117,15 +117,16 @@ def check_record(packages: Path) -> None:
 
 #: `switch` ends at the n-th move, as when it is killed; then `off`, or `on` and `off`.
 KILLED = """
-import contextlib, io, pathlib, sys
+import contextlib, functools, io, pathlib, sys
 from zmq_monocoque.__main__ import main
-from zmq_monocoque._cli import stubs
+from zmq_monocoque._cli import machine, stubs
 
 def few(package):
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
 
 stubs.write = few
+machine.zmq = functools.cache(lambda: machine.Zmq(False, "", is_ours=True))
 
 class Killed(BaseException):
     pass
@@ -229,7 +230,8 @@ def test_in_a_user_environment_what_comes_first_is_what_counts(env, tmp_path):
     packages = Path(env.run("-c", "import site; print(site.getusersitepackages())", env=user)[:-1])
     packages.mkdir(parents=True)
     info.rename(packages / info.name)
-    (packages / "ours.pth").write_text(f"{PARENT}\n")
+    outside = env.packages / "outside.pth"
+    outside.rename(packages / "ours.pth")
     put_away = tmp_path / "away"
     put_away.mkdir()
     try:
@@ -242,9 +244,18 @@ def test_in_a_user_environment_what_comes_first_is_what_counts(env, tmp_path):
         assert {path.name for path in packages.iterdir()} == {info.name, "ours.pth"}
     finally:
         (packages / info.name).rename(info)
+        (packages / "ours.pth").rename(outside)
         for path in put_away.iterdir():
             path.rename(env.packages / path.name)
         configuration.write_text(text)
+
+
+def test_where_another_zmq_still_comes_first_it_undoes_what_it_did(env, tmp_path):
+    before = env.files()
+    (tmp_path / "zmq.py").touch()
+    said = env.switch("on", code=1, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert said.startswith("`import zmq` would still be another: ") and str(tmp_path) in said
+    assert env.files() == before
 
 
 def test_where_it_is_not_installed_it_says_so(env):

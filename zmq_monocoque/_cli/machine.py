@@ -107,13 +107,15 @@ class Zmq:
     """What a new process gets for ``import zmq``, as this one would start it.
 
     ``is_pyzmq``: real pyzmq over libzmq, and so something to hold this engine against. ``text``
-    says what it is, or why there is none; ``missing``: there is none.
+    says what it is, or why there is none; ``missing``: there is none. ``is_ours``: this engine
+    under its name.
     """
 
     is_pyzmq: bool
     text: str
     version: str = ""
     missing: bool = False
+    is_ours: bool = False
 
 
 @cache
@@ -135,7 +137,7 @@ def zmq() -> Zmq:
         return Zmq(False, "not installed", missing=True)
     own = __package__.partition(".")[0]
     if found["name"] == own:
-        return Zmq(False, f"this engine, from {found['file']}")
+        return Zmq(False, f"this engine, from {found['file']}", is_ours=True)
     if "version" not in found:
         return Zmq(False, f"a module that is not pyzmq, from {found['file']}")
     backend, version = found["backend"], f"{found['version']} (libzmq {found['libzmq']})"
@@ -165,12 +167,13 @@ def io_uring_sysctl() -> str:
 
 def liburing() -> str:
     """Version and place of the liburing that the engine would load, or what is missing."""
-    spec = importlib.util.find_spec("liburing")
-    if spec is None:
+    engine = importlib.import_module(__package__.rpartition(".")[0] + ".backend._engine")
+    path = engine.library_path("liburing", "liburing", "liburing")
+    if path is None:
         return "not installed (pip install liburing; wheels exist for x86_64 with glibc)"
-    libraries = sorted(Path(spec.origin or "").parent.glob("liburing*.so"))
-    where = f"in {libraries[0]}" if libraries else "but its shared object is missing"
-    return f"{version_of('liburing') or 'of unknown version'}, {where}"
+    own = f"{os.sep}_libs{os.sep}" in path
+    version = "of this wheel" if own else version_of("liburing") or "of unknown version"
+    return f"{version}, in {path}"
 
 
 def processors() -> str:

@@ -159,6 +159,14 @@ def on() -> None:
     except OSError as error:
         restore(here)
         raise Refused(cannot(error)) from error
+    machine.zmq.cache_clear()  # of before
+    found = machine.zmq()
+    if not found.is_ours:
+        restore(here)
+        raise Refused(
+            f"`import zmq` would still be another: {found.text}. Python finds that before what is"
+            f" in {here}. Nothing was changed."
+        )
     print(f"on: in {here.parent} `import zmq` is zmq_monocoque, and {NAME} is {VERSION}")
     if present:
         print(f"{NAME} {present.version} is put away in {store}; `switch off` puts it back")
@@ -294,6 +302,7 @@ def restore(here: Path) -> None:
 
 
 def status() -> None:
+    machine.zmq.cache_clear()
     zmq = machine.zmq()
     here = own_directory()
     present = next(filter(None, (installed(NAME, path) for path in searched())), None)
