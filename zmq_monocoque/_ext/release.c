@@ -6,11 +6,11 @@
  * Python), or somebody who waits in wait_event() or asks by drain().
  *
  * Knows nothing of sockets and frames. */
+#include "binding.h"
+
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
-
-#include "binding.h"
 
 struct ext_hold {
     struct ext_hold *next;

@@ -18,8 +18,9 @@ enum {
 };
 
 /* A program may have functions of the same names (NaCl's): libsodium is to call its own. The
- * sanitizers cannot have it so. */
-#if defined(ZM_ASAN) || defined(ZM_TSAN)
+ * sanitizers cannot have it so, and musl does not know it: the libsodium of our wheels is linked
+ * to itself. */
+#if defined(ZM_ASAN) || defined(ZM_TSAN) || !defined(RTLD_DEEPBIND)
 #define OWN_FIRST 0
 #else
 #define OWN_FIRST RTLD_DEEPBIND

@@ -20,7 +20,11 @@ const char *zm_error_text(int error)
         return "Host unreachable";
     default: {
         static ZM_THREAD_LOCAL char text[128];
+#ifdef __GLIBC__
         return strerror_r(error, text, sizeof text);
+#else
+        return strerror_r(error, text, sizeof text) == 0 ? text : "Unknown error";
+#endif
     }
     }
 }

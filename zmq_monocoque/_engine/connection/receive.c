@@ -24,7 +24,7 @@ enum {
 };
 
 /* A frame larger than any memory there is: refused without asking for it. */
-#define FRAME_BYTES_MAX ((size_t) 1 << 38)
+#define FRAME_BYTES_MAX (UINT64_C(1) << 38)
 
 /* The peer broke the protocol: no reconnect, as libzmq (finding 4). */
 static void broke_rules(zm_conn *conn, int error) ZM_LOCKED

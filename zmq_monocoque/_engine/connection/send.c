@@ -7,6 +7,7 @@
 #include "../base/check.h"
 #include "../base/list.h"
 #include "../base/secret.h"
+#include "../base/wire_order.h"
 #include "../driver/address.h"
 #include "../driver/driver.h"
 #include "../pipe/frames.h"
@@ -118,9 +119,7 @@ static int recode(zm_conn *conn) ZM_LOCKED
         zm_outq_peek(q, at, header, sizeof header);
         size_t header_size = 2, size = header[1];
         if (header[0] & ZM_FRAME_LONG) {
-            uint64_t big;
-            memcpy(&big, header + 1, 8);
-            size = (size_t) __builtin_bswap64(big);
+            size = (size_t) zm_load_u64(header + 1);
             header_size = 9;
         }
         if (!recoded_room(conn, zm_session_frame_bound(&conn->session, size)))

@@ -10,6 +10,7 @@
 #include "../base/block.h"
 #include "../base/check.h"
 #include "../base/secret.h"
+#include "../base/wire_order.h"
 #include "../driver/address.h"
 #include "../pipe/frames.h"
 #include "../pipe/inproc.h"
@@ -162,9 +163,7 @@ static bool metadata_is_well_formed(const uint8_t *p, size_t left)
         size_t head = 1 + (size_t) p[0] + 4;
         if (left < head)
             return false;
-        uint32_t big;
-        memcpy(&big, p + head - 4, sizeof big);
-        size_t size = __builtin_bswap32(big);
+        size_t size = zm_load_u32(p + head - 4);
         if (left - head < size)
             return false;
         p += head + size;
@@ -197,16 +196,15 @@ static uint32_t fault_of(const zm_frame *parts, size_t count)
 static int keep_properties(zm_conn *conn, const zm_frame *user, const zm_frame *metadata)
 {
     static const char name[] = "\7User-Id";
-    uint32_t big = __builtin_bswap32((uint32_t) user->size);
     size_t name_size = sizeof name - 1;
-    size_t size = name_size + sizeof big + user->size + metadata->size;
+    size_t size = name_size + sizeof(uint32_t) + user->size + metadata->size;
     uint8_t *p = zm_alloc(size);
     if (!p)
         return -ENOMEM;
     conn->zap_properties = (zm_bytes){.data = p, .size = size};
     memcpy(p, name, name_size);
-    memcpy(p += name_size, &big, sizeof big);
-    p += sizeof big;
+    zm_store_u32(p += name_size, (uint32_t) user->size);
+    p += sizeof(uint32_t);
     if (user->size)
         memcpy(p, user->data, user->size);
     if (metadata->size)

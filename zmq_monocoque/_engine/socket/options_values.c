@@ -5,6 +5,7 @@
 
 #include "../base/alloc.h"
 #include "../base/secret.h"
+#include "../base/wire_order.h"
 #include "../base/z85.h"
 #include "../driver/address.h"
 #include "options.h"
@@ -104,14 +105,13 @@ static size_t metadata_place(const zm_bytes *metadata, const uint8_t *name, size
     while (at < metadata->size) {
         const uint8_t *entry = metadata->data + at;
         size_t entry_name_size = entry[0];
-        uint32_t value_size;
-        memcpy(&value_size, entry + 1 + entry_name_size, sizeof value_size);
+        uint32_t value_size = zm_load_u32(entry + 1 + entry_name_size);
         size_t common = entry_name_size < name_size ? entry_name_size : name_size;
         int order = memcmp(entry + 1, name, common);
         *out_has = order == 0 && entry_name_size == name_size;
         if (order > 0 || (order == 0 && entry_name_size >= name_size))
             break;
-        at += 1 + entry_name_size + sizeof value_size + __builtin_bswap32(value_size);
+        at += 1 + entry_name_size + sizeof value_size + value_size;
     }
     return at;
 }
@@ -134,8 +134,7 @@ int zm_option_add_metadata(zm_options *options, const uint8_t *text, size_t size
     if (has)
         return 0;
     size_t value_size = size - name_size - 1;
-    uint32_t value_size_big = __builtin_bswap32((uint32_t) value_size);
-    size_t entry_size = 1 + name_size + sizeof value_size_big + value_size;
+    size_t entry_size = 1 + name_size + sizeof(uint32_t) + value_size;
     uint8_t *grown = zm_realloc(metadata->data, metadata->size + entry_size);
     if (!grown)
         return -ENOMEM;
@@ -143,8 +142,8 @@ int zm_option_add_metadata(zm_options *options, const uint8_t *text, size_t size
     memmove(entry + entry_size, entry, metadata->size - at);
     *entry++ = (uint8_t) name_size;
     memcpy(entry, text, name_size);
-    memcpy(entry + name_size, &value_size_big, sizeof value_size_big);
-    memcpy(entry + name_size + sizeof value_size_big, colon + 1, value_size);
+    zm_store_u32(entry + name_size, (uint32_t) value_size);
+    memcpy(entry + name_size + sizeof(uint32_t), colon + 1, value_size);
     metadata->data = grown;
     metadata->size += entry_size;
     return 0;

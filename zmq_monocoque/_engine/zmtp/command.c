@@ -4,16 +4,10 @@
 #include <errno.h>
 
 #include "base/alloc.h"
+#include "base/wire_order.h"
 #include "session_private.h"
 
 enum { PROPERTY_OVERHEAD = 1 + 4 };
-
-static uint32_t load_u32(const uint8_t *bytes)
-{
-    uint32_t big;
-    memcpy(&big, bytes, sizeof big);
-    return __builtin_bswap32(big);
-}
 
 static size_t property_size(const char *name, size_t value_size)
 {
@@ -23,11 +17,11 @@ static size_t property_size(const char *name, size_t value_size)
 static uint8_t *put_property(uint8_t *out, const char *name, const void *value, size_t value_size)
 {
     out += zm__command_name(out, name);
-    uint32_t big = __builtin_bswap32((uint32_t) value_size);
-    memcpy(out, &big, sizeof big);
+    zm_store_u32(out, (uint32_t) value_size);
+    out += sizeof(uint32_t);
     if (value_size)
-        memcpy(out + sizeof big, value, value_size);
-    return out + sizeof big + value_size;
+        memcpy(out, value, value_size);
+    return out + value_size;
 }
 
 size_t zm__command_properties_size(const zm_session *session)
@@ -76,7 +70,7 @@ int zm__command_send_error(zm_session *session, unsigned status)
     enum { DIGITS = 3 };
     /* libzmq has a slip here, in both roles of PLAIN: `^` in place of the length and the E. */
     bool slip = session->config.mechanism == ZM_PLAIN;
-    const char *name = slip ? ZM__PLAIN_ERROR + 1 : "ERROR";
+    const char *name = slip ? &ZM__PLAIN_ERROR[1] : "ERROR";
     uint8_t *out = zm__command_send(session, name, 1 + DIGITS);
     if (!out)
         return -ENOMEM;
@@ -155,7 +149,7 @@ int zm__command_take_properties(zm_session *session, const uint8_t *data, size_t
         if (left < PROPERTY_OVERHEAD + name_size)
             return bad_properties(session);
         const uint8_t *name = at + 1;
-        size_t value_size = load_u32(name + name_size);
+        size_t value_size = zm_load_u32(name + name_size);
         const uint8_t *value = name + name_size + 4;
         left -= PROPERTY_OVERHEAD + name_size;
         if (left < value_size)

@@ -6,17 +6,11 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/wire_order.h"
 #include "session_private.h"
 
 /* RFC 23: the long size has 63 bits. Also what keeps header + body within size_t. */
 static const uint64_t long_size_end = (uint64_t) 1 << 63;
-
-static uint64_t load_u64(const uint8_t *bytes)
-{
-    uint64_t big;
-    memcpy(&big, bytes, sizeof big);
-    return __builtin_bswap64(big);
-}
 
 static int bad_frame(zm_session *session, int error)
 {
@@ -46,7 +40,7 @@ static ssize_t v1_next(zm_session *session, const uint8_t *data, size_t size, zm
         flags_at = 9;
         if (size < flags_at)
             return zm__session_need(session, ZM__V1_HEADER_MAX);
-        length = load_u64(data + 1);
+        length = zm_load_u64(data + 1);
     }
     if (length == 0 || length >= long_size_end)
         return bad_frame(session, -EPROTO);
@@ -65,7 +59,7 @@ static ssize_t v2_next(zm_session *session, const uint8_t *data, size_t size, zm
     size_t header_size = data[0] & ZM_FRAME_LONG ? 9 : 2;
     if (size < header_size)
         return zm__session_need(session, header_size);
-    uint64_t body_size = header_size == 2 ? data[1] : load_u64(data + 1);
+    uint64_t body_size = header_size == 2 ? data[1] : zm_load_u64(data + 1);
     if (body_size >= long_size_end)
         return bad_frame(session, -EPROTO);
     if (too_large(session, body_size))
@@ -94,9 +88,8 @@ size_t zm__frame_header(const zm_session *session, uint8_t *out, unsigned flags,
         out[1] = (uint8_t) flags;
         return 2;
     }
-    uint64_t big = __builtin_bswap64((uint64_t) size + 1);
     out[0] = 0xFF;
-    memcpy(out + 1, &big, sizeof big);
+    zm_store_u64(out + 1, (uint64_t) size + 1);
     out[9] = (uint8_t) flags;
     return ZM__V1_HEADER_MAX;
 }

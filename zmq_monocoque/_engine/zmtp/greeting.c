@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/wire_order.h"
 #include "framing.h"
 #include "mechanism.h"
 #include "session_private.h"
@@ -52,8 +53,7 @@ static int put_identity_frame(zm_session *session)
 int zm__greeting_start(zm_session *session)
 {
     uint8_t signature[SIGNATURE_SIZE] = {0xFF};
-    uint64_t big = __builtin_bswap64((uint64_t) session->config.routing_id_size + 1);
-    memcpy(signature + 1, &big, sizeof big);
+    zm_store_u64(signature + 1, (uint64_t) session->config.routing_id_size + 1);
     signature[9] = 0x7F;
     session->stage = ZM__SIGNATURE;
     return put(session, signature, sizeof signature);

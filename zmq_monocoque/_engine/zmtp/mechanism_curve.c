@@ -21,6 +21,7 @@
 #include "base/check.h"
 #include "base/crypto.h"
 #include "base/secret.h"
+#include "base/wire_order.h"
 #include "command.h"
 #include "mechanism.h"
 #include "session_private.h"
@@ -123,19 +124,6 @@ typedef struct curve {
 
 /* --- nonces ---------------------------------------------------------------------------------- */
 
-static void store_u64(uint8_t *out, uint64_t value)
-{
-    uint64_t big = __builtin_bswap64(value);
-    memcpy(out, &big, sizeof big);
-}
-
-static uint64_t load_u64(const uint8_t *bytes)
-{
-    uint64_t big;
-    memcpy(&big, bytes, sizeof big);
-    return __builtin_bswap64(big);
-}
-
 /* `prefix` and what follows it, which fills the rest. */
 static void make_nonce(uint8_t nonce[ZM_NONCE_SIZE], const char *prefix, const uint8_t *rest)
 {
@@ -148,7 +136,7 @@ static void make_nonce(uint8_t nonce[ZM_NONCE_SIZE], const char *prefix, const u
 /* The next counter, at `out` and in the nonce. */
 static void count_nonce(curve *c, uint8_t nonce[ZM_NONCE_SIZE], const char *prefix, uint8_t *out)
 {
-    store_u64(out, ++c->counter);
+    zm_store_u64(out, ++c->counter);
     make_nonce(nonce, prefix, out);
 }
 
@@ -335,7 +323,7 @@ static int take_ready(zm_session *session, curve *c, uint8_t *body, size_t size,
     if (zm_crypto_get()->box_open_detached_afternm(text, text, body + READY_MAC_AT, text_size,
                                                    nonce, c->secrets->shared) < 0)
         return forged(session);
-    c->peer_counter = load_u64(body + READY_COUNTER_AT);
+    c->peer_counter = zm_load_u64(body + READY_COUNTER_AT);
     int answer = zm__command_take_ready(session, text, text_size);
     if (answer == 0)
         done(session, event);
@@ -448,7 +436,7 @@ static int take_initiate(zm_session *session, curve *c, uint8_t *body, size_t si
         return forged(session);
     if (crypto->memcmp(vouch, secrets->peer_short, KEY) != 0)
         return zm__session_fault(session, ZM__KEY_EXCHANGE);
-    c->peer_counter = load_u64(body + INITIATE_COUNTER_AT);
+    c->peer_counter = zm_load_u64(body + INITIATE_COUNTER_AT);
     c->step = WANTS_READY; /* ours, that is */
     int answer = zm__command_take_properties(session, text + INITIATE_TEXT_MIN,
                                              text_size - INITIATE_TEXT_MIN);
@@ -523,7 +511,7 @@ int zm__curve_open(zm_session *session, uint8_t *body, size_t size, unsigned *ou
         return zm__session_fault(session, ZM__UNEXPECTED_COMMAND);
     if (size < ZM__CURVE_HEAD)
         return zm__session_fault(session, ZM__MALFORMED_MESSAGE);
-    uint64_t counter = load_u64(body + MESSAGE_COUNTER_AT);
+    uint64_t counter = zm_load_u64(body + MESSAGE_COUNTER_AT);
     if (counter <= c->peer_counter)
         return zm__session_fault(session, ZM__INVALID_SEQUENCE);
     uint8_t *text = body + MESSAGE_FLAGS_AT;
@@ -540,7 +528,7 @@ void zm__curve_seal(zm_session *session, uint8_t *body, unsigned flags, size_t s
 {
     curve *c = session->mechanism_state;
     uint8_t counter[COUNTER], mac[MAC];
-    store_u64(counter, ++c->counter);
+    zm_store_u64(counter, ++c->counter);
     uint8_t *text = body + MESSAGE_FLAGS_AT;
     text[0] = (uint8_t) ((flags & ZM_FRAME_MORE ? INNER_MORE : 0)
                          | (flags & ZM_FRAME_COMMAND ? INNER_COMMAND : 0));

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/wire_order.h"
+
 typedef enum zm_mechanism { ZM_NULL = 0, ZM_PLAIN = 1, ZM_CURVE = 2 } zm_mechanism;
 
 typedef enum zm_wire_version {
@@ -188,8 +190,7 @@ static inline size_t zm_frame_header(uint8_t *out, unsigned flags, size_t size)
         return 2;
     }
     out[0] = (uint8_t) (flags | ZM_FRAME_LONG);
-    uint64_t big = __builtin_bswap64((uint64_t) size);
-    __builtin_memcpy(out + 1, &big, 8);
+    zm_store_u64(out + 1, (uint64_t) size);
     return 9;
 }
 
