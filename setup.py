@@ -118,11 +118,19 @@ class BuildExt(build_ext):
         directory = Path(self.build_lib) / ENGINE_BUILD.CAPI_LIBRARIES
         directory.mkdir(parents=True, exist_ok=True)
         self.compiler.force = True
+        # The one with libzmq's name has nothing of its own; zig links nothing without an object.
+        nothing = Path(self.build_temp) / "nothing.c"
+        nothing.touch()
+        empty = self.compiler.compile([str(nothing)], output_dir=self.build_temp)
         for name, arguments in face["libraries"].items():
+            is_engine = name == ENGINE_BUILD.CAPI_NAME
             self.compiler.link_shared_object(
-                objects if name == ENGINE_BUILD.CAPI_NAME else [],
+                objects if is_engine else empty,
                 str(directory / name),
-                extra_postargs=[*arguments, f"-L{directory}"],
+                extra_postargs=[
+                    *arguments,
+                    *([] if is_engine else [str(directory / ENGINE_BUILD.CAPI_NAME)]),
+                ],
             )
         script = directory / ENGINE_BUILD.CAPI_LINKER_NAME
         script.write_text(ENGINE_BUILD.CAPI_LINKER_SCRIPT, encoding="utf-8")

@@ -59,13 +59,14 @@ def are_fetched(downloads: Path) -> bool:
     return all((downloads / n).exists() and sha256(downloads / n) == s for n, s in FILES.items())
 
 
-def apt(work: Path) -> Path:
-    """The configuration of an apt whose lists and cache are ours, with its lists read."""
+def apt(work: Path, suite: str = SUITE, architecture: str = "") -> Path:
+    """The configuration of an apt whose lists and cache are ours, with its lists read; of another
+    architecture than this machine's, if need be."""
     apt = work / "apt"
     for directory in ("lists/partial", "cache/archives/partial", "parts"):
         (apt / directory).mkdir(parents=True, exist_ok=True)
     (apt / "sources.list").write_text(
-        "".join(f"{kind} [trusted=yes] {MIRROR} {SUITE} main\n" for kind in ("deb", "deb-src")),
+        "".join(f"{kind} [trusted=yes] {MIRROR} {suite} main\n" for kind in ("deb", "deb-src")),
         encoding="utf-8",
     )
     (apt / "status").touch()
@@ -76,7 +77,9 @@ def apt(work: Path) -> Path:
         f'Dir::State "{apt}";\n'
         f'Dir::State::status "{apt}/status";\n'
         f'Dir::Cache "{apt}/cache";\n'
-        'Acquire::Retries "3";\n',
+        'Acquire::Retries "3";\n'
+        + (f'APT::Architecture "{architecture}";\n' if architecture else "")
+        + (f'APT::Architectures {{ "{architecture}"; }};\n' if architecture else ""),
         encoding="utf-8",
     )
     run("apt-get", "update", APT_CONFIG=str(configuration))

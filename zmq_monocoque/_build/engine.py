@@ -243,7 +243,6 @@ def capi() -> dict[str, Any]:
             CAPI_SONAME: [
                 *LDFLAGS,
                 "-Wl,--no-as-needed",
-                f"-l:{CAPI_NAME}",
                 "-Wl,-rpath,$ORIGIN",
                 f"-Wl,-soname,{CAPI_SONAME}",
             ],

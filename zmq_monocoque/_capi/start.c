@@ -11,8 +11,8 @@
 
 enum { PATH_BYTES = 4096 };
 
-/* PyNaCl's extension, installed beside us. It can be opened only where there is a Python. */
-static void add_pynacl(void)
+/* A library that is installed with us, by its path from the directory that we are in. */
+static void add_installed(const char *name)
 {
     char path[PATH_BYTES];
     Dl_info self;
@@ -20,8 +20,7 @@ static void add_pynacl(void)
         return;
     const char *slash = strrchr(self.dli_fname, '/');
     int length = slash ? (int) (slash - self.dli_fname) : 0;
-    int n = snprintf(path, sizeof path, "%.*s/../../../nacl/_sodium.abi3.so", length,
-                     self.dli_fname);
+    int n = snprintf(path, sizeof path, "%.*s/%s", length, self.dli_fname, name);
     if (slash && n > 0 && (size_t) n < sizeof path)
         zm_crypto_path(path);
 }
@@ -31,9 +30,11 @@ static void start(void)
     const char *driver = getenv("ZMQ_MONOCOQUE_DRIVER");
     zm_engine_init_alone(driver ? driver : ""); /* one that is not there: the best there is */
     zm_signals_exact_set(1);
+    add_installed("../../_libs/libsodium.so"); /* of our wheels */
     zm_crypto_path("libsodium.so.23");
     zm_crypto_path("libsodium.so.26");
-    add_pynacl();
+    /* PyNaCl's extension, which can be opened only where there is a Python. */
+    add_installed("../../../nacl/_sodium.abi3.so");
     const char *spin = getenv("ZMQ_MONOCOQUE_SPIN");
     if (spin && (!strcmp(spin, "0") || !strcmp(spin, "1")))
         zm_spin_set(*spin == '1');

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from importlib.machinery import PathFinder
+from pathlib import Path
 from warnings import warn
 
 try:
@@ -36,6 +37,16 @@ __all__ = ["driver_name", "driver_reason", "ffi", "interruptible", "lib", "says_
 interruptible = partial(_ext.interruptible, int(lib.zm_api_address()))
 
 
+#: Wheels have libraries of their own (tools/wheels.py); what is built from source has packages.
+_LIBRARIES = Path(__file__).parents[1] / "_libs"
+
+
+def library_path(name: str, package: str, extension: str) -> str | None:
+    """The shared object with the functions of ``name``: our own, or that of a package."""
+    own = _LIBRARIES / f"{name}.so"
+    return str(own) if own.exists() else _extension_path(package, extension)
+
+
 def _extension_path(package: str, name: str) -> str | None:
     """The shared object of an extension module, found without importing its package."""
     found = PathFinder.find_spec(package, sys.path)
@@ -46,11 +57,11 @@ def _extension_path(package: str, name: str) -> str | None:
 
 
 def _start() -> None:
-    path = _extension_path("liburing", "liburing")
+    path = library_path("liburing", "liburing", "liburing")
     asked = os.environ.get("ZMQ_MONOCOQUE_DRIVER", "")
     rc = lib.zm_engine_init(ffi.NULL if path is None else os.fsencode(path), os.fsencode(asked))
     # Opened when CURVE is first asked for: most programs never do.
-    sodium = _extension_path("nacl", "_sodium")
+    sodium = library_path("libsodium", "nacl", "_sodium")
     if sodium is not None:
         lib.zm_crypto_path(os.fsencode(sodium))
     if rc < 0:

@@ -1,0 +1,1 @@
+"""Programs for releases; none of them is installed."""

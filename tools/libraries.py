@@ -1,0 +1,181 @@
+"""libsodium and liburing for our wheels: shared objects of their own, from Debian's sources.
+
+Both are compiled without their configure scripts, whose questions zig answers the same way for
+every target; the few answers that matter are written down here. What the engine does not look up is
+left out by the linker.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from libzmq_suite.source import Problem, Unavailable, apt, run, sha256
+
+SUITE = "sid"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One of Debian's source packages. A newer ``version`` needs its ``sha256``: a wheel is made of
+    what somebody has looked at."""
+
+    name: str
+    version: str
+    sha256: str
+    licence: str  # as an SPDX expression
+    licence_file: str
+
+    @property
+    def archive(self) -> str:
+        return f"{self.name}_{self.version}.orig.tar.gz"
+
+
+LIBSODIUM = Source(
+    "libsodium",
+    "1.0.22",
+    "5838bb0c3da6148c24ebe531d1ed1297de9a87aea77d426bcd99f289e681631c",
+    "ISC",
+    "LICENSE",
+)
+LIBURING = Source(
+    "liburing",
+    "2.15",
+    "efd299ff27cde40a45efc7dbb97ebe40a0c461921cb462f1d62611642bb4ee86",
+    "MIT",
+    "LICENSE",
+)
+#: What the engine asks for: base/crypto.c.
+SODIUM_FUNCTIONS = (
+    *("sodium_init", "sodium_memcmp", "randombytes_buf", "crypto_box_keypair"),
+    *("crypto_box_beforenm", "crypto_box_easy", "crypto_box_open_easy"),
+    *("crypto_box_detached_afternm", "crypto_box_open_detached_afternm"),
+    *("crypto_secretbox_easy", "crypto_secretbox_open_easy", "crypto_core_hsalsa20"),
+    *("crypto_stream_salsa20_xor_ic", "crypto_onetimeauth_poly1305"),
+    *("crypto_onetimeauth_poly1305_verify", "crypto_scalarmult_base"),
+)
+#: driver/io_uring_open.c.
+URING_FUNCTIONS = (
+    *("io_uring_queue_init_params", "io_uring_queue_exit", "io_uring_ring_dontfork"),
+    *("io_uring_enter2", "io_uring_register_sync_msg"),
+)
+_SODIUM_MACROS = (
+    *("CONFIGURED", "NATIVE_LITTLE_ENDIAN", "HAVE_TI_MODE", "HAVE_INLINE_ASM", "HAVE_PTHREAD"),
+    *("HAVE_ATOMIC_OPS", "HAVE_C11_MEMORY_FENCES", "HAVE_GCC_MEMORY_FENCES", "HAVE_WEAK_SYMBOLS"),
+    *("HAVE_MADVISE", "HAVE_MLOCK", "HAVE_MMAP", "HAVE_MPROTECT", "HAVE_POSIX_MEMALIGN"),
+    *("HAVE_RAISE", "HAVE_SYSCONF", "HAVE_SYS_AUXV_H", "HAVE_SYS_MMAN_H", "HAVE_SYS_PARAM_H"),
+    *("HAVE_SYS_RANDOM_H", "HAVE_GETRANDOM", "HAVE_EXPLICIT_BZERO", "HAVE_GETPID"),
+    *("HAVE_CLOCK_GETTIME", "HAVE_NANOSLEEP", "HAVE_CATCHABLE_ABRT", "HAVE_CATCHABLE_SEGV"),
+)
+_SODIUM_MACROS_OF = {
+    "x86_64": (
+        *("HAVE_AMD64_ASM", "HAVE_AVX_ASM", "HAVE_CPUID", "HAVE_MMINTRIN_H", "HAVE_EMMINTRIN_H"),
+        *("HAVE_PMMINTRIN_H", "HAVE_TMMINTRIN_H", "HAVE_SMMINTRIN_H", "HAVE_AVXINTRIN_H"),
+        *("HAVE_AVX2INTRIN_H", "HAVE_AVX512FINTRIN_H", "HAVE_WMMINTRIN_H", "HAVE_RDRAND"),
+    ),
+    "aarch64": ("HAVE_ARMCRYPTO",),
+}
+_URING_MACROS = (
+    *("CONFIG_HAVE_KERNEL_RWF_T", "CONFIG_HAVE_KERNEL_TIMESPEC", "CONFIG_HAVE_OPEN_HOW"),
+    *("CONFIG_HAVE_STATX", "CONFIG_HAVE_UCONTEXT", "CONFIG_HAVE_MEMFD_CREATE"),
+)
+
+
+def fetched(source: Source, cache: Path) -> Path:
+    """The unpacked source, downloaded if it was not before."""
+    downloads, tree = cache / "downloads", cache / f"{source.name}-{source.version}"
+    archive = downloads / source.archive
+    if not archive.exists():
+        downloads.mkdir(parents=True, exist_ok=True)
+        try:
+            configuration = apt(cache / "apt", SUITE)
+            run(
+                *("apt-get", "source", "--download-only", source.name),
+                cwd=downloads,
+                APT_CONFIG=str(configuration),
+            )
+        except Problem as problem:
+            raise Unavailable(str(problem)) from problem
+    if not archive.exists():
+        raise Unavailable(
+            f"Debian's {SUITE} has no {source.name} {source.version} any more: look at the new one,"
+            f" and write its version and sha256 into {Path(__file__).name}"
+        )
+    if sha256(archive) != source.sha256:
+        raise Problem(f"{archive} is not the file that it was")
+    if not tree.exists():
+        with tarfile.open(archive) as packed:
+            packed.extractall(cache / "unpacked", filter="data")
+            top = packed.getnames()[0].partition("/")[0]
+        (cache / "unpacked" / top).rename(tree)
+    return tree
+
+
+def _link(
+    compiler: list[str], arguments: list[str], functions: tuple[str, ...], target: Path
+) -> None:
+    """One shared object that exports ``functions`` and is bound to itself."""
+    exports = target.with_suffix(".map")
+    exports.write_text(f"{{ global: {' '.join(f'{name};' for name in functions)} local: *; }};\n")
+    command = [
+        *(*compiler, "-O3", "-fPIC", "-shared", "-w", "-D_GNU_SOURCE", "-fvisibility=hidden"),
+        *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,-s", "-Wl,-z,now"),
+        *(f"-Wl,--version-script={exports}", "-Wl,-Bsymbolic", f"-Wl,-soname,{target.name}"),
+        *arguments,
+    ]
+    run(*command, "-o", target)
+
+
+def libsodium(tree: Path, compiler: list[str], machine: str, target: Path) -> None:
+    sources = tree / "src" / "libsodium"
+    include = sources / "include" / "sodium"
+    values = {
+        "@VERSION@": LIBSODIUM.version,
+        "@SODIUM_LIBRARY_VERSION_MAJOR@": "26",
+        "@SODIUM_LIBRARY_VERSION_MINOR@": "0",
+        "@SODIUM_LIBRARY_MINIMAL_DEF@": "",
+    }
+    text = (include / "version.h.in").read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(name, value)
+    (include / "version.h").write_text(text, encoding="utf-8")
+    patterns = ("*.c", "*.S") if machine == "x86_64" else ("*.c",)
+    macros = (*_SODIUM_MACROS, *_SODIUM_MACROS_OF[machine])
+    arguments = [
+        *(f"-D{name}=1" for name in macros),
+        *("-DTLS=_Thread_local", "-DASM_HIDE_SYMBOL=.hidden"),
+        *(f"-I{include}", f"-I{include.parent}"),
+        *(str(path) for pattern in patterns for path in sorted(sources.rglob(pattern))),
+    ]
+    _link(compiler, arguments, SODIUM_FUNCTIONS, target)
+
+
+def liburing(tree: Path, compiler: list[str], machine: str, target: Path) -> None:
+    sources = tree / "src"
+    major, minor = LIBURING.version.split(".")
+    include = sources / "include"
+    (include / "liburing" / "compat.h").write_text(
+        "#include <linux/time_types.h>\n#include <linux/openat2.h>\n"
+        "#define UAPI_LINUX_IO_URING_H_SKIP_LINUX_TIME_TYPES_H 1\n",
+        encoding="utf-8",
+    )
+    (include / "liburing" / "io_uring_version.h").write_text(
+        f"#define IO_URING_VERSION_MAJOR {major}\n#define IO_URING_VERSION_MINOR {minor}\n",
+        encoding="utf-8",
+    )
+    names = ("setup", "queue", "register", "syscall", "version")
+    arguments = [
+        *(f"-D{name}" for name in _URING_MACROS),
+        *("-DLIBURING_INTERNAL", "-D_FILE_OFFSET_BITS=64", f"-I{include}"),
+        *(str(sources / f"{name}.c") for name in names),
+    ]
+    _link(compiler, arguments, URING_FUNCTIONS, target)
+
+
+#: How each is built: (unpacked source, compiler, machine, shared object).
+BUILD: dict[Source, Callable[[Path, list[str], str, Path], None]] = {
+    LIBSODIUM: libsodium,
+    LIBURING: liburing,
+}
