@@ -1,5 +1,5 @@
-/* tools/wheels.py: the C face of a wheel, where there is no Python for its machine. A REQ and a REP over
- * tcp, as they are and with CURVE; exits with the line that went wrong. */
+/* tools/wheels.py: the C face of a wheel, where there is no Python for its machine. A REQ and a REP
+ * over tcp, as they are and with CURVE; exits with the line that went wrong. */
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -10,7 +10,8 @@
 #define NEED(condition) \
     do { \
         if (!(condition)) { \
-            fprintf(stderr, "check.c:%d: %s: %s\n", __LINE__, #condition, zmq_strerror(zmq_errno())); \
+            fprintf(stderr, "check.c:%d: %s: %s\n", __LINE__, #condition, \
+                    zmq_strerror(zmq_errno())); \
             return __LINE__ & 0x7f; \
         } \
     } while (0)

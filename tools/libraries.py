@@ -157,7 +157,7 @@ def liburing(tree: Path, compiler: list[str], machine: str, target: Path) -> Non
     major, minor = LIBURING.version.split(".")
     include = sources / "include"
     (include / "liburing" / "compat.h").write_text(
-        "#include <linux/time_types.h>\n#include <linux/openat2.h>\n"
+        "#include <linux/time_types.h>\n#include <linux/openat2.h>\n#include <linux/blkdev.h>\n"
         "#define UAPI_LINUX_IO_URING_H_SKIP_LINUX_TIME_TYPES_H 1\n",
         encoding="utf-8",
     )
