@@ -138,8 +138,11 @@ def make_sdist(work: Path) -> Path:
     code = "import setuptools.build_meta as b, sys; b.build_sdist(sys.argv[1])"
     out = work / "sdist"
     shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
-    run(sys.executable, "-c", code, out, cwd=ROOT)
+    # setuptools works in the tree that it packs, and others may be reading this one.
+    left = ("build", "dist", "*.so", "*.so.*", "*.egg-info", "__pycache__", ".*_cache", ".git")
+    clone = out / "clone"
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(*left, ".tox", ".venv", "venv"))
+    run(sys.executable, "-c", code, out, cwd=clone)
     (archive,) = out.glob("*.tar.gz")
     with tarfile.open(archive) as packed:
         packed.extractall(out, filter="data")
