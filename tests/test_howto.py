@@ -42,7 +42,7 @@ def is_heavy(block: Block) -> bool:
 FOLLOWED = [
     page
     for page in PAGES
-    if page.name == "README.md" or page.parent.name == "howto"
+    if page.name == "README.md" or page.parent.name in ("howto", "tutorial")
     if any(block.kind in ("python", "sh") and not is_heavy(block) for block in blocks(page))
 ]
 

@@ -1,0 +1,135 @@
+"""Every public name is explained: in a docstring, or in the tables of docs/reference.
+
+A docstring names each parameter of its function, a unit with each that is a time, and each error
+that the function's own lines raise.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zmq_monocoque import constants
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / "docs" / "site"
+PAGE = ROOT / "docs" / "reference" / "constants.md"
+#: Parameters that say what they are: the receiver, and what is passed on as it is.
+PLAIN = {"self", "cls", "args", "kwargs"}
+#: Parameters that are times, in milliseconds here as in libzmq.
+TIMES = {"timeout", "linger", "delay"}
+
+
+@pytest.fixture(scope="module")
+def names():
+    for needed in ("tornado", "gevent"):
+        pytest.importorskip(needed)
+    sys.path.insert(0, str(SITE))
+    try:
+        yield importlib.import_module("names")
+    finally:
+        sys.path.remove(str(SITE))
+
+
+def signature_of(thing: Any) -> list[str]:
+    try:
+        return [name for name in inspect.signature(thing).parameters if name not in PLAIN]
+    except (ValueError, TypeError):
+        return []
+
+
+def raised_by(thing: Any) -> set[str]:
+    """Classes of what its own lines raise, and the errnos that they give."""
+    try:
+        source = textwrap.dedent(inspect.getsource(thing))
+    except (OSError, TypeError):
+        return set()
+    tree = ast.parse(source).body[0]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            called = ast.unparse(node.exc.func).split(".")[-1]
+            if re.match(r"[A-Z]", called):
+                found.add(called)
+                given = ast.unparse(node.exc)
+                found |= set(re.findall(r"\bE[A-Z]{3,}\b", given))
+    return found
+
+
+def left_out(thing: Any) -> list[str]:
+    """What the docstring of a function does not say."""
+    text = inspect.getdoc(thing) or ""
+    if not text:
+        return ["everything"]
+    missing = [
+        f"parameter {name}"
+        for name in signature_of(thing)
+        if not name.startswith("_") and not re.search(rf"\b{re.escape(name)}\b", text)
+    ]
+    for name in TIMES & set(signature_of(thing)):
+        if not re.search(r"\bms\b|\bmilliseconds\b|\bseconds\b|\b\d+ s\b", text):
+            missing.append(f"unit of {name}")
+    missing += [f"error {name}" for name in raised_by(thing) if name not in text]
+    return missing
+
+
+def complaints(documented: list[tuple[str, Any]], look: Callable[[Any], list[str]]) -> list[str]:
+    seen: set[int] = set()
+    found = []
+    for path, thing in documented:
+        thing = inspect.unwrap(thing) if inspect.isroutine(thing) else thing
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        found += [f"{path}: {what}" for what in look(thing)]
+    return found
+
+
+def test_every_public_name_has_a_docstring(names):
+    documented = list(names.documented())
+    assert len(documented) > 700
+    assert complaints(documented, lambda t: [] if inspect.getdoc(t) else ["no docstring"]) == []
+
+
+def test_no_docstring_leaves_out_a_parameter_a_unit_or_an_error(names):
+    functions = [(path, thing) for path, thing in names.documented() if inspect.isroutine(thing)]
+    assert len(functions) > 400
+    assert complaints(functions, left_out) == []
+
+
+def test_what_is_left_out_is_found():
+    def wait(timeout, socket, flags=0):
+        """Waits for ``socket``, up to ``timeout``."""
+        raise ValueError("flags")
+
+    assert left_out(wait) == ["parameter flags", "unit of timeout", "error ValueError"]
+
+
+def test_every_constant_has_a_row():
+    text = PAGE.read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    for name in constants.__all__:
+        cls = getattr(constants, name)
+        if not isinstance(cls, type) or cls.__module__ != constants.__name__:
+            continue
+        assert issubclass(cls, Enum)
+        if name == "SocketOption":
+            continue  # test_options_page.py
+        within = sections.get(name)
+        if within is None:
+            (within,) = re.findall(rf"^\| {name} \|.*$", text, re.MULTILINE)
+        for member in cls.__members__:
+            assert f"`{member}`" in within, f"{name}.{member} has no row"
+        rows = re.findall(r"^\| (`[^|]*) \|", within, re.MULTILINE)
+        told = {word for row in rows for word in re.findall(r"`(\w+)`", row)}
+        assert told <= set(cls.__members__), f"{name} has no {told - set(cls.__members__)}"
