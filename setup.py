@@ -37,10 +37,10 @@ ROOT = Path(__file__).resolve().parent
 HAS_C_FACE = sys.maxsize > 1 << 32
 
 
-def load_engine_build():
-    """zmq_monocoque/_build/engine.py, without importing the package that is to be built."""
+def load_build(name):
+    """zmq_monocoque/_build/NAME.py, without importing the package that is to be built."""
     spec = importlib.util.spec_from_file_location(
-        "_engine_build", ROOT / "zmq_monocoque" / "_build" / "engine.py"
+        f"_build_{name}", ROOT / "zmq_monocoque" / "_build" / f"{name}.py"
     )
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -48,7 +48,8 @@ def load_engine_build():
     return module
 
 
-ENGINE_BUILD = load_engine_build()
+ENGINE_BUILD = load_build("engine")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def need_compiler():
@@ -167,4 +168,6 @@ setup(
     cffi_modules=["zmq_monocoque/_build/engine.py:ffibuilder"],
     ext_modules=[Extension(**ENGINE_BUILD.extension())],
     cmdclass={"build": Build, "build_ext": BuildExt},
+    long_description=load_build("readme").for_an_index(README),
+    long_description_content_type="text/markdown",
 )
