@@ -15,7 +15,9 @@ DESCRIPTION = (
 
 
 def with_key_attached(arguments: list[str]) -> list[str]:
-    """``--secret KEY`` as ``--secret=KEY``: a key may begin with a dash, a value may not."""
+    """The ``arguments`` with ``--secret KEY`` as ``--secret=KEY``: a key may begin with a dash, a
+    value may not.
+    """
     if "--secret" not in arguments[:-1]:
         return arguments
     at = arguments.index("--secret")
@@ -23,13 +25,13 @@ def with_key_attached(arguments: list[str]) -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which keys, and how they are printed."""
+    """Tells ``parser`` which keys there are, and how they are printed."""
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.add_argument("--secret", help="a secret key, to print the public one of")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the keys; 1 where the secret one is none."""
+    """Prints the keys that ``options`` ask for; 1 where the secret one is none."""
     if options.secret is None:
         public, secret = (key.decode() for key in zmq.curve_keypair())
     else:

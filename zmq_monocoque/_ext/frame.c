@@ -338,8 +338,9 @@ static PyObject *frame_get_number(ext_frame *self, long option)
 
 PyDoc_STRVAR(get_doc,
 "get($self, option, /)\n--\n\n"
-"A number for MORE, SRCFD and SHARED; a string for a property of the connection the frame came\n"
-"by: 'Socket-Type', 'Peer-Address', 'User-Id', what the ZAP handler answered (zmq_msg_gets(3)).\n"
+"The `option`: a number for MORE, SRCFD and SHARED; a string for a property of the connection the\n"
+"frame came by: 'Socket-Type', 'Peer-Address', 'User-Id', what the ZAP handler answered\n"
+"(zmq_msg_gets(3)).\n"
 "Raises ZMQError(EINVAL) if there is none.");
 
 static PyObject *frame_get(PyObject *op, PyObject *option)
@@ -375,8 +376,8 @@ static PyObject *frame_get(PyObject *op, PyObject *option)
 
 PyDoc_STRVAR(set_doc,
 "set($self, option, value, /)\n--\n\n"
-"There is nothing to set on a frame: ZMQError(EINVAL). 'routing_id' and 'group', of the draft\n"
-"socket types, are checked for their type and have no effect.");
+"There is no `option` to set to a `value` on a frame: ZMQError(EINVAL). 'routing_id' and 'group',\n"
+"of the draft socket types, are checked for their type and have no effect.");
 
 static PyObject *frame_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {

@@ -296,7 +296,8 @@ static PyObject *socket_spin(PyObject *op, PyObject *unused)
 
 PyDoc_STRVAR(send_doc,
 "send($self, data, flags=0, copy=True, track=False, routing_id=None, group=None)\n--\n\n"
-"Sends one message part: a contiguous buffer of any item size, or a Frame (zmq_msg_send(3)).\n\n"
+"Sends one message part, `data`: a contiguous buffer of any item size, or a Frame. `flags`:\n"
+"DONTWAIT, SNDMORE when another part follows (zmq_msg_send(3)).\n\n"
 "copy=False sends the object's own memory from copy_threshold bytes on; with track=True a\n"
 "MessageTracker is returned, which is done when the object may be changed again. A Frame answers\n"
 "with its own tracker.\n"
@@ -305,32 +306,35 @@ PyDoc_STRVAR(send_doc,
 
 PyDoc_STRVAR(send_multipart_doc,
 "send_multipart($self, msg_parts, flags=0, copy=True, track=False, **kwargs)\n--\n\n"
-"Sends a message of several parts, all or none; see send(). Returns what the last part's send()\n"
-"would, but the tracker is one of all parts. `msg_parts` is a sequence that can be sliced.\n"
+"Sends a message of several parts, all or none; else as `send`. Returns what the `send` of the\n"
+"last part would, but the tracker is one of all parts. `msg_parts` is a sequence that can be\n"
+"sliced.\n"
 "Raises TypeError if a part is no buffer, BufferError if one is not contiguous, IndexError if\n"
 "there are none, Again.");
 
 PyDoc_STRVAR(recv_doc,
 "recv($self, flags=0, copy=True, track=False)\n--\n\n"
-"The next message part as bytes, or with copy=False as a Frame (zmq_msg_recv(3)).\n"
+"The next message part as bytes, or with copy=False as a Frame, which has a tracker that is done\n"
+"with track=True (zmq_msg_recv(3)). `flags`: DONTWAIT.\n"
 "Raises Again if there is none (DONTWAIT, RCVTIMEO).");
 
 PyDoc_STRVAR(recv_multipart_doc,
 "recv_multipart($self, flags=0, copy=True, track=False)\n--\n\n"
-"A list of all parts of the next message; see recv().");
+"A list of all parts of the next message; else as `recv`.");
 
 PyDoc_STRVAR(send_many_doc,
 "send_many($self, messages, *, flags=0, copy=True)\n--\n\n"
 "Sends messages one after the other, in few system calls: each is a buffer or Frame, or a list or\n"
-"tuple of them for a message of several parts. Returns how many were sent: fewer than all only if\n"
-"the next one would block (DONTWAIT, or SNDTIMEO, which counts once for all), or failed.\n"
+"tuple of them for a message of several parts. `flags` and `copy` as of `send`. Returns how many\n"
+"were sent: fewer than all only if the next one would block (DONTWAIT, or SNDTIMEO, which counts\n"
+"once for all), or failed.\n"
 "Raises only if none was sent, what send() and send_multipart() raise; TypeError, BufferError and\n"
 "IndexError for what is no message, and ValueError for SNDMORE, before any is sent.\n"
 "Does not call the send() of a subclass.");
 
 PyDoc_STRVAR(recv_many_doc,
 "recv_many($self, max, *, flags=0, copy=True, multipart=False)\n--\n\n"
-"Waits for one message as recv() does, and answers a list of those that are there by then, up to\n"
+"Waits for one message as `recv` does, and answers a list of those that are there by then, up to\n"
 "`max`.\n"
 "A message of one part is bytes, or a Frame with copy=False; one of several parts a list of them.\n"
 "With multipart=True each message is a list.\n"
@@ -340,7 +344,7 @@ PyDoc_STRVAR(recv_many_doc,
 PyDoc_STRVAR(recv_into_doc,
 "recv_into($self, buffer, /, *, nbytes=0, flags=0)\n--\n\n"
 "Receives the next part into a writable contiguous buffer, up to `nbytes` bytes (0: all of the\n"
-"buffer); the rest of the part is lost. Returns the size of the whole part.\n"
+"buffer); the rest of the part is lost. Returns the size of the whole part. `flags`: DONTWAIT.\n"
 "Raises ValueError if nbytes does not fit the buffer, BufferError, TypeError, Again.");
 
 PyDoc_STRVAR(open_doc,
@@ -381,7 +385,8 @@ PyDoc_STRVAR(disconnect_doc,
 
 PyDoc_STRVAR(monitor_doc,
 "monitor($self, addr, events=65535)\n--\n\n"
-"Publishes what happens to the connections on a PAIR bound to `addr` (inproc).\n\n"
+"Publishes what happens to the connections, those of `events` (default: all), on a PAIR bound to\n"
+"`addr` (inproc).\n\n"
 "None stops it. Source: zmq_socket_monitor(3).");
 
 #define FAST_METHOD(name)                                                                          \

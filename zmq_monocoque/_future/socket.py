@@ -93,7 +93,10 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
 
     @classmethod
     def from_socket(cls, socket: zmq.Socket[Any], io_loop: Any = None) -> Self:
-        """An asynchronous object for ``socket``, which stays open when this one is collected."""
+        """An asynchronous object for ``socket``, which stays open when this one is collected.
+
+        ``io_loop`` is ignored.
+        """
         return cls(_from_socket=socket, io_loop=io_loop)
 
     def __del__(self) -> None:
@@ -109,13 +112,13 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         return loop
 
     def close(self, linger: int | None = None) -> None:
-        """As the synchronous one; the futures of those who wait are cancelled."""
+        """As `zmq_monocoque.Socket.close`; the futures of those who wait are cancelled."""
         if self._waits is not None and not self._closed:
             self._waits.close()
         super().close(linger=linger)
 
     def get(self, option: int) -> Any:
-        """As the synchronous one."""
+        """As `zmq_monocoque.Socket.get`."""
         if self._waits is None:
             return super().get(option)
         if option == RCVMORE:
@@ -129,14 +132,14 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
     getsockopt = get
 
     def bind(self, addr: str) -> Any:
-        """As the synchronous one: it does not wait."""
+        """As `zmq_monocoque.Socket.bind`: it does not wait."""
         try:
             return super().bind(addr)
         finally:
             self._look()
 
     def connect(self, addr: str) -> Any:
-        """As the synchronous one: it does not wait."""
+        """As `zmq_monocoque.Socket.connect`: it does not wait."""
         try:
             return super().connect(addr)
         finally:
@@ -167,7 +170,8 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Future[Any]:
         """A future of the next part: bytes, or a Frame with ``copy=False``.
 
-        Those who wait are served in their order. Cancelling the future takes no message away.
+        Arguments as of `zmq_monocoque.Socket.recv`. Those who wait are served in their order.
+        Cancelling the future takes no message away.
         """
         waits: Any = self._waits
         if not waits.recv:
@@ -206,7 +210,10 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
     def recv_into(  # type: ignore[override]
         self, buf: Buffer, /, *, nbytes: int = 0, flags: int = 0
     ) -> Future[int]:
-        """A future of the size of the next part, which is written into ``buf`` then."""
+        """A future of the size of the next part, which is written into ``buf`` then.
+
+        Arguments as of `zmq_monocoque.Socket.recv_into`.
+        """
         waits: Any = self._waits
         quiet = flags | _QUIET
         if not waits.recv:
@@ -239,7 +246,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
     ) -> Future[Any]:
         """A future of up to ``max`` messages: at least one, and those that are there with it.
 
-        As the synchronous one. Cancelling the future takes no message away.
+        As `zmq_monocoque.Socket.recv_many`. Cancelling the future takes no message away.
         """
         waits: Any = self._waits
         arguments: Any = {"flags": flags | _QUIET, "copy": copy, "multipart": multipart}
@@ -301,7 +308,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
     ) -> Future[zmq.MessageTracker | None]:
         """A future of what the synchronous send returns; done, unless nobody has room for it.
 
-        Messages leave in the order of the calls.
+        Arguments as of `zmq_monocoque.Socket.send`. Messages leave in the order of the calls.
         """
         waits: Any = self._waits
         if not waits.send:
@@ -320,7 +327,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         track: bool = False,
         **kwargs: Any,
     ) -> Future[zmq.MessageTracker | None]:
-        """`send` of a message of several parts: all of it, or nothing."""
+        """As `zmq_monocoque.Socket.send_multipart`, a future: all of the message, or nothing."""
         waits: Any = self._waits
         if not waits.send:
             call = waits.sync.send_multipart
@@ -339,7 +346,8 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
     ) -> Future[int]:
         """A future of how many of ``messages`` were sent; it waits until that is all of them.
 
-        Fewer after SNDTIMEO, with DONTWAIT, and when the next one failed; its exception only when
+        Arguments as of `zmq_monocoque.Socket.send_many`. Fewer after SNDTIMEO, with DONTWAIT, and
+        when the next one failed; its exception only when
         none was sent. Those that were sent stay sent when the future is cancelled.
         """
         try:

@@ -121,7 +121,7 @@ class Authenticator:
     def configure_curve(
         self, domain: str = _ANY_DOMAIN, location: str | os.PathLike[str] = "."
     ) -> None:
-        """CURVE: the certificates of the clients of a domain, in a directory.
+        """CURVE: the certificates of the clients of a ``domain``, in the directory ``location``.
 
         They are read now; call it again when they have changed. `CURVE_ALLOW_ANY` in their place
         allows all keys, in all domains. What cannot be read is logged, and nobody is let in by it.
@@ -150,14 +150,20 @@ class Authenticator:
             self.credentials_providers[domain] = credentials_provider
 
     def configure_gssapi(self, domain: str = _ANY_DOMAIN, location: str | None = None) -> None:
-        """Nothing: the engine has no GSSAPI."""
+        """Nothing, whatever ``domain`` and ``location`` are: the engine has no GSSAPI."""
 
     def curve_user_id(self, client_public_key: bytes) -> str:
-        """The user id of a client with this key (32 bytes): its Z85. To be overridden."""
+        """The user id of a client with ``client_public_key`` (32 bytes): its Z85.
+
+        To be overridden.
+        """
         return z85.encode(client_public_key).decode("ascii")
 
     async def handle_zap_message(self, msg: list[bytes]) -> None:
-        """Answers one request (RFC 27), the parts of a message as ``zap_socket`` received it."""
+        """Answers one request (RFC 27).
+
+        ``msg``: the parts of a message as ``zap_socket`` received it.
+        """
         request_id = msg[1] if len(msg) > 1 else b""
         if len(msg) < _HEAD_PARTS:
             self.log.error("Invalid ZAP message, not enough frames: %d", len(msg))

@@ -59,6 +59,8 @@ def create_certificates(
 ) -> tuple[str, str]:
     """Makes a pair of keys and writes them to ``key_dir``; the paths of the two files.
 
+    They are NAME.key and NAME.key_secret for ``name``, with the pairs of ``metadata`` in both.
+
     The secret file is readable by its owner only (0600). Existing files are replaced. Raises
     OSError; ZMQError(ENOTSUP) when the engine has no CURVE.
     """
@@ -75,7 +77,7 @@ def create_certificates(
 
 
 def load_certificate(filename: str | os.PathLike[str]) -> tuple[bytes, bytes | None]:
-    """The public key in a file and the secret one (None: not there), as Z85.
+    """The public key in the file ``filename`` and the secret one (None: not there), as Z85.
 
     Raises OSError when there is no such file, ValueError when no public key is in it.
     """

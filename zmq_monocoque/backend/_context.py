@@ -93,7 +93,11 @@ class ContextMixin:
             )
 
     def set(self, option: int, optval: int) -> None:
-        """Sets a context option. Source: zmq_ctx_set(3)."""
+        """Sets a `ContextOption` to ``optval``, for sockets and threads that are made later.
+
+        TypeError when that is no int, ZMQError(EINVAL) for an unknown ``option`` or a value outside
+        its range, RuntimeError when the context has ended. Source: zmq_ctx_set(3).
+        """
         if self.closed:
             raise RuntimeError("Context has been destroyed")
         if not isinstance(optval, int):
@@ -102,7 +106,12 @@ class ContextMixin:
             self._binding.context_set(self._handle, option, optval)
 
     def get(self, option: int) -> int:
-        """Reads a context option. Source: zmq_ctx_get(3)."""
+        """The value of a `ContextOption`.
+
+        ZMQError(EINVAL) for an unknown ``option`` or one that can only be set, RuntimeError when
+        the
+        context has ended. Source: zmq_ctx_get(3).
+        """
         if self.closed:
             raise RuntimeError("Context has been destroyed")
         with says_if_inherited("context", self._pid):

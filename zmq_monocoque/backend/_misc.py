@@ -22,6 +22,7 @@ def zmq_version_info() -> tuple[int, int, int]:
 def has(capability: str) -> bool:
     """Does the engine have a capability ("ipc", "curve", ...)? Unknown ones it has not.
 
+    TypeError when it is no text.
     Source: zmq_has(3).
     """
     if not isinstance(capability, str):
@@ -57,7 +58,7 @@ def curve(
         return ffi.string(public), ffi.string(secret)
 
     def curve_public(secret_key: str | bytes) -> bytes:
-        """The public key of a secret one, both 40 bytes of Z85.
+        """The public key of ``secret_key``, both 40 bytes of Z85.
 
         ValueError when the length is another; ZMQError: EINVAL when it is no Z85, ENOTSUP when
         the engine has no CURVE. Source: zmq_curve_public(3).
@@ -93,7 +94,7 @@ def devices(
             return retry(interruptible, call, *args)
 
     def proxy(frontend: Any, backend: Any, capture: Any = None) -> int:
-        """Passes messages between two sockets, and a copy of each to ``capture``.
+        """Passes messages between ``frontend`` and ``backend``, and a copy of each to ``capture``.
 
         Source: zmq_proxy(3).
         """
@@ -126,7 +127,8 @@ def devices(
         in_prefix: bytes = b"in",
         out_prefix: bytes = b"out",
     ) -> int:
-        """As `proxy`; each message also goes to ``mon_socket``, behind the prefix of its origin.
+        """As `proxy`; each message also goes to ``mon_socket``, behind a prefix: ``in_prefix`` when
+        it came from ``in_socket``, ``out_prefix`` when from ``out_socket``.
 
         Between two ROUTERs the first two parts of each message are swapped, so that the sender of
         one side is the recipient's address of the other.

@@ -99,7 +99,7 @@ class Device:
         self._in.connects.append(addr)
 
     def setsockopt_in(self, opt: int, value: Any) -> None:
-        """Sets an option of the in socket before it binds and connects."""
+        """Sets the option ``opt`` of the in socket to ``value``, before it binds and connects."""
         self._in.sockopts.append((opt, value))
 
     def bind_out(self, addr: str) -> None:

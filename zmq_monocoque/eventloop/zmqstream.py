@@ -134,7 +134,7 @@ class ZMQStream:
         self.on_send(None)
 
     def on_err(self, callback: Callable[..., Any]) -> None:
-        """Deprecated, does nothing."""
+        """Deprecated, does nothing with ``callback``."""
         gen_log.warning("on_err does nothing: there is no such event")
 
     def stop_on_err(self) -> None:
@@ -178,7 +178,10 @@ class ZMQStream:
         callback: Callable[[list[Any], Any], Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Queues a message of several parts. ``callback`` replaces that of `on_send`."""
+        """Queues ``msg``, a message of several parts. ``callback`` replaces that of `on_send`.
+
+        ``flags``, ``copy`` and ``track`` are those of `zmq_monocoque.Socket.send_multipart`.
+        """
         self._check_closed()
         if callback is not None:
             self.on_send(callback)
@@ -195,7 +198,7 @@ class ZMQStream:
         callback: Callable[[list[Any], Any], Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Queues a message of one part; else as `send_multipart`."""
+        """Queues ``msg``, a message of one part; else as `send_multipart`."""
         self.send_multipart([msg], flags=flags, copy=copy, track=track, callback=callback, **kwargs)
 
     def send_string(
@@ -206,7 +209,10 @@ class ZMQStream:
         callback: Callable[[list[Any], Any], Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Queues a text; TypeError for anything but a str."""
+        """Queues the text ``u`` in that ``encoding``; else as `send`.
+
+        TypeError for anything but a str.
+        """
         if not isinstance(u, str):
             raise TypeError("str objects only")
         self.send(u.encode(encoding), flags=flags, callback=callback, **kwargs)
@@ -220,7 +226,7 @@ class ZMQStream:
         callback: Callable[[list[Any], Any], Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Queues an object as JSON."""
+        """Queues ``obj`` as JSON; else as `send`."""
         self.send(jsonapi.dumps(obj), flags=flags, callback=callback, **kwargs)
 
     def send_pyobj(
@@ -231,7 +237,7 @@ class ZMQStream:
         callback: Callable[[list[Any], Any], Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Queues an object as a pickle."""
+        """Queues ``obj`` as a pickle of that ``protocol``; else as `send`."""
         self.send(pickle.dumps(obj, protocol), flags=flags, callback=callback, **kwargs)
 
     # --- state ------------------------------------------------------------------------------------

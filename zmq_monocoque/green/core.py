@@ -60,7 +60,7 @@ class _Socket(zmq.Socket[bytes]):
         super().__del__()
 
     def close(self, linger: int | None = None) -> None:
-        """As the synchronous one; calls that wait raise ZMQError(ENOTSOCK)."""
+        """As `zmq_monocoque.Socket.close`; calls that wait raise ZMQError(ENOTSOCK)."""
         self._drop_watcher()
         super().close(linger=linger)
         for event in [*self._waiting]:
@@ -159,7 +159,7 @@ class _Socket(zmq.Socket[bytes]):
     def send(  # type: ignore[override]
         self, data: Any, flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
     ) -> Any:
-        """As the synchronous one."""
+        """As `zmq_monocoque.Socket.send`."""
         send = super().send
         sent = self._call(
             lambda: send(data, flags | NOBLOCK, copy, track, **kwargs), flags, POLLOUT, SNDTIMEO
@@ -175,7 +175,7 @@ class _Socket(zmq.Socket[bytes]):
         track: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """As the synchronous one."""
+        """As `zmq_monocoque.Socket.send_multipart`."""
         send_multipart = super().send_multipart
         sent = self._call(
             lambda: send_multipart(msg_parts, flags | NOBLOCK, copy, track, **kwargs),
@@ -187,19 +187,19 @@ class _Socket(zmq.Socket[bytes]):
         return sent
 
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
-        """As the synchronous one."""
+        """As `zmq_monocoque.Socket.recv`."""
         recv = super().recv
         return self._call(lambda: recv(flags | NOBLOCK, copy, track), flags, POLLIN, RCVTIMEO)
 
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
-        """As the synchronous one."""
+        """As `zmq_monocoque.Socket.recv_multipart`."""
         recv_multipart = super().recv_multipart
         return self._call(
             lambda: recv_multipart(flags | NOBLOCK, copy, track), flags, POLLIN, RCVTIMEO
         )
 
     def recv_into(self, buf: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
-        """As the synchronous one."""
+        """As `zmq_monocoque.Socket.recv_into`, whose buffer is called ``buf`` here."""
         recv_into = super().recv_into
         size: int = self._call(
             lambda: recv_into(buf, nbytes=nbytes, flags=flags | NOBLOCK), flags, POLLIN, RCVTIMEO
@@ -209,7 +209,7 @@ class _Socket(zmq.Socket[bytes]):
     def recv_many(
         self, max: int, *, flags: int = 0, copy: bool = True, multipart: bool = False
     ) -> list[Any]:
-        """As the synchronous one."""
+        """As `zmq_monocoque.Socket.recv_many`."""
         recv_many = super().recv_many
         messages: list[Any] = self._call(
             lambda: recv_many(max, flags=flags | NOBLOCK, copy=copy, multipart=multipart),
@@ -220,7 +220,7 @@ class _Socket(zmq.Socket[bytes]):
         return messages
 
     def send_many(self, messages: Any, *, flags: int = 0, copy: bool = True) -> int:
-        """As the synchronous one."""
+        """As `zmq_monocoque.Socket.send_many`."""
         send_many = super().send_many
         messages = [*messages]
         sent = 0
@@ -240,7 +240,7 @@ class _Socket(zmq.Socket[bytes]):
         return sent
 
     def get(self, option: int) -> Any:
-        """As the synchronous one; a UserWarning for RCVTIMEO and SNDTIMEO, as pyzmq."""
+        """As `zmq_monocoque.Socket.get`; a UserWarning for RCVTIMEO and SNDTIMEO, as pyzmq."""
         if option in (RCVTIMEO, SNDTIMEO):
             _warn_of_timeouts()
         value = super().get(option)
@@ -249,20 +249,20 @@ class _Socket(zmq.Socket[bytes]):
         return value
 
     def set(self, option: int, optval: Any) -> None:
-        """As the synchronous one; a UserWarning for RCVTIMEO and SNDTIMEO, as pyzmq."""
+        """As `zmq_monocoque.Socket.set`; a UserWarning for RCVTIMEO and SNDTIMEO, as pyzmq."""
         if option in (RCVTIMEO, SNDTIMEO):
             _warn_of_timeouts()
         super().set(option, optval)
 
     def bind(self, addr: str) -> Any:
-        """As the synchronous one."""
+        """As `zmq_monocoque.Socket.bind`."""
         try:
             return super().bind(addr)
         finally:
             self._state_changed()
 
     def connect(self, addr: str) -> Any:
-        """As the synchronous one."""
+        """As `zmq_monocoque.Socket.connect`."""
         try:
             return super().connect(addr)
         finally:

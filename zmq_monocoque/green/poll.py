@@ -22,7 +22,7 @@ class _Poller(zmq.Poller):
     """A Poller that lets other greenlets run while it waits."""
 
     def poll(self, timeout: float | None = -1) -> list[tuple[Any, int]]:
-        """As the synchronous one."""
+        """As `zmq_monocoque.Poller.poll`."""
         pace = pace_of(get_hub())
         if timeout != 0 and pace.is_due():
             pace.rest()

@@ -81,7 +81,7 @@ class PUBHandler(logging.Handler):
         self._root_topic = root_topic.decode() if isinstance(root_topic, bytes) else root_topic
 
     def setFormatter(self, fmt: logging.Formatter | None, level: int = logging.NOTSET) -> None:
-        """Sets the formatter of one level, or of all (NOTSET)."""
+        """Sets the formatter ``fmt`` of one ``level``, or of all (NOTSET)."""
         if level == logging.NOTSET:
             super().setFormatter(fmt)
             self.formatters = dict.fromkeys(self.formatters, fmt)
@@ -120,7 +120,7 @@ class TopicLogger(logging.Logger):
     def log(  # type: ignore[override]
         self, level: int, topic: str, msg: object, *args: Any, **kwargs: Any
     ) -> None:
-        """Logs ``msg % args`` under the topic. Keywords as logging's."""
+        """Logs ``msg % args`` at ``level`` under the ``topic``. Keywords as logging's."""
         # The caller's line is what is wanted, and it is one further up.
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
         super().log(level, f"{topic}{TOPIC_DELIM}{msg}", *args, **kwargs)

@@ -79,8 +79,8 @@ def select_random_ports(n: int) -> list[int]:
 def try_passwordless_ssh(server: str, keyfile: str | None, paramiko: bool | None = None) -> bool:
     """Does ``server`` ("user@host:port") let us in without a password?
 
-    Raises SSHException when the host is not a known one; ImportError when paramiko is asked for
-    and is not there.
+    ``keyfile``: the one to try. Raises SSHException when the host is not a known one; ImportError
+    when paramiko is asked for and is not there.
     """
     if paramiko is None:
         paramiko = sys.platform == "win32"
@@ -98,7 +98,10 @@ def tunnel_connection(
     paramiko: bool | None = None,
     timeout: int = 60,
 ) -> Process | int:
-    """Connects a zmq socket to ``addr`` through ``server``; returns what `open_tunnel` opened."""
+    """Connects a zmq socket to ``addr`` through ``server``; returns what `open_tunnel` opened.
+
+    ``keyfile``, ``password``, ``paramiko`` and ``timeout``, in seconds, are those of `open_tunnel`.
+    """
     address, tunnel = open_tunnel(
         addr, server, keyfile=keyfile, password=password, paramiko=paramiko, timeout=timeout
     )
@@ -197,7 +200,10 @@ def openssh_tunnel(
 ) -> int:
     """Forwards 127.0.0.1:``lport`` to ``remoteip``:``rport`` through ``server``, by OpenSSH.
 
-    The pid of the ssh that set it up; it has gone to the background by then. Else `open_tunnel`.
+    The pid of the ssh that set it up; it has gone to the background by then. ``keyfile`` and
+    ``password`` are for ``server``; without a password it is asked for where one is needed. The
+    tunnel ends after ``timeout`` seconds without a connection. Raises SSHException when the host is
+    not a known one, ImportError when a password is given and pexpect is not there.
     """
     options = ["-f", "-S", "none", "-o", "ExitOnForwardFailure=yes"]
     options += ["-L", f"127.0.0.1:{lport}:{remoteip}:{rport}"]
@@ -308,7 +314,8 @@ def paramiko_tunnel(
     """Forwards as `openssh_tunnel`, by a process that runs paramiko; it ends with the program.
 
     The environment's PYZMQ_PARAMIKO_HOST_KEY_POLICY (AutoAdd, Warning, Reject) says what is done
-    about unknown hosts; they are rejected by default. ``timeout`` is not used.
+    about unknown hosts; they are rejected by default. ``timeout`` is not used. ``keyfile`` and
+    ``password`` are for ``server``. Raises ImportError when paramiko is not there.
     """
     if paramiko is None:
         raise ImportError("Paramiko not available")

@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # see __init__.pyi of the package
 
 
 def device(device_type: DeviceType, frontend: Socket[Any], backend: Socket[Any]) -> int:
-    """Deprecated: `proxy`. The type is ignored."""
+    """Deprecated: `proxy` of ``frontend`` and ``backend``. ``device_type`` is ignored."""
     return proxy(frontend, backend)
 
 

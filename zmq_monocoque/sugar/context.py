@@ -139,13 +139,17 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
 
     @classmethod
     def shadow_pyczmq(cls, ctx: Any) -> Self:
-        """Not possible: a context of libzmq's is none of this engine's."""
+        """Not possible: ``ctx`` is a context of libzmq's, and none of this engine's.
+
+        ModuleNotFoundError, as in pyzmq where pyczmq is not installed.
+        """
         raise ModuleNotFoundError("No module named 'pyczmq'", name="pyczmq")
 
     @classmethod
     def instance(cls: type[_ContextType], io_threads: int = 1) -> _ContextType:
         """The process-wide context, made when there is none: at first, when it was closed, after
         a fork. Subclasses share it unless they say ``_instance = None``. Safe in any thread.
+        ``io_threads``: as many as `Context` is given, when it is made now.
         """
         if not cls._instance_is_usable():
             with cls._instance_lock:
@@ -217,7 +221,8 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
         socket_class: Callable[[_ContextType, int], _SocketType] | None = None,
         **kwargs: Any,
     ) -> _SocketType:
-        """A new socket of a `SocketType`; defaults in ``sockopts`` are set where they fit.
+        """A new socket of ``socket_type``, a `SocketType`; defaults in ``sockopts`` are set where
+        they fit.
 
         ``socket_class`` (default: this class's) is called with the context, the type and
         ``kwargs``. Raises ZMQError: EINVAL for an unknown type, EMFILE at MAX_SOCKETS, ENOTSUP
@@ -246,11 +251,11 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
         return socket
 
     def setsockopt(self, opt: int, value: Any) -> None:
-        """Sets the default of a socket option, for sockets made later."""
+        """Sets the default of the socket option ``opt`` to ``value``, for sockets made later."""
         self.sockopts[opt] = value
 
     def getsockopt(self, opt: int) -> Any:
-        """The default of a socket option; KeyError when none was set."""
+        """The default of the socket option ``opt``; KeyError when none was set."""
         return self.sockopts[opt]
 
     def _set_attr_opt(self, name: str, opt: int, value: Any) -> None:

@@ -45,7 +45,7 @@ class Poller:
         self.register(socket, flags)
 
     def unregister(self, socket: Any) -> None:
-        """Ends the watching; KeyError when there was none."""
+        """Ends the watching of ``socket``; KeyError when there was none."""
         gone = self._map.pop(socket)
         del self.sockets[gone]
         for other, index in self._map.items():
@@ -67,7 +67,8 @@ def select(
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """As ``select.select``, also for ZeroMQ sockets; ``timeout`` is in seconds.
 
-    Answers what is readable, writable, in error. Raises as `zmq_poll`.
+    Answers which of ``rlist`` are readable, of ``wlist`` writable, of ``xlist`` in error. Raises
+    as `zmq_poll`.
     """
     flags: dict[Any, int] = {}
     for sockets, flag in ((rlist, POLLIN), (wlist, POLLOUT), (xlist, POLLERR)):

@@ -235,7 +235,10 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
         self.set(UNSUBSCRIBE, topic.encode() if isinstance(topic, str) else topic)
 
     def set_string(self, option: int, optval: str, encoding: str = "utf-8") -> None:
-        """Sets a bytes option to a text. TypeError when it is not text, or not a bytes option."""
+        """Sets a bytes ``option`` to the text ``optval``, in that ``encoding``.
+
+        TypeError when it is not text, or not a bytes option.
+        """
         if not isinstance(optval, str):
             raise TypeError(f"strings only, not {optval.__class__}: {optval!r}")
         self.set(option, optval.encode(encoding))
@@ -243,7 +246,10 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
     setsockopt_unicode = setsockopt_string = set_string
 
     def get_string(self, option: int, encoding: str = "utf-8") -> str:
-        """A bytes option as text. TypeError for another one, ValueError for an unknown one."""
+        """A bytes ``option`` as text in that ``encoding``.
+
+        TypeError for another one, ValueError for an unknown one.
+        """
         if SocketOption(option)._opt_type is not _OptType.bytes:
             raise TypeError(f"option {option} will not return a string to be decoded")
         value: Any = self.getsockopt(option)
@@ -258,7 +264,7 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
         return value
 
     def set_hwm(self, value: int) -> None:
-        """Sets the high water marks of both directions, in messages, for connections made later.
+        """Sets the high water marks of both directions to ``value``, in messages.
 
         Both are tried; the last error is raised.
         """
@@ -372,7 +378,7 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
     def recv_serialized(
         self, deserialize: Callable[[list[Any]], _RT], flags: int = 0, copy: bool = True
     ) -> _RT:
-        """What ``deserialize`` makes of the parts of the next message."""
+        """What ``deserialize`` makes of what `recv_multipart` answers."""
         return self._deserialize(self.recv_multipart(flags=flags, copy=copy), deserialize)
 
     def send_string(
@@ -383,7 +389,10 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
         encoding: str = "utf-8",
         **kwargs: Any,
     ) -> zmq_monocoque.MessageTracker | None:
-        """Sends a text; else as `send`. TypeError for anything but a str."""
+        """Sends the text ``u`` in that ``encoding``; else as `send`.
+
+        TypeError for anything but a str.
+        """
         if not isinstance(u, str):
             raise TypeError("str objects only")
         return self.send(u.encode(encoding), flags=flags, copy=copy, **kwargs)
@@ -391,7 +400,10 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
     send_unicode = send_string
 
     def recv_string(self, flags: int = 0, encoding: str = "utf-8") -> str:
-        """Receives a text. UnicodeDecodeError: it was none; the message is then lost."""
+        """Receives a text in that ``encoding``, as `recv` does.
+
+        UnicodeDecodeError: it was none; the message is then lost.
+        """
         return self._deserialize(self.recv(flags=flags), lambda body: body.decode(encoding))
 
     recv_unicode = recv_string
@@ -399,13 +411,19 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
     def send_pyobj(
         self, obj: object, flags: int = 0, protocol: int = DEFAULT_PROTOCOL, **kwargs: Any
     ) -> zmq_monocoque.MessageTracker | None:
-        """Sends an object as a pickle; else as `send`. Raises what pickling does."""
+        """Sends ``obj`` as a pickle of that ``protocol``; else as `send`.
+
+        Raises what pickling does.
+        """
         import pickle
 
         return self.send(pickle.dumps(obj, protocol), flags=flags, **kwargs)
 
     def recv_pyobj(self, flags: int = 0) -> Any:
-        """Receives a pickle. Who can send one can run code here: trusted peers only."""
+        """Receives a pickle, as `recv` does.
+
+        Who can send one can run code here: trusted peers only.
+        """
         import pickle
 
         return self._deserialize(self.recv(flags), pickle.loads)
@@ -413,14 +431,17 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
     def send_json(
         self, obj: object, flags: int = 0, **kwargs: Any
     ) -> zmq_monocoque.MessageTracker | None:
-        """Sends an object as JSON; ``kwargs`` are for ``json.dumps``."""
+        """Sends ``obj`` as JSON; else as `send`. ``kwargs`` are for ``json.dumps``."""
         send_kwargs = {key: kwargs.pop(key) for key in ("routing_id", "group") if key in kwargs}
         return self.send(jsonapi.dumps(obj, **kwargs), flags=flags, **send_kwargs)
 
     def recv_json(
         self, flags: int = 0, **kwargs: Any
     ) -> list[Any] | str | int | float | dict[str, Any]:
-        """Receives JSON; ``kwargs`` are for ``json.loads``. ValueError: it was none."""
+        """Receives JSON, as `recv` does; ``kwargs`` are for ``json.loads``.
+
+        ValueError: it was none.
+        """
         return self._deserialize(self.recv(flags), lambda body: jsonapi.loads(body, **kwargs))
 
     # --- events -----------------------------------------------------------------------------------
@@ -451,6 +472,8 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
 
     def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Self:
         """A connected PAIR that receives the ``events`` (default: all) of this socket.
+
+        They go over ``addr``, an inproc endpoint that is made up when it is None.
 
         The same one again while it is open. Read it with `recv_monitor_message`.
         """

@@ -28,7 +28,10 @@ class GarbageCollector:
         self.refs = {}
 
     def store(self, obj: object, event: Event | None = None) -> int:
-        """Keeps ``obj`` until its entry is taken out of `refs`; answers the key of the entry."""
+        """Keeps ``obj`` until its entry is taken out of `refs`; answers the key of the entry.
+
+        ``event`` is kept with it, and never set.
+        """
         entry = gcref(obj, event)
         key = id(entry)
         self.refs[key] = entry

@@ -8,7 +8,7 @@ __all__ = ["cast_int_addr"]
 
 
 def cast_int_addr(n: Any) -> int:
-    """An int, or a cffi pointer or number, as an int; ValueError for anything else."""
+    """``n``, an int, or a cffi pointer or number, as an int; ValueError for anything else."""
     if isinstance(n, int):
         return n
     # Only somebody who has imported cffi can own such a value, and its core is always loaded.

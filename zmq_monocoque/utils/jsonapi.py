@@ -17,7 +17,10 @@ def dumps(o: object, **kwargs: Any) -> bytes:
 
 
 def loads(s: bytes | str, **kwargs: Any) -> dict[str, Any] | list[Any] | str | float:
-    """The value of UTF-8 text; keywords go to ``json.loads``. UnicodeDecodeError, ValueError."""
+    """The value of the UTF-8 text ``s``; keywords go to ``json.loads``.
+
+    UnicodeDecodeError, ValueError.
+    """
     # Decoded here: json.loads would guess at UTF-16 and UTF-32.
     if isinstance(s, bytes):
         s = s.decode()

@@ -27,7 +27,8 @@ class _MonitorMessage(TypedDict):
 
 
 def parse_monitor_message(msg: list[bytes]) -> _MonitorMessage:
-    """The two parts of a monitor message, taken apart; RuntimeError when they are no event.
+    """``msg``, the two parts of a monitor message, taken apart; RuntimeError when they are no
+    event.
 
     ``value`` is an `Event` as in pyzmq: an int that names itself where it is a protocol error.
     """
@@ -56,7 +57,8 @@ def recv_monitor_message(
 def recv_monitor_message(socket: zmq_monocoque.Socket[Any], flags: int = 0) -> Any:
     """Receives from a monitor's PAIR, and takes the message apart; see `parse_monitor_message`.
 
-    Awaitable when the socket's own ``recv_multipart`` is. Raises what that raises.
+    ``flags``: of the receive. Awaitable when the socket's own ``recv_multipart`` is. Raises what
+    that raises.
     """
     message: Any = socket.recv_multipart(flags)
     if isinstance(message, Awaitable):

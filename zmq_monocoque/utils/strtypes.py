@@ -16,7 +16,10 @@ def _warn() -> None:
 
 
 def cast_bytes(s: str | bytes, encoding: str = "utf8", errors: str = "strict") -> bytes:
-    """``s`` as bytes; TypeError when it is neither bytes nor str."""
+    """``s`` as bytes; TypeError when it is neither bytes nor str.
+
+    ``encoding`` and ``errors`` as of ``str.encode``.
+    """
     _warn()
     if isinstance(s, bytes):
         return s
@@ -26,7 +29,10 @@ def cast_bytes(s: str | bytes, encoding: str = "utf8", errors: str = "strict") -
 
 
 def cast_unicode(s: str | bytes, encoding: str = "utf8", errors: str = "strict") -> str:
-    """``s`` as str; TypeError when it is neither bytes nor str."""
+    """``s`` as str; TypeError when it is neither bytes nor str.
+
+    ``encoding`` and ``errors`` as of ``bytes.decode``.
+    """
     _warn()
     if isinstance(s, bytes):
         return s.decode(encoding, errors)

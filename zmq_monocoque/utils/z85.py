@@ -16,7 +16,7 @@ _WEIGHTS = [85**4, 85**3, 85**2, 85, 1]
 
 
 def encode(rawbytes: bytes | bytearray | memoryview) -> bytes:
-    """Bytes as Z85; ValueError unless their number is a multiple of 4."""
+    """``rawbytes`` as Z85; ValueError unless their number is a multiple of 4."""
     if len(rawbytes) % 4:
         raise ValueError(f"length must be multiple of 4, not {len(rawbytes)}")
     out = bytearray()
@@ -26,7 +26,7 @@ def encode(rawbytes: bytes | bytearray | memoryview) -> bytes:
 
 
 def decode(z85bytes: str | bytes | bytearray | memoryview) -> bytes:
-    """Z85 as bytes.
+    """The Z85 of ``z85bytes`` as bytes.
 
     ValueError unless the length is a multiple of 5; KeyError for a character that is not of the
     alphabet; struct.error for five characters that stand for more than 4 bytes.
