@@ -30,13 +30,15 @@ PROGRAMS = ("python", "pip", "pytest", "tox")
 #: Programs of the system, in blocks.
 SYSTEMS = (
     *("umask", "ls", "kill", "wait", "export", ".", "apt-get", "sysctl", "cc", "./hello"),
+    *("ip", "mkdir", "until", "do", "done", "grep", "sed", "cat", "zmq-monocoque"),
     *("git", ".ci/run", "try/bin/pip", "try/bin/python"),
 )
 
 
 def commands(page: Path) -> list[list[str]]:
     """Every command of a page: the lines of its sh blocks, and the spans that are one."""
-    lines = [line for b in blocks(page) if b.kind == "sh" for line in b.text.splitlines()]
+    texts = [b.text.replace("\\\n", " ") for b in blocks(page) if b.kind == "sh"]
+    lines = [line for text in texts for line in text.splitlines()]
     lines += [s for s in spans(page) if re.match(rf"(\w+=\S+ )*({'|'.join(PROGRAMS)}) ", s)]
     found = []
     for line in lines:
