@@ -38,7 +38,7 @@ HAS_C_FACE = sys.maxsize > 1 << 32
 
 
 def load_build(name):
-    """zmq_monocoque/_build/NAME.py, without importing the package that is to be built."""
+    """A module of the folder _build, without importing the package that is to be built."""
     spec = importlib.util.spec_from_file_location(
         f"_build_{name}", ROOT / "zmq_monocoque" / "_build" / f"{name}.py"
     )

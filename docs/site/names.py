@@ -44,12 +44,13 @@ def is_aside(module: str) -> bool:
     return module.split(".")[1:2] != [] and module.split(".")[1] in ASIDE
 
 
-def modules() -> list[ModuleType]:
-    """All public modules, those that programs import first in front."""
+def modules(aside: bool = True) -> list[ModuleType]:
+    """All public modules, those that programs import first in front; or these alone."""
     package = importlib.import_module(PACKAGE)
     found = [PACKAGE]
     for info in pkgutil.walk_packages(package.__path__, f"{PACKAGE}."):
-        if not any(part.startswith("_") for part in info.name.split(".")):
+        hidden = any(part.startswith("_") for part in info.name.split("."))
+        if not hidden and (aside or not is_aside(info.name)):
             found.append(info.name)
     found.sort(key=lambda name: (is_aside(name), name))
     loaded = []
@@ -97,11 +98,11 @@ def members_of(cls: type) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def public() -> list[Name]:
+def public(aside: bool = True) -> list[Name]:
     """All of them, module after module."""
     homes: dict[int, str] = {}
     found = []
-    for module in modules():
+    for module in modules(aside):
         for name in names_of(module):
             if not hasattr(module, name):
                 continue  # of a type checker
@@ -120,13 +121,13 @@ def public() -> list[Name]:
 
 
 def documented() -> Iterator[tuple[str, Any]]:
-    """What needs a docstring: modules, and what is at home here, with members."""
-    for module in modules():
+    """What needs a docstring: modules that programs import, their names, and these' members."""
+    for module in modules(aside=False):
         yield module.__name__, module
-    for name in public():
+    for name in public(aside=False):
         if not name.is_home or not (inspect.isclass(name.thing) or inspect.isroutine(name.thing)):
             continue
         yield name.path, name.thing
-        if not issubclass(name.thing, Enum) if inspect.isclass(name.thing) else False:
+        if inspect.isclass(name.thing) and not issubclass(name.thing, Enum):
             for member, thing in name.members.items():
                 yield f"{name.path}.{member}", getattr(name.thing, member, thing)

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "zmq_monocoque"))
+sys.path.append(str(ROOT / "zmq_monocoque"))  # last: modules there are called as Python's
 
 from _build import engine  # noqa: E402  (found beside the package, which need not be built)
 

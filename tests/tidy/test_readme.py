@@ -38,7 +38,4 @@ def test_no_link_of_the_readme_leads_nowhere_on_an_index():
 
 
 def test_a_path_is_not_said_twice():
-    assert (
-        for_an_index("[docs/a.md](docs/a.md), [a](b.md), [c](#d)")
-        == "docs/a.md, a (`b.md`), [c](#d)"
-    )
+    assert for_an_index("[docs/a](docs/a), [a](b/c), [d](#e)") == "docs/a, a (`b/c`), [d](#e)"
