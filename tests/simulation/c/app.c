@@ -1,0 +1,220 @@
+/* Calls of the engine as the extension makes them, and messages that say whose they are. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app.h"
+#include "base/errors.h"
+
+/* In each part. What follows it is told by it, too. */
+typedef struct head {
+    uint32_t magic, number, size, check;
+    uint16_t sender;
+    uint8_t part, parts;
+} head;
+
+enum { MAGIC = 0x4d49535a };
+
+end ends[ENDS_MAX];
+int end_total;
+const zm_api *api;
+
+void app_begin(const char *doing, end *e)
+{
+    sim_current->doing = doing;
+    sim_current->doing_since = sim_clock;
+    sim_current->doing_object = e;
+}
+
+void app_end(void)
+{
+    sim_current->doing = NULL;
+}
+
+static uint32_t check_of(const head *h)
+{
+    uint32_t x = h->number * 2654435761u ^ (uint32_t) h->sender << 16 ^ h->size * 40503u
+                 ^ (uint32_t) h->part << 8 ^ h->parts;
+    return x ^ x >> 13;
+}
+
+static uint8_t filler(const head *h, uint32_t at)
+{
+    return (uint8_t) (h->check + at * 31);
+}
+
+static int send_part(end *e, const void *data, size_t size, int flags, int64_t deadline)
+{
+    int rc;
+    for (;;) {
+        rc = api->send(e->socket, e->generation, data, size, flags & (ZM_SNDMORE | ZM_PATIENT));
+        if (rc == ZM_LATER) {
+            api->make_way(e->socket, e->generation);
+            continue;
+        }
+        if (rc != -EAGAIN || (flags & ZM_DONTWAIT) || deadline == 0)
+            break;
+        rc = api->wait(e->socket, e->generation, ZM_POLLOUT, deadline);
+        if (rc == -EINTR)
+            continue;
+        if (rc < 0)
+            break;
+    }
+    if (rc == ZM_SEND_FLUSH)
+        api->flush(e->socket, e->generation);
+    return rc < 0 ? rc : 0;
+}
+
+/* Parts behind the first do not wait: the message is on its way. */
+int app_send(end *e, const arrival *to, int flags, uint32_t *out_number)
+{
+    static const uint32_t sizes[] = {0, 1, 10, 100, 1000, 5000, 20000, 100000};
+    int parts = e->sharers > 1 || sim_below(3) ? 1 : 1 + (int) sim_below(PARTS_MAX);
+    uint32_t body = sizes[sim_below(sim_below(4) ? 5 : 8)];
+    uint32_t number = law_offer(e, parts, body);
+    *out_number = number;
+    int64_t deadline = flags & ZM_DONTWAIT ? 0 : api->deadline(e->socket, e->generation,
+                                                                ZM_POLLOUT | ZM_PATIENT);
+    app_begin("send", e);
+    int rc = 0, done = 0;
+    for (int i = 0; to && i < to->routes && rc == 0; i++, done++)
+        rc = send_part(e, to->route[i], to->route_size[i],
+                       flags | ZM_SNDMORE | (done ? ZM_PATIENT : 0), deadline);
+    if (rc == 0 && e->type == T_PUB) { /* what subscribers ask for */
+        rc = send_part(e, &e->topic, 1, flags | ZM_SNDMORE, deadline);
+        done++;
+    }
+    uint8_t *buffer = malloc(sizeof(head) + body + 1);
+    for (int i = 0; i < parts && rc == 0; i++, done++) {
+        head h = {.magic = MAGIC, .number = number, .size = i ? sim_below(50) : body,
+                  .sender = (uint16_t) e->id, .part = (uint8_t) i, .parts = (uint8_t) parts};
+        h.check = check_of(&h);
+        memcpy(buffer, &h, sizeof h);
+        buffer = realloc(buffer, sizeof h + h.size + 1);
+        for (uint32_t n = 0; n < h.size; n++)
+            buffer[sizeof h + n] = filler(&h, n);
+        rc = send_part(e, buffer, sizeof h + h.size,
+                       flags | (i + 1 < parts ? ZM_SNDMORE : 0) | (done ? ZM_PATIENT : 0),
+                       deadline);
+    }
+    free(buffer);
+    app_end();
+    law_taken(e, number, rc);
+    law_step(e);
+    return rc;
+}
+
+static int begin_part(end *e, int flags, int64_t deadline, zm_part *part)
+{
+    for (;;) {
+        int rc = api->recv_begin(e->socket, e->generation, flags & ZM_PATIENT, part);
+        if (rc == ZM_LATER) {
+            api->make_way(e->socket, e->generation);
+            continue;
+        }
+        if (rc != -EAGAIN || (flags & ZM_DONTWAIT) || deadline == 0)
+            return rc;
+        rc = api->wait(e->socket, e->generation, ZM_POLLIN, deadline);
+        if (rc == -EINTR)
+            continue;
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* One part of a message that is being read. */
+static void take_part(end *e, const zm_part *part, arrival *a, int *next)
+{
+    head h;
+    bool ours = part->size >= sizeof h && (memcpy(&h, part->data, sizeof h), h.magic == MAGIC);
+    if (!ours) {
+        if (*next)
+            sim_broken("parts never mix", "socket %d: a part that is not ours in message %u of %d",
+                       e->id, a->number, a->sender);
+        if (a->routes < 4 && part->size < 256) {
+            memcpy(a->route[a->routes], part->data, part->size);
+            a->route_size[a->routes++] = (uint8_t) part->size;
+        }
+        return;
+    }
+    if (h.check != check_of(&h) || part->size != sizeof h + h.size || h.sender >= end_total)
+        sim_broken("what arrives is what was sent", "socket %d: part %u of message %u of %d: %zu "
+                   "bytes, %u were sent", e->id, h.part, h.number, h.sender, part->size,
+                   (unsigned) (sizeof h + h.size));
+    for (uint32_t n = 0; n < h.size; n++)
+        if (part->data[sizeof h + n] != filler(&h, n))
+            sim_broken("what arrives is what was sent", "socket %d: byte %u of message %u of %d",
+                       e->id, n, h.number, h.sender);
+    if (h.part != *next || (*next && (h.number != a->number || h.sender != a->sender))
+        || (h.part + 1 < h.parts) != part->more)
+        sim_broken("parts never mix", "socket %d: part %u/%u of message %u of %d, after %d parts "
+                   "of %u of %d%s", e->id, h.part, h.parts, h.number, h.sender, *next, a->number,
+                   a->sender, part->more ? ", more" : "");
+    a->sender = h.sender;
+    a->number = h.number;
+    (*next)++;
+}
+
+int app_recv(end *e, int flags, arrival *out)
+{
+    memset(out, 0, sizeof *out);
+    int64_t deadline = flags & ZM_DONTWAIT ? 0 : api->deadline(e->socket, e->generation,
+                                                                ZM_POLLIN | ZM_PATIENT);
+    zm_part part;
+    int next = 0;
+    app_begin("recv", e);
+    int rc = begin_part(e, flags, deadline, &part);
+    if (rc == -EAGAIN && deadline > 0 && sim_clock < deadline)
+        sim_broken("a call ends at its time, and not before",
+                   "socket %d: recv gave up %.6f s early", e->id,
+                   (double) (deadline - sim_clock) / 1e9);
+    if (rc == -EAGAIN && deadline > 0 && sim_clock > deadline + SIM_S)
+        sim_broken("a call ends at its time, and not before", "socket %d: recv was %.6f s late",
+                   e->id, (double) (sim_clock - deadline) / 1e9);
+    while (rc == 0) {
+        take_part(e, &part, out, &next);
+        bool more = part.more;
+        if (more && sim_below(2)) {
+            if (api->recv_next(e->socket, &part))
+                continue;
+            rc = -EPROTO;
+        } else {
+            api->recv_end(e->socket, &part);
+            if (!more)
+                break;
+            rc = begin_part(e, ZM_PATIENT | ZM_DONTWAIT, 0, &part);
+        }
+        if (rc < 0 && rc != -ETERM && rc != -ENOTSOCK)
+            sim_broken("parts never mix", "socket %d: the rest of a message is not there (%d)",
+                       e->id, rc);
+    }
+    app_end();
+    if (rc < 0 && rc != -EAGAIN)
+        sim_say("socket %d: recv: %d", e->id, rc);
+    if (rc == 0) {
+        out->foreign = next == 0;
+        if (out->foreign)
+            sim_say("socket %d: recv of nothing that is ours", e->id);
+        if (next)
+            law_arrived(e, out->sender, out->number);
+    }
+    law_step(e);
+    return rc;
+}
+
+int app_poll(zm_pollitem *items, int count, int64_t timeout)
+{
+    int64_t deadline = timeout < 0 ? -1 : sim_clock + timeout;
+    int rc = api->poll_glance(items, count);
+    app_begin("poll", NULL);
+    if (rc == 0 || rc == ZM_LATER)
+        do
+            rc = api->poll(items, count, deadline);
+        while (rc == -EINTR);
+    app_end();
+    if (rc == 0 && deadline >= 0 && sim_clock < deadline)
+        sim_broken("a call ends at its time, and not before", "poll gave up %.6f s early",
+                   (double) (deadline - sim_clock) / 1e9);
+    return rc;
+}

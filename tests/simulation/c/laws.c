@@ -1,0 +1,142 @@
+/* What must hold, whatever chance does. Each law has a name; sim_broken() says it. The page
+ * docs/internals/simulation.md lists them, and says how to add one. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "app.h"
+
+static bool calm(const service *of)
+{
+    /* Out of descriptors, a listener closes connections that are in their handshake. */
+    return !of->disturbed && !(of->remote && TALLY->resets) && !PLAN->no_files;
+}
+
+uint32_t law_offer(end *e, int parts, uint32_t size)
+{
+    if (e->sent == e->record_room) {
+        e->record_room = e->record_room ? 2 * e->record_room : 64;
+        e->records = realloc(e->records, e->record_room * sizeof *e->records);
+    }
+    e->records[e->sent] = (record) {.offered = true, .parts = (uint8_t) parts, .size = size};
+    return e->sent++;
+}
+
+void law_taken(end *e, uint32_t number, int rc)
+{
+    e->records[number].accepted = rc == 0;
+    sim_say("socket %d: send %u: %d", e->id, number, rc);
+}
+
+static bool seen_before(end *e, int sender, uint32_t number)
+{
+    if (number >= e->seen_room[sender]) {
+        uint32_t room = number + 64;
+        e->seen[sender] = realloc(e->seen[sender], room);
+        memset(e->seen[sender] + e->seen_room[sender], 0, room - e->seen_room[sender]);
+        e->seen_room[sender] = room;
+    }
+    return e->seen[sender][number]++;
+}
+
+void law_arrived(end *e, int sender, uint32_t number)
+{
+    end *from = &ends[sender];
+    sim_say("socket %d: recv %u of %d", e->id, number, sender);
+    if (from->of != e->of)
+        sim_broken("a message goes where it was sent", "socket %d: message %u of %d", e->id, number,
+                   sender);
+    if (number >= from->sent)
+        sim_broken("what arrives is what was sent", "socket %d: message %u of %d", e->id, number,
+                   sender);
+    record *r = &from->records[number];
+    r->arrivals++;
+    if (seen_before(e, sender, number) || (r->arrivals > 1 && !e->of->publishes))
+        sim_broken("nothing arrives twice", "socket %d: message %u of %d", e->id, number, sender);
+    if (calm(e->of) && !e->of->beats && e->sharers == 1 && number + 1 <= e->last[sender])
+        sim_broken("a pipe keeps its order", "socket %d: message %u of %d after %u", e->id, number,
+                   sender, e->last[sender] - 1);
+    if (!e->got[sender])
+        e->first[sender] = number;
+    e->last[sender] = number + 1;
+    e->got[sender]++;
+    e->received++;
+}
+
+/* A mark of N messages for each pipe; zero is none. */
+void law_step(end *e)
+{
+    zm_stats stats;
+    if (!e->open || sim_below(8) || zm_socket_stats(e->handle, &stats) < 0)
+        return;
+    uint64_t pipes = stats.peers ? stats.peers : 1;
+    uint64_t mark = (uint64_t) e->sndhwm + (e->of->inproc ? (uint64_t) e->of->end_count : 0) * 1000;
+    if (e->sndhwm && !e->of->inproc && !e->conflate && stats.out_queued > mark * pipes)
+        sim_broken("a high-water mark holds", "socket %d: %llu messages queued for %llu pipes of "
+                   "%d", e->id, (unsigned long long) stats.out_queued, (unsigned long long) pipes,
+                   e->sndhwm);
+}
+
+/* A connection ends when somebody ends it. */
+void law_connections_last(const end *e)
+{
+    zm_stats stats;
+    if (e->of->disturbed || (e->of->remote && TALLY->resets)
+        || PLAN->no_files /* those in their handshake make room */
+        || zm_socket_stats(e->handle, &stats) < 0 || !stats.reconnects)
+        return;
+    if (!e->of->beats)
+        sim_broken("a connection lasts", "socket %d: connected again %llu times", e->id,
+                   (unsigned long long) stats.reconnects);
+    e->of->disturbed = true;
+}
+
+static void none_lost(const end *e)
+{
+    for (uint32_t i = 0; i < e->sent; i++)
+        if (e->records[i].accepted && !e->records[i].arrivals)
+            sim_broken("nothing that was accepted is lost", "socket %d: message %u of %u, %u parts "
+                       "of %u bytes", e->id, i, e->sent, e->records[i].parts, e->records[i].size);
+}
+
+/* A subscriber that has got one message of a publisher without a mark gets all that follow. */
+static void none_missed(const end *e, const end *to)
+{
+    if (!to->got[e->id])
+        return;
+    for (uint32_t i = to->first[e->id]; i < e->sent; i++)
+        if (e->records[i].accepted && (i >= to->seen_room[e->id] || !to->seen[e->id][i]))
+            sim_broken("a subscriber misses nothing", "socket %d: message %u of %d", to->id, i,
+                       e->id);
+}
+
+void law_at_rest(void)
+{
+    for (int i = 0; i < end_total; i++)
+        if (ends[i].open)
+            law_connections_last(&ends[i]);
+    for (int i = 0; i < end_total; i++) {
+        const end *e = &ends[i];
+        if (!e->sends || !calm(e->of))
+            continue;
+        bool receivers = true; /* will they have read it all? Not one that cannot send */
+        for (const sim_thread *t = sim_threads; t; t = t->next)
+            receivers &= t->done || !t->doing || strcmp(t->doing, "send") || !t->doing_object
+                         || ((const end *) t->doing_object)->of != e->of;
+        for (int k = 0; k < e->of->end_count; k++) {
+            const end *other = &ends[e->of->first_end + k];
+            receivers &= !other->conflate;
+            receivers &= !(other->relaxed && e->type != T_REQ); /* it gives up answers */
+        }
+        if (!receivers)
+            continue;
+        /* What routes drops what is for a pipe at its mark, or tells (S-13 of ROUTER). */
+        bool routes = e->type == T_ROUTER || (e->type == T_REP && e->sndhwm);
+        if (!e->of->publishes && (!routes || e->mandatory))
+            none_lost(e);
+        for (int k = 0; e->of->publishes && e->sndhwm == 0 && k < e->of->end_count; k++) {
+            const end *other = &ends[e->of->first_end + k];
+            if (other->receives && other->rcvhwm == 0)
+                none_missed(e, other);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+/* The simulated world: threads that take turns, a clock that nobody waits for, a kernel of
+ * descriptors, sockets and rings, a network of hosts. All of it runs in one thread of the system,
+ * and all that is left to chance comes from one seed.
+ *
+ * Nothing here is compiled with the engine's stdatomic.h: what the world does itself is no point at
+ * which another thread runs, unless it says sim_step() or blocks. */
+#ifndef SIM_H
+#define SIM_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SIM_US 1000LL
+#define SIM_MS 1000000LL
+#define SIM_S 1000000000LL
+#define SIM_NEVER INT64_MAX
+
+/* --- chance: sched.c ------------------------------------------------------------------------- */
+uint64_t sim_random(void);
+uint32_t sim_below(uint32_t n); /* 0 .. n-1; n > 0 */
+bool sim_chance(uint32_t of_a_million);
+
+/* --- time and threads: sched.c --------------------------------------------------------------- */
+typedef struct sim_thread sim_thread;
+struct sim_work; /* a ring's task work, of the thread that submitted it: ring.c */
+
+struct sim_thread {
+    const char *name;
+    int id, host;
+    bool engines;   /* started by the engine, which blocks signals there */
+    bool runnable, done;
+    bool by_key;      /* the last block ended by sim_wake_key() */
+    int64_t deadline;  /* while it is blocked; SIM_NEVER: none */
+    bool timed_out;    /* how the last block ended */
+    const void *key;   /* what it is blocked on */
+    const char *doing; /* the call of the engine that it is in, for a person; NULL: none */
+    int64_t doing_since;
+    void *doing_object; /* of the workload */
+    struct sim_work *work, *work_last;
+    uint32_t priority;
+    int locks; /* that it holds */
+    uint64_t calls, calls_before; /* of the system; before a law began to count */
+    uint64_t steps, locked_at; /* its own; and when it took the first of them */
+    void *(*entry)(void *);
+    void *argument, *result;
+    void *specific;
+    void *stack;
+    void *local; /* its copy of the thread-local section */
+    int saved_errno;
+    struct sim_thread *next;
+};
+
+extern sim_thread *sim_current, *sim_threads;
+extern int64_t sim_clock;
+extern uint64_t sim_steps;
+
+void sim_init(uint64_t seed);
+/* Runs `entry` as the first thread until it returns. */
+void sim_run(void *(*entry)(void *), void *argument);
+sim_thread *sim_spawn(const char *name, int host, bool engines, void *(*entry)(void *),
+                      void *argument);
+void sim_join(sim_thread *thread);
+/* Another thread may run now. */
+void sim_step(void);
+/* Another thread runs now, if one can. */
+void sim_yield(void);
+/* A system call has begun: it takes time, and another thread may run. */
+void sim_syscall(void);
+/* Sleeps until sim_wake(), or `deadline` on the clock: false. */
+bool sim_block(const void *key, int64_t deadline);
+void sim_wake(sim_thread *thread);
+/* At most `most` of those that are blocked on `key`. */
+int sim_wake_key(const void *key, int most);
+void sim_sleep(int64_t ns);
+
+/* Calls run(argument) at a time, on nobody's stack in particular. */
+void sim_at(int64_t when, void (*run)(void *), void *argument);
+
+/* --- the plan of a run: what chance may do to it --------------------------------------------- */
+typedef struct sim_plan {
+    uint64_t seed;
+    int driver;          /* 0 epoll, 1 io_uring, 2 io_uring of an older kernel */
+    int cpus;
+    uint32_t switching;  /* of a million steps, how many another thread follows */
+    bool by_priority;    /* the runnable thread with the highest priority runs */
+    uint32_t priority_changes; /* of a million steps */
+    int64_t latency, jitter; /* of the network, ns */
+    int64_t rate;        /* bytes a second */
+    int sndbuf, rcvbuf;
+    uint32_t shorts;     /* all these of a million calls: short reads and writes */
+    uint32_t stray;      /* -EAGAIN and -EINTR that mean nothing, waits that end for nothing */
+    uint32_t reset;      /* of segments: the connection is reset */
+    uint32_t refuse;     /* of connects */
+    uint32_t drop;       /* of connects: answered late */
+    uint32_t half_open;  /* of resets: only one end knows */
+    uint32_t no_files;   /* of calls that make a descriptor */
+    uint32_t stalls;     /* of segments: the network stops for a while */
+} sim_plan;
+extern sim_plan sim_the_plan;
+#define PLAN (&sim_the_plan)
+
+/* What has happened, for laws that hold only where it has not. */
+typedef struct sim_tally {
+    uint64_t syscalls, switches, segments, resets, connects, refused, strays, shorts, bytes;
+    uint64_t rings, wakes;
+} sim_tally;
+extern sim_tally sim_the_tally;
+#define TALLY (&sim_the_tally)
+
+/* --- the timeline: trace.c ------------------------------------------------------------------- */
+void sim_trace_to(const char *path);
+/* "time host thread what". Goes into the run's fingerprint, and into the file if there is one. */
+void sim_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same of what is too much for a timeline; only written with sim_trace_steps(). */
+void sim_step_said(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void sim_trace_steps(void);
+/* Another thread runs: part of the fingerprint. */
+void sim_note_switch(const sim_thread *to);
+uint64_t sim_fingerprint(void);
+/* A law is broken: says so, with who is where, and ends the run. */
+_Noreturn void sim_broken(const char *law, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* --- descriptors: kernel.c ------------------------------------------------------------------- */
+typedef struct sim_file sim_file;
+typedef struct sim_waiter sim_waiter;
+
+/* Hears of every change of a file. */
+struct sim_waiter {
+    sim_waiter *next, *prev;
+    void (*changed)(sim_waiter *waiter, sim_file *file);
+    void *owner;
+};
+
+typedef struct sim_kind {
+    const char *name;
+    uint32_t (*mask)(sim_file *file); /* POLL... */
+    void (*closed)(sim_file *file);  /* the last descriptor is gone; frees what is its own */
+} sim_kind;
+
+struct sim_file {
+    const sim_kind *kind;
+    int fd, flags;
+    sim_waiter waiters; /* a ring of them */
+    int holds;          /* requests of rings that are on their way with it */
+    bool gone;          /* its last descriptor is */
+};
+/* A file lives as long as requests hold it. */
+void sim_let_go(sim_file *file);
+
+int sim_fd_new(sim_file *file, const sim_kind *kind); /* or -EMFILE */
+sim_file *sim_file_of(int fd);                        /* NULL: no such one */
+int sim_fd_close(int fd);
+void sim_listen_to(sim_file *file, sim_waiter *waiter);
+void sim_listen_no_more(sim_waiter *waiter);
+void sim_changed(sim_file *file);
+int sim_fd_count(void);
+/* Told of what sockets are given to send. */
+extern void (*sim_on_send)(int fd, const void *data, size_t size);
+
+/* --- sockets: net.c -------------------------------------------------------------------------- */
+int sim_socket_recv(sim_file *file, void *out, size_t size, bool *out_more);
+struct msghdr;
+int sim_socket_send(sim_file *file, const struct msghdr *message);
+int sim_socket_accept(sim_file *file, int flags);
+struct sockaddr;
+/* 0, or -EINPROGRESS; again: -EALREADY, -EISCONN. */
+int sim_socket_connect(sim_file *file, const struct sockaddr *address, uint32_t size);
+/* For a person. */
+void sim_print_sockets(void);
+bool sim_is_socket(const sim_file *file);
+uint32_t sim_host_address(int host);
+
+/* --- rings: ring.c --------------------------------------------------------------------------- */
+void sim_run_task_work(void);
+void sim_thread_left_rings(sim_thread *thread);
+bool sim_has_task_work(const sim_thread *thread);
+
+#endif

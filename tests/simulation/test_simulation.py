@@ -1,0 +1,86 @@
+"""The simulation itself: fixed seeds break no law, a run can be had again to the last step, and
+what is planted is found. ``ZM_SIMULATION_SEEDS`` tries more seeds, from one that nobody has tried.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from simulation import timeline
+from simulation.build import Fault, NoCompiler, build
+from simulation.canaries import CANARIES, find
+
+FIXED = 60
+#: The first test of a session compiles the engine, and others wait for it.
+pytestmark = pytest.mark.timeout(600)
+DRIVERS = {"epoll": 0, "io_uring": 1, "older-io_uring": 2}
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    """One for all of pytest's workers: what one has compiled the others link."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "simulation"
+
+
+@pytest.fixture(scope="session")
+def program(store):
+    try:
+        return build(store=store)
+    except NoCompiler as why:
+        pytest.skip(str(why))
+
+
+def run(program: Path, *arguments: object) -> str:
+    command = [str(program), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
+
+
+def test_fixed_seeds_break_no_law(program):
+    count = int(os.environ.get("ZM_SIMULATION_SEEDS", FIXED))
+    first = random.randrange(2**40) if count > FIXED else 1
+    assert f"{count} seeds from {first}, 0 with a broken law" in run(
+        program, "--seed", first, "--count", count, "--quiet"
+    )
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_run_is_the_same_again(program, driver, tmp_path):
+    said, traces = [], []
+    for again in range(2):
+        trace = tmp_path / str(again)
+        said.append(
+            run(program, "--seed", 7, "--driver", DRIVERS[driver], "--steps", "--trace", trace)
+        )
+        traces.append(trace.read_text())
+    assert "fingerprint" in said[0]
+    assert said[0] == said[1]
+    assert traces[0] == traces[1]
+
+
+@pytest.mark.parametrize("canary", CANARIES, ids=lambda canary: canary.name.replace(" ", "-"))
+def test_what_is_planted_is_found(program, store, canary):
+    assert find(canary, store) is not None
+
+
+def test_a_fault_has_to_find_its_place():
+    with pytest.raises(ValueError, match="no such place"):
+        Fault("pipe/peer.c", "nothing that is there", "").text()
+
+
+def test_the_timeline_shows_the_sockets_that_the_law_names(program, tmp_path):
+    trace = tmp_path / "trace"
+    run(program, "--seed", 7, "--trace", trace)
+    text = trace.read_text()
+    verdict = "BROKEN a law: socket 0: it is named\n"
+    shown = timeline.for_a_person(text, verdict)
+    assert "socket 0: type" in shown
+    assert len(shown) < len(text)
+    assert timeline.picture(text, verdict).count("<path") > 1
