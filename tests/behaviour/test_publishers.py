@@ -19,6 +19,7 @@ from support import (
     know,
     monitor_events,
     port_of,
+    waiting,
     watched,
     zmtp_connect,
 )
@@ -114,6 +115,54 @@ def test_last_value_publisher_answers_the_new_subscriber_only(zmq, make):
     xpub.send(b"A fresh")
     assert old.recv() == b"A fresh"
     assert new.recv() == b"A fresh"
+
+
+@pytest.mark.parametrize("call", ["send", "send_multipart"])
+@pytest.mark.parametrize("reads", ["the new one", "both"])
+def test_a_last_value_that_was_refused_is_tried_again_for_all(zmq, make, call, reads):
+    """S-82, S-59: the one that it was for had no room, and that was its turn."""
+    xpub = make(zmq.XPUB, sndhwm=2, xpub_nodrop=1)
+    xpub.setsockopt(MANUAL_LAST_VALUE, 1)
+    address = bind_over(xpub, "inproc", "")
+
+    def subscribe(sub, topic):
+        sub.subscribe(topic)
+        assert xpub.recv() == b"\x01" + topic
+        xpub.setsockopt(zmq.SUBSCRIBE, topic)
+
+    def publish(*parts):
+        know(xpub)
+        if call == "send":
+            xpub.send(parts[0], zmq.DONTWAIT)
+        else:
+            xpub.send_multipart(parts, zmq.DONTWAIT)
+
+    old, new = make(zmq.SUB, rcvhwm=2), make(zmq.SUB, rcvhwm=2)
+    for sub in (old, new):
+        sub.connect(address)
+        subscribe(sub, b"A")
+        publish(b"A first")
+    filled = 0
+    with pytest.raises(zmq.Again):
+        while True:
+            publish(b"A%d" % filled)
+            filled += 1
+    subscribe(new, b"AB")
+    with pytest.raises(zmq.Again):
+        publish(b"AB refused", b"part")
+    was_there = [[b"A first"], *([b"A%d" % n] for n in range(filled))]
+    assert waiting(new) == was_there
+    if reads == "both":
+        assert waiting(old) == was_there
+        publish(b"AB for all")
+        assert [waiting(s) for s in (old, new)] == [[[b"AB for all"]]] * 2
+    else:
+        with pytest.raises(zmq.Again):
+            publish(b"AB refused, for the old one is full")
+        subscribe(new, b"AC")
+        publish(b"AC", b"part")
+        assert waiting(new) == [[b"AC"] + [b"part"] * (call != "send")]
+        assert waiting(old) == was_there
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -413,12 +413,14 @@ static int pub_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
             zm_drive_peek_locked(s);
             rc = find_matches(s, m, &most);
         }
-        if (rc == 0 && (s->options.xpub_nodrop || ZM_UNLIKELY(zm_are_many(s, most))))
-            rc = zm_dist_find_room(&own->to, s->options.xpub_nodrop);
         if (rc < 0)
             return rc;
         if (ZM_UNLIKELY(s->options.xpub_manual_last_value))
-            own->last_subscriber = NULL; /* has it, and is one of all again */
+            own->last_subscriber = NULL; /* one of all again, also if there is no room (S-82) */
+        if (s->options.xpub_nodrop || ZM_UNLIKELY(zm_are_many(s, most)))
+            rc = zm_dist_find_room(&own->to, s->options.xpub_nodrop);
+        if (rc < 0)
+            return rc;
     }
     zm_dist_send(&own->to, s, m);
     return 0;
