@@ -214,6 +214,27 @@ def test_sockets_are_held_weakly(zmq, own):
     assert named(context) == "<zmq.Context() at ADDRESS>"
 
 
+def test_destroy_closes_a_socket_that_another_thread_makes_meanwhile(zmq, on_libzmq):
+    """The thread had the set of sockets in its hands when destroy() began."""
+    if on_libzmq:
+        pytest.skip("the set changes size during its iteration")
+
+    class Meanwhile(zmq.Socket):
+        def close(self, linger=None):
+            if not made:
+                made.append(zmq.Socket(context, zmq.PULL))
+                sockets.add(made[0])
+            super().close(linger)
+
+    made = []
+    context = zmq.Context()
+    first = [context.socket(zmq.PULL, socket_class=Meanwhile) for _ in range(2)]
+    sockets = context._sockets
+    context.destroy(linger=0)
+    assert all(s.closed for s in (*first, *made)) and made
+    assert context.closed
+
+
 def test_destroy_closes_every_socket_with_the_given_linger(zmq):
     context = zmq.Context()
     sockets = [context.socket(zmq.PUSH) for _ in range(3)]

@@ -186,9 +186,14 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
         """
         if self.closed:
             return
+        # Taken out one by one: a thread that makes a socket just now may add it to the old set.
         sockets, self._sockets = self._sockets, WeakSet()
-        for socket in sockets:
-            if socket and not socket.closed:
+        while sockets:
+            try:
+                socket = sockets.pop()
+            except KeyError:
+                break  # the last one was collected
+            if not socket.closed:
                 if self._warn_destroy_close and warn is not None:
                     warn(
                         f"Destroying context with unclosed socket {socket}",
@@ -198,9 +203,9 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
                     )
                 socket.close(linger=linger)
         handles, self._handles = self._handles, set()
-        for handle in handles:
+        while handles:
             try:
-                Socket.shadow(handle).close(linger=linger)
+                Socket.shadow(handles.pop()).close(linger=linger)
             except ZMQError:
                 pass  # closed through another object
         self.term()
