@@ -25,6 +25,7 @@ from support import (
     refused,
     send_until_full,
     waiting,
+    watched,
 )
 from support.zmtp import greeting, ready
 
@@ -260,6 +261,51 @@ def test_without_reconnecting_a_lost_endpoint_is_gone(zmq, make):
             peer.handshake("PULL")
             push.send(b"again")
             assert peer.recv_frame() == (0, b"again")
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "after", "immediate"),
+    [
+        ("PUSH", "PULL", errno.EAGAIN, 0),
+        ("PUSH", "PULL", errno.EAGAIN, 1),
+        ("DEALER", "DEALER", errno.EAGAIN, 0),
+        ("DEALER", "DEALER", errno.EAGAIN, 1),
+        ("ROUTER", "DEALER", errno.EHOSTUNREACH, 0),
+        ("PUB", "SUB", None, 0),
+    ],
+)
+def test_without_reconnecting_there_is_nobody_to_send_to_after_the_peer(
+    zmq, make, kind, other, after, immediate
+):
+    """S-23, S-53: as if there had been no connect; a new one has a peer again."""
+    s = make(getattr(zmq, kind), reconnect_ivl=-1, immediate=immediate)
+    name = [b"n"] if kind == "ROUTER" else []
+
+    def answer(body):
+        """None: taken."""
+        try:
+            s.send_multipart([*name, body], zmq.DONTWAIT)
+        except zmq.ZMQError as error:
+            return error.errno
+        return None
+
+    for body in (b"1", b"2"):
+        peer = make(getattr(zmq, other))
+        if other == "SUB":
+            peer.subscribe(b"")
+        bind(peer)
+        if name:
+            s.router_mandatory, s.connect_routing_id = 1, name[0]
+        with watched(s) as monitor:
+            s.connect(peer.LAST_ENDPOINT)
+            eventually(lambda: answer(body) is None and peer.poll(10))  # noqa: B023
+            assert peer.recv_multipart() == [body]
+            peer.close()
+            monitor_events(monitor, until=EVENT_DISCONNECTED)
+        eventually(lambda: answer(b"lost") == after)
+        assert [answer(b"lost") for _ in range(3)] == [after] * 3
+        if kind != "ROUTER":
+            assert bool(s.events & zmq.POLLOUT) == (kind == "PUB")
 
 
 def test_without_reconnecting_a_refused_connect_is_tried_once(zmq, make):

@@ -17,6 +17,7 @@ from support import (
     fresh_inproc,
     monitored,
     rebind,
+    refused,
     wait_for_event,
     zmtp_connect,
 )
@@ -367,6 +368,27 @@ def test_connect_routing_id_names_the_next_connection(zmq, make):
     assert dealer.recv() == b"early"
     dealer.send(b"back")
     assert router.recv_multipart() == [b"chosen", b"back"]
+
+
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [("tcp://no port", errno.EINVAL), ("tcp://localhost", errno.EINVAL), ("foo://x", None)],
+)
+@pytest.mark.parametrize("kind", ["ROUTER", "STREAM"])
+def test_connect_routing_id_outlives_a_connect_that_fails(zmq, make, kind, address, error):
+    """S-62: it names the next one that does not."""
+    kind = getattr(zmq, kind)
+    s, other = make(kind), make(zmq.DEALER if kind == zmq.ROUTER else zmq.STREAM)
+    s.connect_routing_id = b"chosen"
+    with refused(zmq, error or errno.EPROTONOSUPPORT):
+        s.connect(address)
+    other.bind("tcp://127.0.0.1:*")
+    s.connect(other.LAST_ENDPOINT)
+    if kind == zmq.ROUTER:
+        s.send_multipart([b"chosen", b"x"])
+        assert other.recv_multipart() == [b"x"]
+    else:
+        assert s.recv_multipart() == [b"chosen", b""]
 
 
 def test_connect_routing_id_is_used_up_by_one_connect(zmq, make):
