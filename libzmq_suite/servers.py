@@ -133,9 +133,10 @@ def prepared(name: str, debian: Path, work: Path, library: Path) -> tuple[Path, 
 
 
 def mongrel2(debian: Path, work: Path, library: Path) -> dict[str, str]:
-    """Run by root it goes into a chroot without /dev/urandom, where the reference, because of its
-    tweetnacl, waits for ever."""
     where, variables = prepared("mongrel2", debian, work, library)
+    # Run by root it goes into a chroot, where libzmq's tweetnacl waits until it can read this.
+    (where / "dev").mkdir()
+    (where / "dev" / "urandom").write_bytes(os.urandom(1 << 16))
     port, send, receive = free_port(), *(f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
     text = MONGREL.format(uuid=UUID, port=port, send=send, receive=receive)
     (where / "test.conf").write_text(text, encoding="utf-8")
