@@ -273,23 +273,33 @@ static bool spin_for_attention(zm_socket *s, uint32_t seen, int64_t until_ns)
     return false;
 }
 
+/* As zm_socket_wake() has it: counted first, and `attention` is looked at after that. */
+static int sleep_for_attention(zm_socket *s, uint32_t seen, int64_t deadline_ns)
+{
+    int rc = 0;
+    atomic_fetch_add(&s->sleeping, 1);
+    if (!atomic_load(&s->attention))
+        rc = zm_futex_wait(&s->seq, seen, deadline_ns);
+    atomic_fetch_sub(&s->sleeping, 1);
+    return rc;
+}
+
 /* Waits without the driver: it has none, or another thread waits in it. */
 static int follow(zm_socket *s, int64_t deadline_ns) ZM_LOCKED
 {
     uint32_t seen = atomic_load(&s->seq);
     int64_t began = zm_now_ns(), spin = spin_time(s);
-    atomic_fetch_add(&s->sleeping, 1);
     int rc = 0;
-    if (!atomic_load(&s->attention) && zm_signals_sleep((zm_sleep) {.word = &s->seq})) {
+    if (zm_signals_sleep((zm_sleep) {.word = &s->seq})) {
         s->followers++;
         zm_socket_lock_give(s);
+        /* Not counted as asleep while it spins: nobody is to call the kernel to wake it. */
         if (!spin || !spin_for_attention(s, seen, began + spin))
-            rc = zm_futex_wait(&s->seq, seen, deadline_ns);
+            rc = sleep_for_attention(s, seen, deadline_ns);
         zm_signals_awake();
         zm_socket_lock_take(s);
         s->followers--;
     }
-    atomic_fetch_sub(&s->sleeping, 1);
     zm_spin_learn(&s->spin, rc == 0, zm_now_ns() - began);
     return rc == -ETIMEDOUT ? -EAGAIN : rc;
 }

@@ -34,9 +34,10 @@ static void notify_watchers(zm_socket *s)
 void zm_socket_wake(zm_socket *s)
 {
     atomic_store(&s->attention, 1);
+    /* Who spins sees it, even if another thread takes the commands in first. */
+    atomic_fetch_add(&s->seq, 1);
     /* Pairs with the sleeper: it counts itself first and looks at `attention` after that. */
     if (atomic_load(&s->sleeping)) {
-        atomic_fetch_add(&s->seq, 1);
         zm_futex_wake(&s->seq, 1 << 20);
         zm_driver *driver = atomic_load(&s->wakeable);
         if (driver)
@@ -175,5 +176,6 @@ void zm_drive_wake_followers_locked(zm_socket *s)
     if (!s->followers)
         return;
     atomic_fetch_add(&s->seq, 1);
-    zm_futex_wake(&s->seq, 1 << 20);
+    if (atomic_load(&s->sleeping)) /* else they spin, and see it */
+        zm_futex_wake(&s->seq, 1 << 20);
 }
