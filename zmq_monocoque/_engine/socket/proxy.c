@@ -13,6 +13,7 @@
 #include "../engine.h"
 #include "drive.h"
 #include "options.h"
+#include "order.h"
 #include "pattern.h"
 #include "poll.h"
 #include "socket.h"
@@ -32,9 +33,14 @@ typedef struct carried {
     zm_outgoing message;
 } carried;
 
+static bool is_shared(const zm_part *part)
+{
+    return part->size >= SHARE_BYTES && part->block && part->data == part->block->data;
+}
+
 static int carry(carried *c, const zm_part *part)
 {
-    if (part->size >= SHARE_BYTES && part->block && part->data == part->block->data) {
+    if (is_shared(part)) {
         c->block = zm_block_ref(part->block);
         c->message.data = part->data;
     } else {
@@ -175,49 +181,137 @@ static int swapped(int64_t from, int64_t to, const tap *t, carried *c)
     return rc;
 }
 
-/* Moves up to a burst of messages. Messages moved, or -errno. counts: messages and bytes in and
- * out; NULL: not counted. */
-static int move(int64_t from, int64_t to, const tap *t, bool swap, carried *c, uint64_t *in,
-                uint64_t *out)
+/* One direction. */
+typedef struct way {
+    int64_t from, to;
+    tap copies;
+    bool swap;         /* a monitored queue between two ROUTERs */
+    uint64_t *in, *out; /* counts: messages and bytes */
+} way;
+
+static void count_part(const way *w, const zm_outgoing *part)
 {
+    w->in[0] += !part->more;
+    w->out[0] += !part->more;
+    w->in[1] += part->size;
+    w->out[1] += part->size;
+}
+
+enum { NOTHING, THROUGH, IN_HAND };
+
+/* A message that has arrived goes from one locked socket to another. NOTHING: none has, or there is
+ * no room. IN_HAND: one of its parts is to wait, by one who can: it is in `c`. Or -errno. */
+static int pass_locked(const way *w, zm_socket *from, zm_socket *to, carried *c) ZM_LOCKED
+{
+    zm_part part;
+    int rc = zm_socket_enter_locked(from);
+    if (rc == 0)
+        rc = zm_socket_enter_locked(to);
+    if (rc < 0)
+        return rc;
+    if (!to->pattern->can_send(to))
+        return NOTHING;
+    do {
+        rc = zm_socket_recv_part_queued_locked(from, &part);
+        if (rc < 0)
+            return rc == -EAGAIN ? NOTHING : rc;
+        zm_outgoing message = {.data = part.data, .size = part.size, .more = part.more};
+        if (is_shared(&part))
+            message.block = part.block;
+        rc = zm_socket_send_part_locked(to, &message);
+        if (rc == -EAGAIN || rc == ZM_LATER)
+            rc = carry(c, &part) < 0 ? -ENOMEM : IN_HAND;
+        zm_socket_recv_done_locked(from);
+        if (rc != 0)
+            return rc;
+        count_part(w, &message);
+        if (zm_socket_followed_locked(to))
+            zm_socket_flush_locked(to);
+    } while (part.more);
+    return THROUGH;
+}
+
+static bool is_wanted(const zm_socket *from, const zm_socket *to, int steps)
+{
+    return steps >= ZM_STEPS_MIN && (zm_lock_wanted(&from->lock) || zm_lock_wanted(&to->lock));
+}
+
+/* Messages that need not wait, with the locks taken once for all of them, the second one by a try;
+ * added to *moved. NOTHING (more), IN_HAND, -errno. */
+static int stream(const way *w, carried *c, int *moved) ZM_LOCKS_UNCHECKED
+{
+    zm_socket *from, *to;
+    zm_order_settle(false, false); /* or what is sent would have to go behind what `from` has */
+    int rc = zm_socket_lock_for(w->from, false, &from);
+    if (rc < 0)
+        return rc;
+    rc = zm_socket_lock_for(w->to, true, &to);
+    if (rc < 0) {
+        zm_socket_lock_give(from);
+        return rc == ZM_LATER ? NOTHING : rc;
+    }
+    int steps = 0;
+    do
+        rc = pass_locked(w, from, to, c);
+    while (rc == THROUGH && ++steps + *moved < BURST_MESSAGES && !is_wanted(from, to, steps));
+    zm_socket_lock_give(from);
+    if (steps && zm_socket_sent_locked(to))
+        zm_socket_flush_locked(to);
+    zm_socket_leave(to);
+    *moved += steps;
+    return rc == THROUGH ? NOTHING : rc;
+}
+
+/* The first part of the next message, if there is room for it. IN_HAND, NOTHING, or -errno. */
+static int take_first(const way *w, carried *c)
+{
+    /* A socket that is both sides may have room only once it has received (REP). */
+    int rc = w->from == w->to ? 1 : has_room(w->to);
+    if (rc > 0)
+        rc = has_room_for_copy(w->copies.socket);
+    if (rc <= 0)
+        return rc < 0 ? rc : NOTHING;
+    rc = take(w->from, c);
+    if (rc < 0)
+        return rc == -EAGAIN ? NOTHING : rc;
+    return IN_HAND;
+}
+
+/* The part in hand goes on, and the rest of its message after it. 0, -errno. */
+static int pass_rest(const way *w, carried *c)
+{
+    for (bool first = true;; first = false) {
+        int rc;
+        count_part(w, &c->message);
+        if (first && w->swap && c->message.more)
+            rc = swapped(w->from, w->to, &w->copies, c);
+        else if ((rc = tap_part(&w->copies, &c->message, first)) == 0)
+            rc = pass(w->to, &c->message);
+        bool more = c->message.more;
+        drop(c);
+        if (rc < 0 || !more)
+            return rc;
+        rc = take(w->from, c);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* Moves up to a burst of messages. Messages moved, or -errno. */
+static int move(const way *w, carried *c)
+{
+    bool straight = w->from != w->to && w->copies.socket < 0 && !w->swap;
     int moved = 0;
     while (moved < BURST_MESSAGES) {
-        /* A socket that is both sides may have room only once it has received (REP). */
-        int rc = from == to ? 1 : has_room(to);
-        if (rc > 0)
-            rc = has_room_for_copy(t->socket);
-        if (rc <= 0)
-            return rc < 0 ? rc : moved;
-        rc = take(from, c);
-        if (rc == -EAGAIN)
-            return moved;
+        int rc = straight ? stream(w, c, &moved) : NOTHING;
+        if (rc == NOTHING)
+            rc = take_first(w, c);
+        if (rc == NOTHING)
+            break;
+        if (rc == IN_HAND)
+            rc = pass_rest(w, c);
         if (rc < 0)
             return rc;
-        bool first = true;
-        for (;;) {
-            if (in) {
-                in[1] += c->message.size;
-                out[1] += c->message.size;
-            }
-            if (first && swap && c->message.more)
-                rc = swapped(from, to, t, c);
-            else if ((rc = tap_part(t, &c->message, first)) == 0)
-                rc = pass(to, &c->message);
-            bool more = c->message.more;
-            drop(c);
-            first = false;
-            if (rc < 0 || !more)
-                break;
-            rc = take(from, c);
-            if (rc < 0)
-                break;
-        }
-        if (rc < 0)
-            return rc;
-        if (in) {
-            in[0]++;
-            out[0]++;
-        }
         moved++;
     }
     return moved;
@@ -285,6 +379,9 @@ static int run(int64_t front, int64_t back, const tap taps[2], int64_t control, 
                zm_proxy_state *state)
 {
     carried c = {0};
+    uint64_t *counts = state->counts;
+    const way there = {front, back, taps[0], swap, &counts[0], &counts[6]};
+    const way back_again = {back, front, taps[1], swap, &counts[4], &counts[2]};
     int rc = 0;
     while (rc == 0) {
         int moved = 0;
@@ -298,13 +395,12 @@ static int run(int64_t front, int64_t back, const tap taps[2], int64_t control, 
                 break;
         }
         if (!state->paused) {
-            uint64_t *counts = state->counts;
-            rc = move(front, back, &taps[0], swap, &c, &counts[0], &counts[6]);
+            rc = move(&there, &c);
             if (rc < 0)
                 break;
             moved += rc;
             if (front != back)
-                rc = move(back, front, &taps[1], swap, &c, &counts[4], &counts[2]);
+                rc = move(&back_again, &c);
             if (rc < 0)
                 break;
             moved += rc;
