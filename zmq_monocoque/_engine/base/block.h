@@ -33,13 +33,24 @@ static inline zm_block *zm_block_ref(zm_block *borrowed)
     return borrowed;
 }
 
-static inline void zm_block_unref(zm_block *taken)
+/* `count` references more, for one who hands them out one by one. */
+static inline void zm_block_ref_many(zm_block *borrowed, uint32_t count)
 {
-    if (atomic_fetch_sub_explicit(&taken->refs, 1, memory_order_release) == 1) {
+    atomic_fetch_add_explicit(&borrowed->refs, count, memory_order_relaxed);
+}
+
+static inline void zm_block_unref_many(zm_block *taken, uint32_t count)
+{
+    if (atomic_fetch_sub_explicit(&taken->refs, count, memory_order_release) == count) {
         /* Pairs with the release above: every user's last access comes before the free. */
         atomic_load_explicit(&taken->refs, memory_order_acquire);
         zm_block_free(taken);
     }
+}
+
+static inline void zm_block_unref(zm_block *taken)
+{
+    zm_block_unref_many(taken, 1);
 }
 
 #endif

@@ -23,7 +23,7 @@ int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
             s->receiving_from = NULL;
             continue;
         }
-        *out_frame = zm_peer_read(peer);
+        zm_peer_read(peer, out_frame);
         *out_peer = peer;
         if (out_frame->flags & ZM_MORE) {
             s->receiving_from = peer;

@@ -302,7 +302,8 @@ static void readable(zm_peer *peer) ZM_LOCKED
             own->pending_blocked = true;
             return;
         }
-        zm_frame frame = zm_peer_read(peer);
+        zm_frame frame;
+        zm_peer_read(peer, &frame);
         /* A subscription too many, as a part of a message, is just not taken. */
         if (marked)
             subscription(peer, flags & ZM_SUBSCRIBE_FRAME, frame.data, frame.size);

@@ -35,7 +35,13 @@ static inline int zm_frames_push(zm_frames *frames, zm_frame frame)
 {
     if (frames->count == frames->capacity)
         return zm_frames_push_slow(frames, frame);
-    frames->ring[(frames->first + frames->count++) & (frames->capacity - 1)] = frame;
+    /* Field by field: copied whole, it would be read back in other pieces than it was just written
+     * in, and a processor waits for that. */
+    zm_frame *to = &frames->ring[(frames->first + frames->count++) & (frames->capacity - 1)];
+    to->data = frame.data;
+    to->size = frame.size;
+    to->block = frame.block;
+    to->flags = frame.flags;
     return 0;
 }
 

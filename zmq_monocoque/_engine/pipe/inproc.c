@@ -26,6 +26,7 @@ enum {
     ARENA_BYTES = 16 * 1024 - 64,
     SMALL_BYTES = 4096,
     REPORT_MESSAGES = 256, /* read before the writer is told, at most */
+    UNLIMITED_ROOM = 1024, /* until the link is looked at again */
     /* at a ZAP handler; a question whose asker is gone counts until it is read */
     QUESTIONS_MAX = 8192
 };
@@ -52,14 +53,20 @@ static void link_told(zm_socket *s, zm_command *command) ZM_LOCKED;
 static const zm_peer_ops link_ops;
 static const zm_endpoint_ops bind_ops, connect_ops;
 
+static void drop_arena(zm_link_side *side)
+{
+    if (side->arena)
+        zm_block_unref_many(side->arena, side->arena_refs);
+    side->arena = NULL;
+}
+
 static void link_unref(zm_link *taken)
 {
     if (atomic_fetch_sub(&taken->refs, 1) != 1)
         return;
     for (int i = 0; i < 2; i++) {
         zm_frames_fini(&taken->side[i].out);
-        if (taken->side[i].arena)
-            zm_block_unref(taken->side[i].arena);
+        drop_arena(&taken->side[i]);
     }
     zm_free(taken);
 }
@@ -393,10 +400,10 @@ bool zm_inproc_can_read(zm_peer *peer)
     return has || refill(peer);
 }
 
-static zm_frame read_frame(zm_peer *peer) ZM_LOCKED
+static void read_frame(zm_peer *peer, zm_frame *out) ZM_LOCKED
 {
-    zm_frame frame = zm_frames_take(&peer->in);
-    peer->reading = frame.flags & ZM_MORE;
+    *out = zm_frames_take(&peer->in);
+    peer->reading = out->flags & ZM_MORE;
     if (!peer->reading) {
         peer->in_messages--;
         peer->in_unreported++;
@@ -404,7 +411,6 @@ static zm_frame read_frame(zm_peer *peer) ZM_LOCKED
         if (peer->in_messages == 0 || peer->in_unreported >= peer->in_report)
             refill(peer);
     }
-    return frame;
 }
 
 /* --- writing --------------------------------------------------------------------------------- */
@@ -413,46 +419,56 @@ static bool can_write(zm_peer *peer) ZM_LOCKED
 {
     zm_link *link = peer->inproc;
     zm_link_side *me = mine(peer), *reader = other(peer);
-    if (conflates(link))
+    if (conflates(link) || peer->out_room)
         return true;
     zm_lock_take(&link->lock);
     uint32_t hwm = capacity_of(me, reader);
     bool full = is_full(me, hwm);
     bool gone = reader->closed;
     me->blocked = full;
+    if (!full && !gone)
+        peer->out_room = hwm ? hwm - me->out_messages - me->out_kept : UNLIMITED_ROOM;
     zm_lock_give(&link->lock);
     peer->out_full = full;
     return !full && !gone;
 }
 
-/* A copy of a small body in this side's arena. Every frame holds the arena it lies in. */
+/* A copy of a small body in this side's arena. Every frame holds the arena it lies in. The
+ * references for all frames that fit are taken together: one at a time, writer and reader would
+ * take the count from each other for every message. */
 static int to_arena(zm_link_side *me, const void *data, size_t size, zm_frame *frame)
 {
     if (!me->arena || me->arena->size - me->arena_used < size) {
         zm_block *fresh = zm_block_new(ARENA_BYTES);
         if (!fresh)
             return -ENOMEM;
-        if (me->arena)
-            zm_block_unref(me->arena);
+        drop_arena(me);
+        zm_block_ref_many(fresh, ARENA_BYTES);
         me->arena = fresh;
         me->arena_used = 0;
+        me->arena_refs = 1 + ARENA_BYTES;
     }
     uint8_t *to = me->arena->data + me->arena_used;
     memcpy(to, data, size);
     me->arena_used += size;
     frame->data = to;
-    frame->block = zm_block_ref(me->arena);
+    frame->block = me->arena;
+    me->arena_refs--;
+    ZM_ASSERT(me->arena_refs > 0);
     return 0;
 }
 
 static int make_frame(zm_link_side *me, const void *data, size_t size, zm_block *block,
                       zm_frame *frame)
 {
-    if (!size)
-        data = ""; /* an empty body may come without an address, and leaves with one */
+    if (!size) {
+        frame->data = (const uint8_t *) ""; /* of one that may come without an address */
+        frame->block = block ? zm_block_ref(block) : NULL;
+        return 0;
+    }
     if (block) {
         frame->block = zm_block_ref(block);
-        frame->data = size ? block->data : data;
+        frame->data = block->data;
         return 0;
     }
     if (size <= SMALL_BYTES)
@@ -480,6 +496,7 @@ int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *bloc
     if (rc == -EAGAIN) {
         me->blocked = true;
         peer->out_full = true;
+        peer->out_room = 0;
     }
     if (rc == 0)
         rc = make_frame(me, data, size, block, &frame);
@@ -513,6 +530,7 @@ int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *bloc
                 me->out_staged = 0;
             me->out_messages++;
             me->out_fresh++;
+            peer->out_room -= peer->out_room > 0;
             if (!subscription)
                 peer->socket->stats.messages_sent++;
             if (reader->idle) {
@@ -570,6 +588,7 @@ static void look_at_link(zm_socket *s, zm_link_side *me) ZM_LOCKED
     zm_peer *peer = me->peer ? me->peer : join(s, link, side);
     if (!peer || s->closing || me->peer != peer)
         return;
+    peer->out_room = 0; /* HWMs may have changed, or the other side is gone */
     zm_lock_take(&link->lock);
     bool closed = theirs->closed, bound = theirs->socket != NULL;
     uint32_t hwm = capacity_of(me, theirs);
@@ -610,6 +629,7 @@ static void hwm_changed(zm_peer *peer) ZM_LOCKED
     zm_lock_take(&link->lock);
     me->sndhwm = peer->socket->options.sndhwm;
     me->rcvhwm = peer->socket->options.rcvhwm;
+    peer->out_room = 0;
     tell(me);
     tell(other(peer));
     zm_lock_give(&link->lock);

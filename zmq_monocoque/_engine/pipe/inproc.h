@@ -24,6 +24,7 @@ typedef struct zm_link_side {
     uint32_t out_kept; /* read, but less than half of both HWMs: no room yet (libzmq: the same) */
     zm_block *arena;    /* where small bodies of this side live */
     size_t arena_used;
+    uint32_t arena_refs; /* to it, that are not a frame's yet */
     int sndhwm, rcvhwm;
     bool conflate;
     bool closed;

@@ -167,14 +167,16 @@ bool zm_peer_can_read(zm_peer *peer)
     return peer->reading || peer->in_messages > 0;
 }
 
-zm_frame zm_peer_read(zm_peer *peer)
+void zm_peer_read(zm_peer *peer, zm_frame *out)
 {
     if (ZM_UNLIKELY(zm_peer_is_ended(peer)))
         zm_peer_ripen_locked(peer);
-    if (peer->ops)
-        return peer->ops->read(peer);
-    zm_frame frame = zm_frames_take(&peer->in);
-    peer->reading = frame.flags & ZM_MORE;
+    if (peer->ops) {
+        peer->ops->read(peer, out);
+        return;
+    }
+    *out = zm_frames_take(&peer->in);
+    peer->reading = out->flags & ZM_MORE;
     if (!peer->reading) {
         peer->in_messages--;
         zm_conn *conn = peer->conn;
@@ -184,7 +186,6 @@ zm_frame zm_peer_read(zm_peer *peer)
                 zm_conn_wants_recv_locked(conn);
         }
     }
-    return frame;
 }
 
 /* --- what arrives over a connection ---------------------------------------------------------- */

@@ -17,7 +17,7 @@
  * connection is in peer.c, without a table in between. */
 typedef struct zm_peer_ops {
     bool (*can_read)(zm_peer *peer);
-    zm_frame (*read)(zm_peer *peer);
+    void (*read)(zm_peer *peer, zm_frame *out);
     bool (*can_write)(zm_peer *peer);
     int (*write)(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags);
     void (*rollback)(zm_peer *peer);
@@ -64,6 +64,8 @@ struct zm_peer {
     zm_list turn_out;
     ZM_HELD bool writing;  /* parts of a message are in, more follow */
     ZM_HELD bool out_full; /* was at its HWM and is not below the low-water mark yet */
+    /* inproc: there is room for so many, whatever the reader does */
+    ZM_HELD uint32_t out_room;
     /* may still be spent on waiting for room before messages are dropped */
     ZM_HELD int64_t patience_ns;
     ZM_HELD zm_list crowded_link; /* socket->crowded */
@@ -120,7 +122,7 @@ void zm_peer_free_locked(zm_peer *taken) ZM_LOCKED;
 bool zm_peer_can_read(zm_peer *peer) ZM_LOCKED;
 bool zm_peer_can_write(zm_peer *peer) ZM_LOCKED;
 /* The next frame of a peer with zm_peer_can_read(). */
-zm_frame zm_peer_read(zm_peer *peer) ZM_LOCKED;
+void zm_peer_read(zm_peer *peer, zm_frame *out) ZM_LOCKED;
 /* One frame; the last of a message (`!more`) is committed. 0, -EAGAIN (HWM), -ENOMEM. A `block`
  * (may be NULL) is referenced, not taken. */
 int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)

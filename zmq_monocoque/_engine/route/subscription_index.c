@@ -613,7 +613,7 @@ void zm_subscriptions_match(zm_subscription_index *index, const uint8_t *data, s
         index->epoch = 1;
     }
     uint32_t *marks = index->marks;
-    for (node *n = &index->root; n; n = step(n, data, n->depth, size)) {
+    for (node *n = &index->root; n; n = n->child_count ? step(n, data, n->depth, size) : NULL) {
         const subscriber *all = subscribers_of(n);
         for (uint32_t i = 0; i < n->subscriber_count; i++) {
             uint32_t peer = all[i].peer;

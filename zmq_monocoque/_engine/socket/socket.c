@@ -269,14 +269,13 @@ int zm_socket_send_patiently_locked(zm_socket *s, const zm_outgoing *message)
 
 int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part)
 {
-    zm_frame frame;
     zm_peer *peer;
-    int rc = s->pattern->recv(s, &frame, &peer);
+    int rc = s->pattern->recv(s, &s->current, &peer);
     if (rc < 0) {
+        s->current.block = NULL;
         ZM_POISON(out_part);
         return rc;
     }
-    s->current = frame;
     s->presence.reads++;
     out_part->data = s->current.data;
     out_part->size = s->current.size;
