@@ -230,3 +230,27 @@ def test_several_parts_at_once(face, pair):
     none = ctypes.c_size_t(0)
     assert face.refusal("zmq_recviov", b, got, ctypes.byref(none), DONTWAIT) == (-1, EINVAL)
     assert face.refusal("zmq_sendiov", a, send, none, 0) == (-1, EINVAL)
+
+
+@pytest.mark.parametrize("size", [41, 64, 4096, 8191, 8192])
+def test_what_was_received_outlives_its_socket_and_context(face, message, text, size):
+    """Small bodies share memory with others that came over inproc: each holds it by itself."""
+    context = face.zmq_ctx_new()
+    push, pull = face.zmq_socket(context, PUSH), face.zmq_socket(context, PULL)
+    assert face.zmq_bind(pull, b"inproc://outlives") == 0
+    assert face.zmq_connect(push, b"inproc://outlives") == 0
+    bodies = [bytes([i]) * size for i in range(20)]
+    got = []
+    for body in bodies:
+        assert face.zmq_send(push, body, ctypes.c_size_t(size), 0) == size
+        got.append(message())
+        assert face.zmq_msg_recv(got[-1], pull, 0) == size
+    for changed in got[::2]:  # what is received may be written to
+        ctypes.memset(face.zmq_msg_data(changed), 0xFF, size)
+    for i in (3, 0, 19):
+        assert face.zmq_msg_close(got[i]) == 0
+        got[i] = message()
+    assert (face.zmq_close(push), face.zmq_close(pull), face.zmq_ctx_term(context)) == (0, 0, 0)
+    expected = [b"\xff" * size if i % 2 == 0 else body for i, body in enumerate(bodies)]
+    expected[0] = expected[3] = expected[19] = b""
+    assert [text(m) for m in got] == expected

@@ -2,6 +2,7 @@
 #ifndef ZM_CAPI_H
 #define ZM_CAPI_H
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,8 +48,18 @@ capi_cell *capi_cell_new(capi_kind kind);
 bool capi_cell_end(capi_cell *cell, capi_kind kind);
 /* What was ended may be given out again. */
 void capi_cell_free(capi_cell *cell);
+extern _Atomic(capi_cell *) capi_cells; /* NULL: nothing was made yet */
+extern uint32_t capi_cells_max;
 /* The cell behind a program's pointer, if it is one of this kind; else NULL. */
-capi_cell *capi_cell_of(const void *handle, capi_kind kind);
+static inline capi_cell *capi_cell_of(const void *handle, capi_kind kind)
+{
+    capi_cell *all = atomic_load_explicit(&capi_cells, memory_order_acquire);
+    uintptr_t offset = (uintptr_t) handle - (uintptr_t) all;
+    if (!all || offset >= (uintptr_t) capi_cells_max * sizeof *all || offset % sizeof *all)
+        return NULL;
+    capi_cell *cell = &all[offset / sizeof *all];
+    return atomic_load_explicit(&cell->kind, memory_order_acquire) == kind ? cell : NULL;
+}
 /* The same with its lock held, so that nobody ends it meanwhile. */
 capi_cell *capi_cell_lock(const void *handle, capi_kind kind);
 
@@ -84,7 +95,23 @@ typedef struct capi_socket {
     uint32_t generation;
     int64_t handle;
 } capi_socket;
-bool capi_socket_of(const void *handle, capi_socket *out);
+static inline bool capi_socket_of(const void *handle, capi_socket *out)
+{
+    const capi_cell *cell = capi_cell_of(handle, CAPI_SOCKET);
+    if (!cell) {
+        capi_refuse(ENOTSOCK);
+        return false;
+    }
+    /* Read one by one: if it is closed and made anew meanwhile they do not fit, and the engine,
+     * which compares the generation, refuses them. */
+    out->socket = (zm_socket *) atomic_load_explicit(&cell->object, memory_order_relaxed);
+    out->generation = atomic_load_explicit(&cell->generation, memory_order_relaxed);
+    out->handle = atomic_load_explicit(&cell->value, memory_order_relaxed);
+    if (out->socket && out->generation)
+        return true;
+    capi_refuse(ENOTSOCK);
+    return false;
+}
 
 /* The absolute end of a call that lasts `timeout` ms; < 0: without end. */
 int64_t capi_deadline(long timeout);
@@ -117,16 +144,29 @@ _Static_assert(sizeof(capi_message) == sizeof(zmq_msg_t), "ABI");
 
 enum { CAPI_MESSAGE_MORE = 1, CAPI_MESSAGE_SHARED = 2, CAPI_MESSAGE_FOREIGN = 4 };
 
+enum { CAPI_CLOSED = 0, CAPI_INLINE = 0x49, CAPI_BLOCK = 0x42, CAPI_SEAL = 0xa5 };
+
 /* The message, if it was initialised and not closed; else NULL. */
-capi_message *capi_message_of(const zmq_msg_t *msg);
+static inline capi_message *capi_message_of(const zmq_msg_t *msg)
+{
+    capi_message *m = (capi_message *) (uintptr_t) msg;
+    bool is_one = m && m->seal == CAPI_SEAL && (m->kind == CAPI_INLINE || m->kind == CAPI_BLOCK);
+    return is_one ? m : NULL;
+}
 /* Gives back what it owns, and makes it empty. */
 void capi_message_empty(capi_message *message);
-const void *capi_message_data(const capi_message *message);
-size_t capi_message_size(const capi_message *message);
+static inline const void *capi_message_data(const capi_message *m)
+{
+    return m->kind == CAPI_INLINE ? m->bytes : m->data;
+}
+static inline size_t capi_message_size(const capi_message *m)
+{
+    return m->kind == CAPI_INLINE ? m->inline_size : m->size;
+}
 /* A block of the message's bytes for send_block(), with a reference of the caller's. NULL: it is
  * cheaper to copy them, or memory is out. */
 zm_block *capi_message_share(capi_message *message);
 /* An empty message becomes a received part, which may end now. 0 or -ENOMEM. */
-int capi_message_receive(capi_message *message, const zm_part *part);
+int capi_message_receive(capi_message *message, zm_part *part);
 
 #endif

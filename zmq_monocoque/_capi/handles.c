@@ -14,8 +14,9 @@ enum {
 #define NONE UINT32_MAX
 
 static zm_lock lock;
-static _Atomic(capi_cell *) cells; /* NULL: nothing was made yet */
-static uint32_t capacity, used;    /* used: cells that were given out at least once */
+_Atomic(capi_cell *) capi_cells;
+uint32_t capi_cells_max;
+static uint32_t used; /* cells that were given out at least once */
 static uint32_t free_first = NONE, free_last = NONE, free_count;
 
 static void unlock_in_child(void)
@@ -30,9 +31,9 @@ static bool map_locked(void)
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED)
             continue;
-        capacity = count;
+        capi_cells_max = count;
         pthread_atfork(NULL, NULL, unlock_in_child);
-        atomic_store_explicit(&cells, at, memory_order_release);
+        atomic_store_explicit(&capi_cells, at, memory_order_release);
         return true;
     }
     return false;
@@ -40,17 +41,17 @@ static bool map_locked(void)
 
 static capi_cell *take_locked(void)
 {
-    capi_cell *all = atomic_load_explicit(&cells, memory_order_relaxed);
+    capi_cell *all = atomic_load_explicit(&capi_cells, memory_order_relaxed);
     if (!all && !map_locked())
         return NULL;
-    all = atomic_load_explicit(&cells, memory_order_relaxed);
-    if (free_count > REST || (used == capacity && free_count)) {
+    all = atomic_load_explicit(&capi_cells, memory_order_relaxed);
+    if (free_count > REST || (used == capi_cells_max && free_count)) {
         capi_cell *cell = &all[free_first];
         free_first = cell->next_free;
         free_count--;
         return cell;
     }
-    return used < capacity ? &all[used++] : NULL;
+    return used < capi_cells_max ? &all[used++] : NULL;
 }
 
 capi_cell *capi_cell_new(capi_kind kind)
@@ -78,7 +79,7 @@ bool capi_cell_end(capi_cell *cell, capi_kind kind)
 void capi_cell_free(capi_cell *cell)
 {
     zm_lock_take(&lock);
-    capi_cell *all = atomic_load_explicit(&cells, memory_order_relaxed);
+    capi_cell *all = atomic_load_explicit(&capi_cells, memory_order_relaxed);
     uint32_t index = (uint32_t) (cell - all);
     cell->next_free = NONE;
     if (free_count++)
@@ -87,16 +88,6 @@ void capi_cell_free(capi_cell *cell)
         free_first = index;
     free_last = index;
     zm_lock_give(&lock);
-}
-
-capi_cell *capi_cell_of(const void *handle, capi_kind kind)
-{
-    capi_cell *all = atomic_load_explicit(&cells, memory_order_acquire);
-    uintptr_t offset = (uintptr_t) handle - (uintptr_t) all;
-    if (!all || offset >= (uintptr_t) capacity * sizeof *all || offset % sizeof *all)
-        return NULL;
-    capi_cell *cell = &all[offset / sizeof *all];
-    return atomic_load_explicit(&cell->kind, memory_order_acquire) == kind ? cell : NULL;
 }
 
 capi_cell *capi_cell_lock(const void *handle, capi_kind kind)

@@ -5,42 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INLINE = 0x49, BLOCK = 0x42, CLOSED = 0 };
-enum {
-    SEAL = 0xa5,
-    SHARE_BYTES = 8192 /* smaller bodies are copied when they are sent, as in Python */
-};
-
-capi_message *capi_message_of(const zmq_msg_t *msg)
-{
-    capi_message *m = (capi_message *) (uintptr_t) msg;
-    return m && m->seal == SEAL && (m->kind == INLINE || m->kind == BLOCK) ? m : NULL;
-}
-
-const void *capi_message_data(const capi_message *m)
-{
-    return m->kind == INLINE ? m->bytes : m->data;
-}
-
-size_t capi_message_size(const capi_message *m)
-{
-    return m->kind == INLINE ? m->inline_size : m->size;
-}
+enum { SHARE_BYTES = 8192 }; /* smaller bodies are copied when they are sent, as in Python */
 
 static void start_empty(capi_message *m)
 {
     m->metadata = NULL;
     m->group = NULL;
     m->routing_id = 0;
-    m->kind = INLINE;
+    m->kind = CAPI_INLINE;
     m->flags = 0;
     m->inline_size = 0;
-    m->seal = SEAL;
+    m->seal = CAPI_SEAL;
 }
 
 void capi_message_empty(capi_message *m)
 {
-    if (m->kind == BLOCK && m->block)
+    if (m->kind == CAPI_BLOCK && m->block)
         zm_block_unref(m->block);
     if (m->metadata)
         zm_api_get()->metadata_unref(m->metadata);
@@ -50,13 +30,13 @@ void capi_message_empty(capi_message *m)
 
 static void become_block(capi_message *m, zm_block *taken, const void *data, size_t size)
 {
-    m->kind = BLOCK;
+    m->kind = CAPI_BLOCK;
     m->block = taken;
     m->data = (uint8_t *) (uintptr_t) data;
     m->size = size;
 }
 
-int capi_message_receive(capi_message *m, const zm_part *part)
+int capi_message_receive(capi_message *m, zm_part *part)
 {
     const zm_api *api = zm_api_get();
     if (part->size <= CAPI_INLINE_BYTES) {
@@ -64,10 +44,10 @@ int capi_message_receive(capi_message *m, const zm_part *part)
             memcpy(m->bytes, part->data, part->size);
         m->inline_size = (uint8_t) part->size;
     } else {
-        zm_block *block = api->part_own(part);
+        zm_block *block = api->part_take(part);
         if (!block)
             return -ENOMEM;
-        become_block(m, block, block == part->block ? part->data : block->data, part->size);
+        become_block(m, block, part->data, part->size);
     }
     if (part->metadata)
         m->metadata = api->metadata_ref(part->metadata);
@@ -102,7 +82,7 @@ static void release_inner(zm_block *taken)
 zm_block *capi_message_share(capi_message *m)
 {
     /* Foreign memory is never copied: its program counts on hearing when it is free. */
-    if (m->kind != BLOCK || (m->size < SHARE_BYTES && !(m->flags & CAPI_MESSAGE_FOREIGN)))
+    if (m->kind != CAPI_BLOCK || (m->size < SHARE_BYTES && !(m->flags & CAPI_MESSAGE_FOREIGN)))
         return NULL;
     if (m->block && m->data == m->block->data)
         return zm_block_ref(m->block);
@@ -180,7 +160,7 @@ CAPI int zmq_msg_close(zmq_msg_t *msg)
         return capi_refuse(EFAULT);
     uint8_t more = m->flags & CAPI_MESSAGE_MORE;
     capi_message_empty(m);
-    m->kind = CLOSED;
+    m->kind = CAPI_CLOSED;
     m->flags = more; /* there are programs that ask for it afterwards */
     return 0;
 }
@@ -209,13 +189,14 @@ CAPI int zmq_msg_copy(zmq_msg_t *dest, zmq_msg_t *src)
     if (from->group && !group)
         return capi_refuse(ENOMEM);
     capi_message_empty(to);
-    if (from->kind == BLOCK) {
+    *to = *from;
+    to->group = group;
+    if (from->kind == CAPI_BLOCK) {
         from->flags |= CAPI_MESSAGE_SHARED;
+        to->flags = from->flags;
         if (from->block)
             zm_block_ref(from->block);
     }
-    *to = *from;
-    to->group = group;
     if (to->metadata)
         zm_api_get()->metadata_ref(to->metadata);
     return 0;
@@ -252,9 +233,9 @@ CAPI int zmq_msg_get(const zmq_msg_t *msg, int property)
     const char *fd;
     switch (property) {
     case ZMQ_MORE:
-        return any->seal == SEAL && any->flags & CAPI_MESSAGE_MORE ? 1 : 0;
+        return any->seal == CAPI_SEAL && any->flags & CAPI_MESSAGE_MORE ? 1 : 0;
     case ZMQ_SHARED:
-        return m && m->kind == BLOCK && (!m->block || m->flags & CAPI_MESSAGE_SHARED) ? 1 : 0;
+        return m && m->kind == CAPI_BLOCK && (!m->block || m->flags & CAPI_MESSAGE_SHARED) ? 1 : 0;
     case ZMQ_SRCFD:
         fd = m && m->metadata ? zm_api_get()->metadata_get(m->metadata, "__fd") : NULL;
         return fd ? atoi(fd) : capi_refuse(EINVAL);

@@ -4,24 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-bool capi_socket_of(const void *handle, capi_socket *out)
-{
-    capi_cell *cell = capi_cell_of(handle, CAPI_SOCKET);
-    if (!cell) {
-        errno = ENOTSOCK;
-        return false;
-    }
-    /* Read one by one: if it is closed and made anew meanwhile they do not fit, and the engine,
-     * which compares the generation, refuses them. */
-    out->socket = (zm_socket *) atomic_load_explicit(&cell->object, memory_order_relaxed);
-    out->generation = atomic_load_explicit(&cell->generation, memory_order_relaxed);
-    out->handle = atomic_load_explicit(&cell->value, memory_order_relaxed);
-    if (out->socket && out->generation)
-        return true;
-    errno = ENOTSOCK;
-    return false;
-}
-
 CAPI int zmq_close(void *handle)
 {
     capi_socket s;

@@ -27,7 +27,10 @@
 #include "socket/transfer.h"
 #include "socket/wakeup.h"
 
-enum { OWN_BLOCK_SLACK = 64 }; /* of a large part's own block, for the frame's header */
+enum {
+    OWN_BLOCK_SLACK = 64,  /* of a large part's own block, for the frame's header */
+    SHARED_BLOCK_MAX = 16 * 1024 /* that one part may keep, with those of others in it */
+};
 
 /* --- parts ----------------------------------------------------------------------------------- */
 
@@ -107,33 +110,59 @@ static int api_recv_begin(zm_socket *s, uint32_t generation, int flags, zm_part 
     return rc;
 }
 
+static void part_done(zm_socket *s, const zm_part *part) ZM_LOCKED
+{
+    if (!part->block)
+        s->current.block = NULL; /* part_take() */
+    zm_socket_recv_done_locked(s);
+}
+
 static void api_recv_end(zm_socket *s, zm_part *part) ZM_GIVES(zm_a_socket)
 {
-    (void) part;
-    zm_socket_recv_done_locked(s);
+    part_done(s, part);
     zm_socket_lock_give(s);
 }
 
 /* Gives up the lock with 0. */
 static int api_recv_next(zm_socket *s, zm_part *part) ZM_LOCKED ZM_LOCKS_UNCHECKED
 {
-    zm_socket_recv_done_locked(s);
+    part_done(s, part);
     if (zm_socket_recv_part_queued_locked(s, part) == 0)
         return 1;
     zm_socket_lock_give(s);
     return 0;
 }
 
+/* Is the part in a block that is no larger than that? */
+static bool lies_in_block(const zm_part *part, size_t size_max)
+{
+    const zm_block *block = part->block;
+    return block && part->data >= block->data && part->data < block->data + block->size
+           && block->size <= size_max;
+}
+
 static zm_block *api_part_own(const zm_part *part)
 {
-    zm_block *block = part->block;
-    if (block && part->data >= block->data && part->data < block->data + block->size
-        && block->size <= part->size + OWN_BLOCK_SLACK)
-        return zm_block_ref(block);
+    if (lies_in_block(part, part->size + OWN_BLOCK_SLACK))
+        return zm_block_ref(part->block);
     zm_block *copy = zm_block_new(part->size);
     if (copy)
         memcpy(copy->data, part->data, part->size);
     return copy;
+}
+
+static zm_block *api_part_take(zm_part *part)
+{
+    zm_block *block = part->block;
+    if (lies_in_block(part, SHARED_BLOCK_MAX)
+        || lies_in_block(part, part->size + OWN_BLOCK_SLACK)) {
+        part->block = NULL;
+        return block;
+    }
+    block = api_part_own(part);
+    if (block)
+        part->data = block->data;
+    return block;
 }
 
 static int64_t api_deadline(zm_socket *s, uint32_t generation, int direction)
@@ -238,6 +267,7 @@ static const zm_api api = {
     .recv_end = api_recv_end,
     .recv_next = api_recv_next,
     .part_own = api_part_own,
+    .part_take = api_part_take,
     .deadline = api_deadline,
     .context_new = zm_context_new,
     .context_set = zm_context_set_for,

@@ -15,7 +15,7 @@
 
 #include "base/block.h"
 
-#define ZM_API_VERSION 4u
+#define ZM_API_VERSION 5u
 
 typedef struct zm_socket zm_socket;
 typedef struct zm_metadata zm_metadata; /* of a connection; reference counted, immutable */
@@ -84,6 +84,10 @@ typedef struct zm_api {
     /* Between begin and end: a block that holds the part's bytes and outlives recv_end(): a new
      * reference where the part has a large block of its own, else a copy. NULL: memory is out. */
     zm_block *(*part_own)(const zm_part *part);
+    /* The same for one who has no use for the block's own address: `part->data` is in it then. A
+     * small part may keep one of up to 16 KB that it shares with others. `part->block` is NULL
+     * where the reference is the part's own. */
+    zm_block *(*part_take)(zm_part *part);
     /* The absolute deadline of a blocking call made now: RCVTIMEO (ZM_POLLIN) or SNDTIMEO
      * (ZM_POLLOUT) from now; -1 without limit; 0: do not block (the timeout is 0). Of a stale pair
      * -1, so that wait() tells. */
