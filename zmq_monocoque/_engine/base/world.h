@@ -16,7 +16,7 @@
 
 /* Who is the calling thread, and what has it for itself? See also ZM_THREAD_LOCAL. */
 #define ZM_WORLD_THREAD(X) \
-    X(gettid) X(pthread_self) X(pthread_once) X(pthread_key_create) X(pthread_setspecific) \
+    X(pthread_self) X(pthread_once) X(pthread_key_create) X(pthread_setspecific) \
     X(pthread_getschedparam) X(pthread_setschedparam) X(pthread_setaffinity_np) \
     X(pthread_setname_np) X(pthread_sigmask) X(setpriority) X(sched_getaffinity)
 

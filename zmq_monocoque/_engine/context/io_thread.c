@@ -190,7 +190,7 @@ static void schedule(int policy, int priority)
         param.sched_priority = priority;
     pthread_setschedparam(pthread_self(), policy, &param);
     if (by_nice && priority >= 0)
-        setpriority(PRIO_PROCESS, (id_t) gettid(), BEST_NICE);
+        setpriority(PRIO_PROCESS, 0, BEST_NICE); /* of this thread; glibc 2.28 has no gettid() */
 }
 
 static void *run(void *argument)
