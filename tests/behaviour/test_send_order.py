@@ -18,7 +18,7 @@ import struct
 import threading
 
 import pytest
-from support import RawListener, bind, connected, eventually, fresh_inproc
+from support import RawListener, bind, connected, eventually, fresh_inproc, monitor_events
 from support.loops import run_green
 
 KINDS = {"PUSH": b"PULL", "PUB": b"SUB", "DEALER": b"DEALER"}
@@ -171,10 +171,14 @@ def test_subscriptions_leave_before_what_is_sent_behind_them(zmq, make, wires):
     """A row of them shares sends, and is there before the message that follows."""
     sub, push = make(zmq.SUB, sndhwm=0), make(zmq.PUSH)
     ends = wires([push], "PUSH", "tcp")
+    # A connection that is still being made holds others' messages back for 20 ms at most.
+    monitor = sub.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
     with RawListener() as server:
         sub.connect(server.endpoint)
         with server.accept() as publisher:
             publisher.handshake("PUB")
+            monitor_events(monitor, until=zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            sub.disable_monitor()
             before = segments_in(publisher.sock)
             for n in range(3000):
                 sub.subscribe(b"%04d" % n)

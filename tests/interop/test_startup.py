@@ -122,7 +122,7 @@ def test_a_thread_that_connects_to_itself_waits_for_nobody(on_libzmq, zmq, make)
         return _switches() - before
 
     # Beside other work the I/O thread comes in between now and then, but not each time.
-    assert min(sleeps() for _ in range(5)) < 10
+    assert any(sleeps() < 10 for _ in range(20))
 
 
 def test_who_accepts_answers_what_has_come_with_one_segment(on_libzmq, zmq, make):
