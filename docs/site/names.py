@@ -44,24 +44,33 @@ def is_aside(module: str) -> bool:
     return module.split(".")[1:2] != [] and module.split(".")[1] in ASIDE
 
 
+def names_below(package: ModuleType) -> Iterator[str]:
+    """The public modules below one. Not by walk_packages(), which imports the hidden ones, too: to
+    import ``_shim.zmq`` makes the whole process take ``zmq`` for ours."""
+    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        if info.name.rpartition(".")[2].startswith("_"):
+            continue
+        yield info.name
+        if info.ispkg and (found := module_or_none(info.name)):
+            yield from names_below(found)
+
+
+def module_or_none(name: str) -> ModuleType | None:
+    """A module; None: it is for users of a package that is not installed here."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(PACKAGE):
+            raise
+        return None
+
+
 def modules(aside: bool = True) -> list[ModuleType]:
     """All public modules, those that programs import first in front; or these alone."""
-    package = importlib.import_module(PACKAGE)
-    found = [PACKAGE]
-    for info in pkgutil.walk_packages(package.__path__, f"{PACKAGE}."):
-        hidden = any(part.startswith("_") for part in info.name.split("."))
-        if not hidden and (aside or not is_aside(info.name)):
-            found.append(info.name)
+    below = names_below(importlib.import_module(PACKAGE))
+    found = [PACKAGE, *(name for name in below if aside or not is_aside(name))]
     found.sort(key=lambda name: (is_aside(name), name))
-    loaded = []
-    for name in found:
-        try:
-            loaded.append(importlib.import_module(name))
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith(PACKAGE):
-                raise
-            # It is for users of a package that is not installed here.
-    return loaded
+    return [module for name in found if (module := module_or_none(name))]
 
 
 def names_of(module: ModuleType) -> list[str]:

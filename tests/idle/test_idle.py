@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 from conftest import MODULE
-from kernels.conftest import KERNELS, environment_of  # noqa: F401
+from kernels.conftest import kernels  # noqa: F401
+from kernels.matrix import KERNELS
 
 try:
     import gevent
@@ -38,7 +39,7 @@ AT_A_TIME = 12
 def environment(world: str, request: pytest.FixtureRequest) -> dict[str, str]:
     if world in ("io_uring", "epoll"):
         return {**os.environ, "ZMQ_MONOCOQUE_DRIVER": world}
-    return request.getfixturevalue("environment_of")(world)
+    return request.getfixturevalue("kernels").environment(world)
 
 
 def worlds() -> list[str]:
