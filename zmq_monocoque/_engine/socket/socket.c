@@ -270,12 +270,18 @@ int zm_socket_send_patiently_locked(zm_socket *s, const zm_outgoing *message)
 int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part)
 {
     zm_peer *peer;
-    int rc = s->pattern->recv(s, &s->current, &peer);
+    /* Into a local first: a pattern that skips or fails leaves in it what the socket must not own. */
+    zm_frame frame;
+    int rc = s->pattern->recv(s, &frame, &peer);
     if (rc < 0) {
-        s->current.block = NULL;
         ZM_POISON(out_part);
         return rc;
     }
+    /* Field by field, as zm_frames_push() says. */
+    s->current.data = frame.data;
+    s->current.size = frame.size;
+    s->current.block = frame.block;
+    s->current.flags = frame.flags;
     s->presence.reads++;
     out_part->data = s->current.data;
     out_part->size = s->current.size;

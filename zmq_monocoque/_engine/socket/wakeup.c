@@ -66,6 +66,8 @@ void zm_reap_ended_slowly_locked(zm_socket *s)
         zm_list_remove(&ended->link);
         ended->reap(ended);
     }
+    if (!zm_list_empty(&s->ended))
+        atomic_store(&s->attention, 1); /* nobody sleeps before it is done */
 }
 
 /* The oldest command, taken out. NULL: there is none. */
