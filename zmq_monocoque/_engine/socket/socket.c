@@ -270,7 +270,7 @@ int zm_socket_send_patiently_locked(zm_socket *s, const zm_outgoing *message)
 int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part)
 {
     zm_peer *peer;
-    /* Into a local first: a pattern that skips or fails leaves in it what the socket must not own. */
+    /* Into a local first: what a pattern that skips or fails leaves in it is not the socket's. */
     zm_frame frame;
     int rc = s->pattern->recv(s, &frame, &peer);
     if (rc < 0) {
