@@ -1,0 +1,102 @@
+/* A reap that gives way to a thread which wants the lock leaves word that there is more: to a
+ * socket that waits over inproc alone nobody else may ever come. */
+#include "base/check.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "driver/driver.h"
+#include "driver/waitset.h"
+#include "model.h"
+#include "socket/socket.h"
+#include "socket/wakeup.h"
+
+enum { ENDED = 100 };
+
+static zm_socket s;
+static zm_ended ended[ENDED];
+static int reaped;
+
+/* --- what a wake-up calls, and is not called here -------------------------------------------- */
+
+void zm_fd_close(int fd)
+{
+    (void) fd;
+}
+
+int zm_driver_fd(const zm_driver *driver)
+{
+    (void) driver;
+    return -1;
+}
+
+void zm_driver_wake(zm_driver *driver)
+{
+    (void) driver;
+}
+
+int zm_signaler_open(void)
+{
+    return -1;
+}
+
+void zm_signaler_set(int signaler)
+{
+    (void) signaler;
+}
+
+void zm_signaler_clear(int signaler)
+{
+    (void) signaler;
+}
+
+int zm_waitset_open(void)
+{
+    return -1;
+}
+
+int zm_waitset_add(int waitset, int fd, void *owner)
+{
+    (void) waitset, (void) fd, (void) owner;
+    return -1;
+}
+
+int zm_waitset_signal_open(int waitset)
+{
+    (void) waitset;
+    return -1;
+}
+
+void zm_waitset_signal_set(int waitset)
+{
+    (void) waitset;
+}
+
+void zm_waitset_signal_clear(int waitset)
+{
+    (void) waitset;
+}
+
+/* --- the test -------------------------------------------------------------------------------- */
+
+static void reap(zm_ended *one)
+{
+    (void) one;
+    reaped++;
+}
+
+int main(void)
+{
+    zm_list_init(&s.ended);
+    for (int i = 0; i < ENDED; i++) {
+        ended[i].reap = reap;
+        zm_list_append(&s.ended, &ended[i].link);
+    }
+    atomic_store(&s.lock.word, 2); /* held by us, and somebody sleeps for it */
+    zm_reap_ended_locked(&s);
+    CHECK(reaped > 0 && reaped < ENDED);
+    CHECK(atomic_load(&s.attention) == 1);
+    atomic_store(&s.lock.word, 1);
+    zm_commands_take_locked(&s);
+    CHECK(reaped == ENDED);
+    CHECK(atomic_load(&s.attention) == 0);
+    return 0;
+}
