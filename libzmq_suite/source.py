@@ -59,10 +59,9 @@ def are_fetched(downloads: Path) -> bool:
     return all((downloads / n).exists() and sha256(downloads / n) == s for n, s in FILES.items())
 
 
-def apt(work: Path, suite: str = SUITE, architecture: str = "") -> Path:
-    """The configuration of an apt whose lists and cache are ours, with its lists read; of another
-    architecture than this machine's, if need be."""
-    apt = work / "apt"
+def apt_configuration(folder: Path, suite: str, *settings: str) -> Path:
+    """Of an apt whose lists and cache lie in ``folder``; ``settings`` are lines of apt.conf."""
+    apt = folder / "apt"
     for directory in ("lists/partial", "cache/archives/partial", "parts"):
         (apt / directory).mkdir(parents=True, exist_ok=True)
     (apt / "sources.list").write_text(
@@ -70,18 +69,27 @@ def apt(work: Path, suite: str = SUITE, architecture: str = "") -> Path:
         encoding="utf-8",
     )
     (apt / "status").touch()
+    places = {
+        "Dir::Etc::sourcelist": apt / "sources.list",
+        "Dir::Etc::sourceparts": apt / "parts",
+        "Dir::State": apt,
+        "Dir::State::status": apt / "status",
+        "Dir::Cache": apt / "cache",
+    }
+    lines = [*(f'{name} "{place}";' for name, place in places.items()), *settings]
     configuration = apt / "apt.conf"
-    configuration.write_text(
-        f'Dir::Etc::sourcelist "{apt}/sources.list";\n'
-        f'Dir::Etc::sourceparts "{apt}/parts";\n'
-        f'Dir::State "{apt}";\n'
-        f'Dir::State::status "{apt}/status";\n'
-        f'Dir::Cache "{apt}/cache";\n'
-        'Acquire::Retries "3";\n'
-        + (f'APT::Architecture "{architecture}";\n' if architecture else "")
-        + (f'APT::Architectures {{ "{architecture}"; }};\n' if architecture else ""),
-        encoding="utf-8",
-    )
+    configuration.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return configuration
+
+
+def apt(work: Path, suite: str = SUITE, architecture: str = "") -> Path:
+    """The configuration of an apt of our own, with its lists read; of another architecture than
+    this machine's, if need be."""
+    settings = ['Acquire::Retries "3";']
+    if architecture:
+        settings.append(f'APT::Architecture "{architecture}";')
+        settings.append(f'APT::Architectures {{ "{architecture}"; }};')
+    configuration = apt_configuration(work, suite, *settings)
     run("apt-get", "update", APT_CONFIG=str(configuration))
     return configuration
 

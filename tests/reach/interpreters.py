@@ -34,7 +34,6 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "3.13t")
 CANNOT = 77
-MIRROR = "http://deb.debian.org/debian"
 SUITE = "sid"
 #: For a command that speaks with a registry, and for the build.
 FETCH_SECONDS, BUILD_SECONDS = 240, 1200
@@ -126,26 +125,13 @@ def on_the_machine(name: str) -> Path | None:
 
 def apt(folder: Path) -> Path:
     """The configuration of an apt whose lists and cache are ours, with its lists read."""
-    apt = folder / "apt"
-    for directory in ("lists/partial", "cache/archives/partial", "parts"):
-        (apt / directory).mkdir(parents=True, exist_ok=True)
-    (apt / "sources.list").write_text(
-        "".join(f"{kind} [trusted=yes] {MIRROR} {SUITE} main\n" for kind in ("deb", "deb-src")),
-        encoding="utf-8",
-    )
-    (apt / "status").touch()
-    configuration = apt / "apt.conf"
-    configuration.write_text(
-        f'Dir::Etc::sourcelist "{apt}/sources.list";\n'
-        f'Dir::Etc::sourceparts "{apt}/parts";\n'
-        f'Dir::State "{apt}";\n'
-        f'Dir::State::status "{apt}/status";\n'
-        f'Dir::Cache "{apt}/cache";\n'
-        'Acquire::Languages "none";\n'
-        'Acquire::Retries "2";\n'
-        'Acquire::http::Timeout "20";\n',
-        encoding="utf-8",
-    )
+    # Here, since toxfile.py takes this file into tox's own process. Behind what is installed: the
+    # package beside libzmq_suite is not built.
+    sys.path.append(str(ROOT))
+    from libzmq_suite.source import apt_configuration
+
+    settings = 'Acquire::Languages "none";', 'Acquire::Retries "2";', 'Acquire::http::Timeout "20";'
+    configuration = apt_configuration(folder, SUITE, *settings)
     run("apt-get", "update", "--error-on=any", APT_CONFIG=str(configuration), seconds=FETCH_SECONDS)
     return configuration
 
