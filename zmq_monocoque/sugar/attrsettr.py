@@ -27,7 +27,11 @@ class AttributeSetter:
             if key in self.__dict__ or self._declares(key):
                 object.__setattr__(self, key, value)
                 return
-            name, option = self._option_to_set(key)
+            try:
+                name, option = self._option(key)
+            except AttributeError as error:
+                self._name_nearest(error, key)
+                raise
             self._set_attr_opt(name, option, value)
 
         def __getattr__(self, key: str) -> Any:
@@ -57,18 +61,11 @@ class AttributeSetter:
             raise AttributeError(f"{self.__class__.__name__} has no such option: {name}")
         return name, option
 
-    def _option_to_set(self, key: str) -> tuple[str, int]:
-        """As `_option`; what was meant is a note of the error. (Of a name that is read Python says
-        it itself, and hasattr() has to stay quick.)"""
-        try:
-            return self._option(key)
-        except AttributeError as error:
-            _add_note(error, "of_name", key, self._option_names())
-            raise
-
-    def _option_names(self) -> list[str]:
-        """The names of the owner's options."""
-        return [*constants.ContextOption.__members__, *constants.SocketOption.__members__]
+    def _name_nearest(self, error: AttributeError, key: str) -> None:
+        """Adds which option was meant, where one was set. (Of a name that is read Python says it
+        itself, and hasattr() has to stay quick.)"""
+        names = *constants.ContextOption.__members__, *constants.SocketOption.__members__
+        _add_note(error, "of_name", key, names)
 
     def _set_attr_opt(self, name: str, opt: int, value: Any) -> None:
         """To be overridden where an attribute is not simply an option that is set."""
@@ -137,9 +134,10 @@ class SocketOptionReader(AttributeSetter):
             # with which methods are found more slowly again.
             if not self._declares(key):
                 try:
-                    name, option = self._option_to_set(key)
-                except AttributeError:
+                    name, option = self._option(key)
+                except AttributeError as error:
                     if key not in self.__dict__:
+                        self._name_nearest(error, key)
                         raise
                 else:
                     self._set_attr_opt(name, option, value)
