@@ -103,6 +103,7 @@ def test_a_wait_that_ended_says_who_was_there(context):
     pull.rcvtimeo = push.sndtimeo = 1
     assert "within 1 ms (RCVTIMEO) from no peers" in note_of(pull.recv)[0]
     assert "no peers" in note_of(push.send, b"")[0]
+    assert "no peers" in note_of(push.send_many, [b""])[0]
     push.sndhwm, pull.rcvhwm = 2, 1
     pull.bind("inproc://full")
     push.connect("inproc://full")

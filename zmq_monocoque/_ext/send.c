@@ -510,7 +510,7 @@ static int messages_send(ext_socket *self, PyObject *messages, int flags, bool c
         if (deadline == 0)
             return -2;
         if (ext_wait_status(self, ZM_POLLOUT, deadline, &status) < 0) {
-            if (status != -EAGAIN)
+            if (status != -EAGAIN || !*sent)
                 return status ? -1 : -3; /* -3: a signal handler raised it */
             PyErr_Clear();
             return -2;
