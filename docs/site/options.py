@@ -3,7 +3,8 @@
 Type, range, sockets and what can be read are those of the engine's own tables
 (socket/options_table.c and pattern/options.c in zmq_monocoque/_engine), and defaults what new
 sockets answer. What no table knows is told here: meaning, unit, when a change takes effect, and
-since which libzmq there is one.
+since which libzmq there is one: by the headers of its releases from 2.1.0 to 4.3.5, and what is
+older by their history.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ When a change takes effect:
 - *at once*: for whatever the socket does next;
 - *next endpoint*: for what is bound or connected later. Set it before `bind` and `connect`.
 
-`since` is the release of libzmq that brought the option, or "ours"; all are here since 0.1.0.
+`since` is the release of libzmq whose zmq.h has the option first, or "ours"; all are here since
+0.1.0. "As a draft": it is among the drafts of zmq.h to this day; libzmq's stable builds, and so
+pyzmq's wheels, take it all the same.
 Where nothing is said about a difference there is none.
 """
 
