@@ -98,13 +98,24 @@ class Poller(_AsyncIO, _future._AsyncPoller):
 
 
 class Socket(_AsyncIO, _future._AsyncSocket):
-    """A Socket whose calls that might wait return futures."""
+    """A Socket whose send, recv, poll and their relatives, as recv_json, return futures.
+
+    They act when they are called, awaited or not; whatever can be done at once is done when they
+    return. Exceptions of the engine are in the future. RCVTIMEO and SNDTIMEO count in the event
+    loop, and DONTWAIT gives a future that is done. `close` cancels those who wait.
+
+    ``Socket(context, socket_type)``; ``Socket(sync_socket)`` and `from_socket` make one of a
+    socket that exists. ``io_loop`` is deprecated and ignored.
+    """
 
     _poller_class = Poller
 
 
 class Context(_zmq.Context[Socket]):
-    """A Context that makes sockets for asyncio; ``Context(other)`` shares the other's engine."""
+    """A `zmq_monocoque.Context` that makes sockets for asyncio.
+
+    ``Context(other)`` shares the engine of another one.
+    """
 
     _socket_class = Socket
     # Not the synchronous one's.
@@ -118,7 +129,7 @@ class Context(_zmq.Context[Socket]):
 
 
 class ZMQEventLoop(SelectorEventLoop):
-    """Deprecated: any event loop will do."""
+    """Deprecated: any event loop will do. ``selector``: as of asyncio's SelectorEventLoop."""
 
     def __init__(self, selector: selectors.BaseSelector | None = None):
         _deprecated()

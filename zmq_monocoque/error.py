@@ -63,21 +63,27 @@ class NotDone(ZMQBaseError):
 
 
 class ContextTerminated(ZMQError):
-    """ETERM: the context was terminated under the call."""
+    """ETERM: the context was terminated under the call. ``errno`` and ``msg`` are not looked at."""
 
     def __init__(self, errno: int | Literal["ignored"] = "ignored", msg: str = "ignored") -> None:
         super().__init__(Errno.ETERM)
 
 
 class Again(ZMQError):
-    """EAGAIN: the call would have had to wait, or waited for as long as it may."""
+    """EAGAIN: the call would have had to wait, or waited for as long as it may.
+
+    ``errno`` and ``msg`` are not looked at.
+    """
 
     def __init__(self, errno: int | Literal["ignored"] = "ignored", msg: str = "ignored") -> None:
         super().__init__(Errno.EAGAIN)
 
 
 class InterruptedSystemCall(ZMQError, InterruptedError):
-    """EINTR. Calls are retried after a signal, so programs do not see this one."""
+    """EINTR. Calls are retried after a signal, so programs do not see this one.
+
+    ``errno`` and ``msg`` are not looked at.
+    """
 
     errno = EINTR
     strerror: str
@@ -90,7 +96,7 @@ class InterruptedSystemCall(ZMQError, InterruptedError):
 
 
 class ZMQVersionError(NotImplementedError):
-    """The feature needs a newer libzmq than the one we stand for."""
+    """The feature ``msg`` needs a newer libzmq, ``min_version``, than the one we stand for."""
 
     min_version: str
     version: str
@@ -109,7 +115,10 @@ class ZMQVersionError(NotImplementedError):
 
 
 class DraftFDWarning(RuntimeWarning):
-    """Never issued here: every socket has an ``FD`` of its own. Kept so that filters import."""
+    """Never issued here: every socket has an ``FD`` of its own. Kept so that filters import.
+
+    ``msg`` is the text that it would have.
+    """
 
     def __init__(self, msg: str = "") -> None:
         super().__init__(msg or "socket.FD of a thread-safe (draft) socket is experimental")

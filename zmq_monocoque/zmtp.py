@@ -63,6 +63,7 @@ __all__ = [
     "Subscribe",
 ]
 
+#: A socket type of `Session`, by ZeroMQ's number; drafts among them.
 PAIR, PUB, SUB, REQ, REP, DEALER, ROUTER, PULL, PUSH, XPUB, XSUB = range(11)
 SERVER, CLIENT, RADIO, DISH, GATHER, SCATTER = range(12, 18)
 PEER, CHANNEL = 19, 20
@@ -92,7 +93,7 @@ class RemoteProtocolError(ProtocolError):
     ``kind`` is what a libzmq monitor would tell: ``"protocol"`` (HANDSHAKE_FAILED_PROTOCOL with
     ``value``, a ZMQ_PROTOCOL_ERROR number), ``"auth"`` (HANDSHAKE_FAILED_AUTH with ``value`` 300,
     400 or 500) or ``"silent"`` (only DISCONNECTED). ``errno`` is EPROTO, or EMSGSIZE for a frame
-    over ``max_message_size``.
+    over ``max_message_size``, and given as ``error``; ``text`` says it in words.
     """
 
     def __init__(self, text: str, error: int = errno.EPROTO, kind: str = "silent", value: int = 0):
@@ -106,8 +107,9 @@ class RemoteProtocolError(ProtocolError):
 class Ready:
     """The handshake is done; messages may be sent.
 
-    ``version`` is (major, minor). ``socket_type`` is "" and ``properties`` empty where the peer
-    did not tell (1.0 and 2.0 never do). ``properties`` has names as the peer spelt them.
+    ``version`` is (major, minor). ``routing_id`` is the peer's name (b"": none). ``socket_type`` is
+    "" and ``properties`` empty where the peer did not tell (1.0 and 2.0 never do). ``properties``
+    has names as the peer spelt them.
     """
 
     version: tuple[int, int]
@@ -120,8 +122,9 @@ class Ready:
 class Authenticate:
     """The peer says who it is; the handshake waits for `Session.authenticated`.
 
-    ``credentials``: of NULL none, of PLAIN the user name and the password, of CURVE the peer's
-    public key of 32 bytes (that it has the secret one was proved).
+    ``mechanism`` is NULL, PLAIN or CURVE. ``credentials``: of NULL none, of PLAIN the user name and
+    the password, of CURVE the peer's public key of 32 bytes (that it has the secret one was
+    proved).
     """
 
     mechanism: str
@@ -130,7 +133,7 @@ class Authenticate:
 
 @dataclass(frozen=True)
 class Message:
-    """A whole message: all its parts."""
+    """A whole message: all its ``parts``."""
 
     parts: tuple[bytes, ...]
 
@@ -173,6 +176,7 @@ class Closed:
     """The peer closed the connection between two messages. Nothing comes after it."""
 
 
+#: What `Session.events` gives.
 Event = Ready | Authenticate | Message | Subscribe | Cancel | Ping | Pong | Closed
 
 
@@ -291,7 +295,7 @@ class Session:
     # --- bytes ------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes) -> None:
-        """Takes bytes from the peer; ``b""`` says that it closed the connection.
+        """Takes ``data`` from the peer; ``b""`` says that it closed the connection.
 
         Nothing is looked at before `next_event`. Raises RuntimeError for bytes after the end.
         """
@@ -420,8 +424,8 @@ class Session:
     def authenticated(self, status: int = 200) -> Ready | None:
         """Answers an `Authenticate`, as ZAP (RFC 27) does, and returns `Ready` if that was all.
 
-        200 lets the peer in; 300 leaves it without an answer for ever; 400 and 500 send it an
-        ERROR and end the session, which is told by `RemoteProtocolError`.
+        ``status`` 200 lets the peer in; 300 leaves it without an answer for ever; 400 and 500 send
+        it an ERROR and end the session, which is told by `RemoteProtocolError`.
 
         Raises `LocalProtocolError` when nothing was asked, or for another status; MemoryError.
         """
@@ -436,7 +440,7 @@ class Session:
     # --- what is sent -----------------------------------------------------------------------
 
     def send_message(self, parts: Sequence[bytes]) -> None:
-        """Queues one message of at least one part.
+        """Queues one message of ``parts``, at least one.
 
         Raises `LocalProtocolError` before `Ready` and after an error, ValueError for no parts.
         """

@@ -121,14 +121,21 @@ def directive(name: names.Name) -> list[str]:
         lines = [f".. autoclass:: {name.path}"]
         if issubclass(name.thing, enum.Enum):
             lines += ["   :members:", "   :undoc-members:", "   :member-order: bysource"]
+            page = "options" if name.name == "SocketOption" else "constants"
+            lines += ["", f"   What each member means: :doc:`/docs/reference/{page}`"]
         elif name.members and not names.is_aside(name.module):
             lines += [f"   :members: {', '.join(name.members)}"]
+        if name.path == f"{names.PACKAGE}.Socket":
+            lines += ["", "   The options, which are attributes: :doc:`/docs/reference/options`"]
         return [*lines, ""]
     if inspect.isroutine(name.thing):
         lines = [f".. autofunction:: {name.path}"]
         # A module may have the same name as the function in it.
         return [*lines, "   :no-index:" if name.path in sys.modules else "", ""]
-    return [f".. autodata:: {name.path}", ""]
+    lines = [f".. py:data:: {name.path}"]
+    if isinstance(name.thing, (int, str, bytes)):
+        lines += [f"   :value: {name.thing!r}"]
+    return [*lines, "", f"   {names.comment_of(name)}", ""]
 
 
 def write_modules(folder: Path) -> None:

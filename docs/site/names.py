@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -110,6 +112,7 @@ def members_of(cls: type) -> dict[str, Any]:
 def public(aside: bool = True) -> list[Name]:
     """All of them, module after module."""
     homes: dict[int, str] = {}
+    values: dict[tuple[str, int], str] = {}
     found = []
     for module in modules(aside):
         for name in names_of(module):
@@ -124,9 +127,40 @@ def public(aside: bool = True) -> list[Name]:
                 home = homes.setdefault(id(thing), path)
             elif inspect.isclass(thing) or inspect.isroutine(thing):
                 home = f"{thing.__module__}.{thing.__qualname__}"  # Python's, or another's
+            elif not isinstance(thing, Enum):
+                home = values.setdefault((name, id(thing)), path)
             members = members_of(thing) if inspect.isclass(thing) and home == path else {}
             found.append(Name(module.__name__, name, thing, home, members))
     return found
+
+
+def is_value(thing: Any) -> bool:
+    """Neither a class nor a function, nor a constant that its enumeration explains?"""
+    return not (inspect.isclass(thing) or inspect.isroutine(thing) or isinstance(thing, Enum))
+
+
+def comment_of(name: Name) -> str:
+    """The ``#:`` lines that explain a value, where a module of ours assigns it; "": there are none.
+    They stand in front of its assignment, or of several in a row."""
+    for module in list(sys.modules.values()):
+        file = str(getattr(module, "__file__", ""))
+        if not (getattr(module, "__name__", "").startswith(PACKAGE) and file.endswith(".py")):
+            continue
+        if vars(module).get(name.name) is not name.thing:
+            continue
+        lines: list[str] = []
+        begins = True
+        for line in inspect.getsource(module).splitlines():
+            if line.startswith("#:"):
+                lines = [*([] if begins else lines), line.removeprefix("#:").strip()]
+                begins = False
+            elif assigned := re.match(r"([\w, ]+?)(?:: [^=]+)? = ", line):
+                begins = True
+                if lines and name.name in re.split(", ?", assigned[1]):
+                    return " ".join(lines)
+            else:
+                lines, begins = [], True
+    return ""
 
 
 def documented() -> Iterator[tuple[str, Any]]:

@@ -298,11 +298,11 @@ PyDoc_STRVAR(send_doc,
 "send($self, data, flags=0, copy=True, track=False, routing_id=None, group=None)\n--\n\n"
 "Sends one message part, `data`: a contiguous buffer of any item size, or a Frame. `flags`:\n"
 "DONTWAIT, SNDMORE when another part follows (zmq_msg_send(3)).\n\n"
-"copy=False sends the object's own memory from copy_threshold bytes on; with track=True a\n"
+"`copy` False sends the object's own memory from copy_threshold bytes on; with `track` True a\n"
 "MessageTracker is returned, which is done when the object may be changed again. A Frame answers\n"
-"with its own tracker.\n"
+"with its own tracker. `routing_id` and `group` are for draft types of sockets.\n"
 "Raises Again if it would block (DONTWAIT, SNDTIMEO), TypeError, BufferError, ValueError for\n"
-"track=True with an untracked Frame, RuntimeError for routing_id and group (drafts).");
+"track=True with an untracked Frame, RuntimeError for routing_id and group.");
 
 PyDoc_STRVAR(send_multipart_doc,
 "send_multipart($self, msg_parts, flags=0, copy=True, track=False, **kwargs)\n--\n\n"
@@ -314,8 +314,8 @@ PyDoc_STRVAR(send_multipart_doc,
 
 PyDoc_STRVAR(recv_doc,
 "recv($self, flags=0, copy=True, track=False)\n--\n\n"
-"The next message part as bytes, or with copy=False as a Frame, which has a tracker that is done\n"
-"with track=True (zmq_msg_recv(3)). `flags`: DONTWAIT.\n"
+"The next message part as bytes, or with `copy` False as a Frame, which with `track` True has a\n"
+"tracker that is done (zmq_msg_recv(3)). `flags`: DONTWAIT.\n"
 "Raises Again if there is none (DONTWAIT, RCVTIMEO).");
 
 PyDoc_STRVAR(recv_multipart_doc,
@@ -324,10 +324,10 @@ PyDoc_STRVAR(recv_multipart_doc,
 
 PyDoc_STRVAR(send_many_doc,
 "send_many($self, messages, *, flags=0, copy=True)\n--\n\n"
-"Sends messages one after the other, in few system calls: each is a buffer or Frame, or a list or\n"
-"tuple of them for a message of several parts. `flags` and `copy` as of `send`. Returns how many\n"
-"were sent: fewer than all only if the next one would block (DONTWAIT, or SNDTIMEO, which counts\n"
-"once for all), or failed.\n"
+"Sends `messages` one after the other, in few system calls: each is a buffer or Frame, or a list\n"
+"or tuple of them for a message of several parts. `flags` and `copy` as of `send`. Returns how\n"
+"many were sent: fewer than all only if the next one would block (DONTWAIT, or SNDTIMEO, which\n"
+"counts once for all), or failed.\n"
 "Raises only if none was sent, what send() and send_multipart() raise; TypeError, BufferError and\n"
 "IndexError for what is no message, and ValueError for SNDMORE, before any is sent.\n"
 "Does not call the send() of a subclass.");
@@ -336,15 +336,15 @@ PyDoc_STRVAR(recv_many_doc,
 "recv_many($self, max, *, flags=0, copy=True, multipart=False)\n--\n\n"
 "Waits for one message as `recv` does, and answers a list of those that are there by then, up to\n"
 "`max`.\n"
-"A message of one part is bytes, or a Frame with copy=False; one of several parts a list of them.\n"
-"With multipart=True each message is a list.\n"
+"A message of one part is bytes, or a Frame with `copy` False; one of several parts a list of\n"
+"them. With `multipart` True each message is a list.\n"
 "Raises ValueError if `max` is less than 1, Again if there is none (DONTWAIT, RCVTIMEO).\n"
 "Does not call the recv() of a subclass.");
 
 PyDoc_STRVAR(recv_into_doc,
 "recv_into($self, buffer, /, *, nbytes=0, flags=0)\n--\n\n"
-"Receives the next part into a writable contiguous buffer, up to `nbytes` bytes (0: all of the\n"
-"buffer); the rest of the part is lost. Returns the size of the whole part. `flags`: DONTWAIT.\n"
+"Receives the next part into `buffer`, writable and contiguous, up to `nbytes` bytes (0: all of\n"
+"it); the rest of the part is lost. Returns the size of the whole part. `flags`: DONTWAIT.\n"
 "Raises ValueError if nbytes does not fit the buffer, BufferError, TypeError, Again.");
 
 PyDoc_STRVAR(open_doc,
@@ -358,14 +358,17 @@ PyDoc_STRVAR(close_doc,
 
 PyDoc_STRVAR(set_doc,
 "set($self, option, optval)\n--\n\n"
-"Sets a socket option.\n\n"
-"`optval` is an int or, for bytes options, bytes: TypeError for anything else, OverflowError for\n"
-"an int that the option has no room for. Source: zmq_setsockopt(3).");
+"Sets an `option` of the socket, a SocketOption, to `optval`, as `socket.linger = 0` does.\n\n"
+"An int or, for options of bytes or text, bytes; the page of socket options has the range, the\n"
+"unit and the default of each. Raises ZMQError(EINVAL) for an unknown option, one of another type\n"
+"of socket, and a value outside its range; TypeError for a value of another type; OverflowError\n"
+"for an int that the option has no room for. Source: zmq_setsockopt(3).");
 
 PyDoc_STRVAR(get_doc,
 "get($self, option)\n--\n\n"
-"Reads a socket option: int, or bytes for a bytes option.\n\n"
-"Keys of CURVE come as Z85 text of 40 characters. Source: zmq_getsockopt(3).");
+"The value of an `option` of the socket, a SocketOption: an int, or bytes for bytes and text.\n\n"
+"Keys of CURVE come as Z85 text of 40 characters. Raises ZMQError(EINVAL) for an unknown option,\n"
+"one of another type of socket, and one that can only be set. Source: zmq_getsockopt(3).");
 
 PyDoc_STRVAR(bind_doc,
 "_bind($self, addr)\n--\n\n"

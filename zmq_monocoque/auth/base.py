@@ -46,7 +46,9 @@ class Authenticator:
     Context.instance()) is the context of the servers. ``encoding`` is that of user names,
     passwords and domains. ``log`` is a Logger (default "zmq.auth").
 
-    A rule for the domain "*" is for servers without a ZAP_DOMAIN, as in pyzmq.
+    A rule for the domain "*" is for servers without a ZAP_DOMAIN, as in pyzmq: a server that has
+    one needs a rule of that name. Of a domain that has both, the callback is asked, and not the
+    certificates.
     """
 
     context: zmq.Context[Any]
@@ -97,14 +99,14 @@ class Authenticator:
         self.zap_socket = None
 
     def allow(self, *addresses: str) -> None:
-        """Lets only these addresses in, whatever the mechanism; ValueError after `deny`."""
+        """Lets only these ``addresses`` in, whatever the mechanism; ValueError after `deny`."""
         if self._denied:
             raise ValueError("Only use allow or deny, not both")
         self.log.debug("Allowing %s", ",".join(addresses))
         self._allowed.update(addresses)
 
     def deny(self, *addresses: str) -> None:
-        """Keeps these addresses out, whatever the mechanism; ValueError after `allow`."""
+        """Keeps these ``addresses`` out, whatever the mechanism; ValueError after `allow`."""
         if self._allowed:
             raise ValueError("Only use allow or deny, not both")
         self.log.debug("Denying %s", ",".join(addresses))
@@ -113,7 +115,7 @@ class Authenticator:
     def configure_plain(
         self, domain: str = _ANY_DOMAIN, passwords: dict[str, str] | None = None
     ) -> None:
-        """PLAIN: the passwords of the users of a domain. The dict may be changed later."""
+        """PLAIN: the ``passwords`` of the users of a ``domain``. The dict may be changed later."""
         if passwords:
             self.passwords[domain] = passwords
         self.log.debug("Configure plain: %s", domain)

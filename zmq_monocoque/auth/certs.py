@@ -99,7 +99,7 @@ def load_certificate(filename: str | os.PathLike[str]) -> tuple[bytes, bytes | N
 
 
 def load_certificates(directory: str | os.PathLike[str] = ".") -> dict[bytes, bool]:
-    """The public keys of all ``*.key`` files in a directory, each with True.
+    """The public keys of all ``*.key`` files in ``directory``, each with True.
 
     Raises OSError when there is no such directory; else as `load_certificate`.
     """

@@ -20,7 +20,7 @@ def zmq_version_info() -> tuple[int, int, int]:
 
 
 def has(capability: str) -> bool:
-    """Does the engine have a capability ("ipc", "curve", ...)? Unknown ones it has not.
+    """Does the engine have a ``capability`` ("ipc", "curve", ...)? Unknown ones it has not.
 
     TypeError when it is no text.
     Source: zmq_has(3).
@@ -31,7 +31,7 @@ def has(capability: str) -> bool:
 
 
 def strerror(errno: int) -> str:
-    """The text of an errno, ZMQ's own included. Source: zmq_strerror(3)."""
+    """The text of an ``errno``, ZMQ's own included. Source: zmq_strerror(3)."""
     return ffi.string(lib.zm_error_text(errno)).decode(errors="replace")
 
 

@@ -101,11 +101,11 @@ class SocketMixin:
         return ffi.string(out).decode(errors="replace").splitlines()
 
     def join(self, group: str | bytes) -> None:
-        """Joins a group of a DISH (draft): RuntimeError."""
+        """Joins a ``group`` of a DISH (draft): RuntimeError."""
         raise RuntimeError("libzmq and pyzmq must be built with draft support")
 
     def leave(self, group: str | bytes) -> None:
-        """Leaves a group of a DISH (draft): RuntimeError."""
+        """Leaves a ``group`` of a DISH (draft): RuntimeError."""
         raise RuntimeError("libzmq and pyzmq must be built with draft support")
 
     def stats(self) -> dict[str, Any]:

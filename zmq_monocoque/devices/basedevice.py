@@ -201,13 +201,13 @@ class BackgroundDevice(Device):
 
 
 class ThreadDevice(BackgroundDevice):
-    """A device in a thread. It ends with its context."""
+    """A `Device` in a thread. It ends with its context."""
 
     _launch_class = Thread
 
 
 class ProcessDevice(BackgroundDevice):
-    """A device in a process, with a context of its own there.
+    """A `Device` in a process, with a context of its own there.
 
     inproc does not reach it, and `done` is not seen here: ``launcher`` is the Process.
     """

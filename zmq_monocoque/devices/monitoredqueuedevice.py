@@ -36,7 +36,11 @@ class MonitoredQueueBase(ProxyBase):
 
 
 class MonitoredQueue(MonitoredQueueBase, Proxy):
-    """A monitored queue in the foreground."""
+    """MonitoredQueue(in_type, out_type, mon_type=PUB, in_prefix=b"in", out_prefix=b"out").
+
+    A proxy in the foreground whose copies go out by a third socket, of ``mon_type``, each with the
+    prefix of where it came from in front. Else as `monitored_queue`.
+    """
 
 
 class ThreadMonitoredQueue(MonitoredQueueBase, ThreadProxy):

@@ -76,7 +76,7 @@ class Poller(_AsyncTornado, _future._AsyncPoller):
 
 
 class Socket(_AsyncTornado, _future._AsyncSocket):
-    """A Socket whose calls that might wait return futures."""
+    """As `zmq_monocoque.asyncio.Socket`, with futures of tornado's loop."""
 
     _poller_class = Poller
 

@@ -279,7 +279,7 @@ def _warn_of_timeouts() -> None:
 
 
 class _Context(zmq.Context[_Socket]):
-    """A Context that makes sockets for greenlets."""
+    """A `zmq_monocoque.Context` that makes sockets for greenlets."""
 
     _socket_class = _Socket
     _repr_cls = "zmq.green.Context"

@@ -89,12 +89,12 @@ class PUBHandler(logging.Handler):
             self.formatters[level] = fmt
 
     def format(self, record: logging.LogRecord) -> str:
-        """The text of a record, by the formatter of its level."""
+        """The text of a ``record``, by the formatter of its level."""
         formatter = self.formatters.get(record.levelno)
         return super().format(record) if formatter is None else formatter.format(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Sends a record. What goes wrong is reported as logging does (``handleError``)."""
+        """Sends a ``record``. What goes wrong is reported as logging does (``handleError``)."""
         try:
             topics = [self.root_topic, record.levelname]
             text = str(record.msg)
@@ -112,7 +112,9 @@ class PUBHandler(logging.Handler):
 
 
 class TopicLogger(logging.Logger):
-    """A Logger whose methods take a sub-topic first: ``logger.info("db.pool", "full: %d", n)``.
+    """TopicLogger(name, level=NOTSET): a Logger whose methods take a sub-topic first.
+
+    ``logger.info("db.pool", "full: %d", n)``
 
     The topic goes before the message, with "::"; a `PUBHandler` makes it part of its own.
     """

@@ -61,8 +61,8 @@ def _pass_both_ways(one: Any, other: Any) -> None:
 
 
 def forward_tunnel(local_port: int, remote_host: str, remote_port: int, transport: Any) -> None:
-    """Forwards 127.0.0.1:``local_port`` to ``remote_host``:``remote_port``, as the transport's
-    far end sees it.
+    """Forwards 127.0.0.1:``local_port`` to ``remote_host``:``remote_port``, as the far end of
+    ``transport``, an SSH connection of paramiko's, sees it.
 
     Does not return. Raises OSError when the local port is taken.
     """

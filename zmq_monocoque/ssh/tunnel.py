@@ -80,7 +80,7 @@ def try_passwordless_ssh(server: str, keyfile: str | None, paramiko: bool | None
     """Does ``server`` ("user@host:port") let us in without a password?
 
     ``keyfile``: the one to try. Raises SSHException when the host is not a known one; ImportError
-    when paramiko is asked for and is not there.
+    when ``paramiko`` is asked for (None: on Windows only) and is not there.
     """
     if paramiko is None:
         paramiko = sys.platform == "win32"
@@ -98,7 +98,7 @@ def tunnel_connection(
     paramiko: bool | None = None,
     timeout: int = 60,
 ) -> Process | int:
-    """Connects a zmq socket to ``addr`` through ``server``; returns what `open_tunnel` opened.
+    """Connects ``socket`` to ``addr`` through ``server``; returns what `open_tunnel` opened.
 
     ``keyfile``, ``password``, ``paramiko`` and ``timeout``, in seconds, are those of `open_tunnel`.
     """

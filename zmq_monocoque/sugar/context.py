@@ -304,4 +304,5 @@ def _instance_lock_anew() -> None:
 
 os.register_at_fork(after_in_child=_instance_lock_anew)
 
+#: For annotations: a Context whose sockets are synchronous.
 SyncContext: TypeAlias = Context[SyncSocket]

@@ -87,13 +87,15 @@ class _SocketContext(Generic[_SocketT_co]):
 class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
     """Socket(context, socket_type): one socket; `Context.socket` makes it, too.
 
-    ``Socket(other)``, ``Socket(shadow=other)`` and `shadow` make a second object for a socket that
-    exists; it does not close that one when it is collected.
+    ``ctx_or_socket`` is the Context, and ``socket_type`` a SocketType. ``Socket(other)``,
+    ``Socket(shadow=other)`` and `shadow` make a second object for a socket that exists; it does not
+    close that one when it is collected.
 
     ``copy_threshold``: a message of fewer bytes is copied even with ``copy=False`` (default
-    ``zmq.COPY_THRESHOLD``). An attribute is an option (``socket.linger = 0``): see
-    `AttributeSetter`. One thread at a time is the rule of ZeroMQ; breaking it mixes up the
-    messages, but does not crash here.
+    ``zmq.COPY_THRESHOLD``). An attribute that the class does not have is an option, by its name in
+    any case (``socket.linger = 0``): the page of socket options has them all. One thread at a time
+    is the rule of ZeroMQ; breaking it mixes up the messages, but does not crash here. ``with``
+    closes the socket at the end of the block.
     """
 
     _shadow = False
@@ -503,4 +505,5 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
         self.monitor(None, 0)
 
 
+#: For annotations: a Socket whose calls return what they received.
 SyncSocket: TypeAlias = Socket[bytes]

@@ -15,7 +15,7 @@ __all__ = ["MessageTracker", "_FINISHED_TRACKER"]
 class MessageTracker:
     """Watches any number of messages that were given to the engine without a copy.
 
-    Parameters: events (set when a message's memory is free again), tracked Frames, and other
+    ``towatch``: events (set when a message's memory is free again), tracked Frames, and other
     trackers. ValueError for a Frame that is not tracked, TypeError for anything else.
     """
 
@@ -64,4 +64,5 @@ class MessageTracker:
 
 
 # What a send answers that has copied: nothing is left to wait for.
+#: The tracker of messages that were copied: done from the beginning.
 _FINISHED_TRACKER: Final[MessageTracker] = MessageTracker()

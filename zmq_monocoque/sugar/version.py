@@ -22,7 +22,9 @@ VERSION_MAJOR = 27
 VERSION_MINOR = 3
 VERSION_PATCH = 0
 VERSION_EXTRA = ""
+#: The version of the pyzmq whose API this is: programs look at it. Ours is `monocoque_version`.
 __version__ = f"{VERSION_MAJOR}.{VERSION_MINOR}.{VERSION_PATCH}{VERSION_EXTRA}"
+#: Of pyzmq's development versions; empty.
 __revision__ = ""
 version_info: tuple[int, int, int] | tuple[int, int, int, float] = (
     VERSION_MAJOR,

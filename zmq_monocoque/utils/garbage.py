@@ -13,7 +13,7 @@ __all__ = ["GarbageCollector", "gc", "gcref"]
 
 
 class gcref(NamedTuple):
-    """One object in the engine's hands, and the event (or None) that is set when it is back."""
+    """``obj`` in the engine's hands, and the ``event`` (or None) that is set when it is back."""
 
     obj: object
     event: Event | None
@@ -48,4 +48,5 @@ class GarbageCollector:
         """Does nothing: what the engine holds stays valid until the engine lets go of it."""
 
 
+#: The one that programs of pyzmq's look at.
 gc = GarbageCollector()

@@ -55,7 +55,7 @@ def recv_monitor_message(
 
 
 def recv_monitor_message(socket: zmq_monocoque.Socket[Any], flags: int = 0) -> Any:
-    """Receives from a monitor's PAIR, and takes the message apart; see `parse_monitor_message`.
+    """Receives from ``socket``, a monitor's PAIR; see `parse_monitor_message` for what it returns.
 
     ``flags``: of the receive. Awaitable when the socket's own ``recv_multipart`` is. Raises what
     that raises.

@@ -8,6 +8,7 @@ __all__ = ["asbytes", "bytes", "unicode", "basestring", "b", "u", "cast_bytes", 
 
 bytes = bytes
 unicode = str
+#: What isinstance() takes for text.
 basestring = (str,)
 
 
