@@ -43,7 +43,7 @@ struct zm_io_thread {
     const zm_io_work *work;
     pthread_t thread;
     int waitset, signaler;
-    _Atomic int64_t planned; /* when it wakes by itself; AWAKE: it is looking around right now */
+    _Atomic int64_t planned; /* when it wakes, or was told to; AWAKE: it is looking around now */
     _Atomic bool stop;
     int policy, priority; /* of the thread; -1: as the thread that starts it */
     int64_t eager_until; /* of the thread's own: it does not sleep before that */
@@ -54,9 +54,13 @@ struct zm_io_thread {
 void zm_io_thread_plan(zm_io_thread *t, int64_t at)
 {
     /* Pairs with the I/O thread: it says when it will wake before it sleeps, and looks after saying
-     * that it is awake. */
-    if (atomic_load(&t->planned) > at)
-        zm_signaler_set(t->signaler);
+     * that it is awake. A wake that is on its way serves everyone who asks meanwhile. */
+    int64_t planned = atomic_load(&t->planned);
+    while (planned > at)
+        if (atomic_compare_exchange_weak(&t->planned, &planned, at)) {
+            zm_signaler_set(t->signaler);
+            return;
+        }
 }
 
 static bool is_set_before(const zm_socket *s, int64_t at)

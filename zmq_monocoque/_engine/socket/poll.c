@@ -92,16 +92,19 @@ static int look_at_all(zm_pollitem *items, watch *watches, int count, look_depth
  * of, prepare() sees. */
 static void ask_at_once(watch *watches, struct pollfd *fds, int count)
 {
+    bool asks = false;
     for (int i = 0; i < count; i++) {
         zm_socket *s = watches[i].socket;
         fds[i] = (struct pollfd) {.fd = -1, .events = POLLIN};
         if (!s || !zm_socket_lock_generation(s, watches[i].generation))
             continue;
-        if (s->driver && !s->driven && !zm_driver_is_thread_bound(s->driver))
+        if (s->driver && !s->driven && !zm_driver_is_thread_bound(s->driver)) {
             fds[i].fd = zm_driver_fd(s->driver);
+            asks = true;
+        }
         zm_socket_lock_give(s);
     }
-    if (zm_poll_until(fds, count, 0) >= 0)
+    if (asks && zm_poll_until(fds, count, 0) >= 0)
         for (int i = 0; i < count; i++)
             watches[i].silent = fds[i].fd >= 0 && !fds[i].revents;
 }
