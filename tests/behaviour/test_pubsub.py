@@ -44,6 +44,38 @@ def pair_of(zmq, make, ipc_address):
 # --- matching ------------------------------------------------------------------------------------
 
 
+def wait_at_fd(zmq, sub):
+    """As event loops do."""
+    while not sub.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        if not select.select([sub.getsockopt(zmq.FD)], [], [], 20)[0]:
+            return 0
+    return 1
+
+
+WAYS_TO_WAIT = {
+    "recv": lambda zmq, sub: 1,
+    "poll": lambda zmq, sub: sub.poll(20000),
+    "descriptor": wait_at_fd,
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_WAIT)
+def test_what_is_unsubscribed_holds_nothing_up_at_the_mark(zmq, make, ipc_address, way):
+    """S-08, S-74: a message that is dropped makes room, too, and reading goes on."""
+    xpub = make(zmq.XPUB)
+    sub = make(zmq.SUB, rcvhwm=1, rcvtimeo=20000)
+    sub.connect(bind_over(xpub, "ipc", ipc_address))
+    for topic in (b"a", b"b"):
+        sub.subscribe(topic)
+        assert xpub.recv() == b"\x01" + topic
+    for _ in range(200):
+        xpub.send(b"b")
+    xpub.send(b"a")
+    sub.unsubscribe(b"b")
+    assert WAYS_TO_WAIT[way](zmq, sub)
+    assert sub.recv() == b"a"
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_sub_gets_a_message_once_however_many_prefixes_match(pair_of, transport):
     """S-74."""

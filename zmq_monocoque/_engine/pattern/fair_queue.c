@@ -7,6 +7,7 @@
 #include "../pipe/peer.h"
 #include "../route/turn.h"
 #include "../socket/socket.h"
+#include "../socket/wakeup.h"
 #include "shared.h"
 
 #define PEER_OF(node) ZM_CONTAINER(node, zm_peer, turn_in)
@@ -49,6 +50,13 @@ bool zm_fair_can_recv(zm_socket *s)
         zm_turn_leave(first);
     }
     return false;
+}
+
+int zm_fair_nothing_left(zm_socket *s, bool dropped)
+{
+    if (dropped && !zm_list_empty(&s->wants_recv))
+        zm_socket_wake(s);
+    return -EAGAIN;
 }
 
 void zm_fair_readable(zm_peer *peer)

@@ -37,14 +37,13 @@ static int start_reading(zm_socket *s) ZM_LOCKED
     rep *own = s->state;
     zm_frame frame;
     zm_peer *peer;
-    for (;;) {
-        int rc = zm_fair_recv(s, &frame, &peer);
-        if (rc < 0)
-            return rc;
+    for (bool dropped = false;; dropped = true) {
+        if (zm_fair_recv(s, &frame, &peer) < 0)
+            return zm_fair_nothing_left(s, dropped);
         zm_frames_clear(&own->envelope);
         while (frame.flags & ZM_MORE) {
             bool bottom = frame.size == 0;
-            rc = keep(own, &frame);
+            int rc = keep(own, &frame);
             if (rc < 0) {
                 zm_fair_drop_rest(s, &frame); /* the next read begins a message */
                 return rc;

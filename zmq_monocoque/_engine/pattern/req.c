@@ -85,10 +85,9 @@ static int req_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
 static int find_reply(zm_socket *s, zm_frame *frame, zm_peer **peer) ZM_LOCKED
 {
     req *own = s->state;
-    for (;;) {
-        int rc = zm_fair_recv(s, frame, peer);
-        if (rc < 0)
-            return rc;
+    for (bool dropped = false;; dropped = true) {
+        if (zm_fair_recv(s, frame, peer) < 0)
+            return zm_fair_nothing_left(s, dropped);
         bool good = !own->reply_peer || *peer == own->reply_peer;
         if (good && s->options.req_correlate) {
             good = frame->flags & ZM_MORE && frame->size == sizeof own->request_id

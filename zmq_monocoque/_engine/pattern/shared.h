@@ -42,6 +42,9 @@ void zm_probe(zm_peer *peer) ZM_LOCKED; /* PROBE_ROUTER */
 
 int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LOCKED;
 bool zm_fair_can_recv(zm_socket *s) ZM_LOCKED;
+/* None of the messages that were there is wanted: -EAGAIN. Where some were `dropped` there may be
+ * room below RCVHWM again: whoever is about to wait has it filled first. */
+int zm_fair_nothing_left(zm_socket *s, bool dropped) ZM_LOCKED;
 void zm_fair_readable(zm_peer *peer);
 /* The rest of the message that *frame (taken) is of. */
 void zm_fair_drop_rest(zm_socket *s, zm_frame *frame) ZM_LOCKED;

@@ -219,7 +219,7 @@ static int find_message(zm_socket *s) ZM_LOCKED
     zm_peer *peer;
     for (int steps = 0; !own->found; steps++) {
         if (!zm_fair_can_recv(s))
-            return -EAGAIN;
+            return zm_fair_nothing_left(s, steps > 0);
         if (zm_socket_gives_way(s, steps)) {
             zm_socket_wake(s); /* whoever waits looks again */
             return -EAGAIN;
