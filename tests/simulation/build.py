@@ -28,8 +28,8 @@ FLAGS = ["-std=gnu11", "-D_GNU_SOURCE=", "-DZM_SIMULATED", "-g", "-O1", f"-I{ENG
 #: answers are not looked at there, as those of the real ones are not.
 ENGINE_FLAGS = [f"-I{WORLD / 'include'}", "-w"]
 WORLD_FLAGS = [f"-I{WORLD}", "-Wall", "-Wextra", "-Werror"]
-#: Listed in world.h, and left to the C library: memory, and libsodium's shared object.
-KEPT = {"mmap", "munmap", "dlopen", "dlsym", "dlerror"}
+#: Listed in world.h, and left to the C library.
+KEPT = {"mmap", "munmap", "dlerror"}
 #: Whose functions the world has itself.
 REPLACED = {"driver/uring_calls.c"}
 #: Of those who call it by hand; tests have a place of their own.

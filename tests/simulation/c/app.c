@@ -9,8 +9,8 @@
 
 /* In each part. What follows it is told by it, too. */
 typedef struct head {
-    uint32_t magic, number, size, check;
-    uint16_t sender;
+    uint32_t magic, number, size, check, answers;
+    uint16_t sender, to;
     uint8_t part, parts;
 } head;
 
@@ -35,13 +35,52 @@ void app_end(void)
 static uint32_t check_of(const head *h)
 {
     uint32_t x = h->number * 2654435761u ^ (uint32_t) h->sender << 16 ^ h->size * 40503u
-                 ^ (uint32_t) h->part << 8 ^ h->parts;
+                 ^ (uint32_t) h->part << 8 ^ h->parts ^ h->answers * 2246822519u ^ h->to * 97u;
     return x ^ x >> 13;
 }
 
 static uint8_t filler(const head *h, uint32_t at)
 {
     return (uint8_t) (h->check + at * 31);
+}
+
+/* What the kernel is given, of ours: who sent it must be one who may, and in the order in which a
+ * thread sent it. */
+static void look_at_the_wire(int fd, const void *data, size_t size)
+{
+    const uint8_t *at = data, *over = at + size;
+    (void) fd;
+    while ((at = memchr(at, MAGIC & 0xff, (size_t) (over - at)))) {
+        head h;
+        if ((size_t) (over - at) < sizeof h)
+            break;
+        memcpy(&h, at++, sizeof h);
+        if (h.magic != MAGIC || h.check != check_of(&h) || h.sender >= end_total)
+            continue;
+        const end *from = &ends[h.sender];
+        if (from->of->mechanism == M_CURVE || from->intrusion)
+            sim_broken("without the key no byte of payload", "socket %d: message %u on the wire",
+                       h.sender, h.number);
+        if (h.part == 0)
+            law_departs(h.sender, h.number);
+        at += (size_t) (over - at) < h.size ? (size_t) (over - at) : h.size;
+    }
+}
+
+void app_begin_watch(void)
+{
+    sim_on_send = look_at_the_wire;
+}
+
+/* Arms the next allocation that fails. */
+void app_memory(void)
+{
+    if (!PLAN->no_memory)
+        return;
+    int64_t left = zm_alloc_fail_after(-1);
+    if (left < 0)
+        left = sim_below(2 * PLAN->no_memory);
+    zm_alloc_fail_after(left);
 }
 
 static int send_part(end *e, const void *data, size_t size, int flags, int64_t deadline)
@@ -70,8 +109,10 @@ static int send_part(end *e, const void *data, size_t size, int flags, int64_t d
 int app_send(end *e, const arrival *to, int flags, uint32_t *out_number)
 {
     static const uint32_t sizes[] = {0, 1, 10, 100, 1000, 5000, 20000, 100000};
-    int parts = e->sharers > 1 || sim_below(3) ? 1 : 1 + (int) sim_below(PARTS_MAX);
-    uint32_t body = sizes[sim_below(sim_below(4) ? 5 : 8)];
+    bool one = e->sharers > 1 || e->of->conflates;
+    int parts = one || sim_below(3) ? 1 : 1 + (int) sim_below(PARTS_MAX);
+    uint32_t body = sizes[sim_below(e->group || sim_below(4) ? 5 : 8)];
+    app_memory();
     uint32_t number = law_offer(e, parts, body);
     *out_number = number;
     int64_t deadline = flags & ZM_DONTWAIT ? 0 : api->deadline(e->socket, e->generation,
@@ -81,14 +122,20 @@ int app_send(end *e, const arrival *to, int flags, uint32_t *out_number)
     for (int i = 0; to && i < to->routes && rc == 0; i++, done++)
         rc = send_part(e, to->route[i], to->route_size[i],
                        flags | ZM_SNDMORE | (done ? ZM_PATIENT : 0), deadline);
-    if (rc == 0 && e->type == T_PUB) { /* what subscribers ask for */
-        rc = send_part(e, &e->topic, 1, flags | ZM_SNDMORE, deadline);
+    if (rc == 0 && e->of->publishes && !e->of->conflates) { /* what subscribers ask for */
+        char topic = (char) ('A' + number % TOPICS);
+        rc = send_part(e, &topic, 1, flags | ZM_SNDMORE, deadline);
         done++;
     }
     uint8_t *buffer = malloc(sizeof(head) + body + 1);
     for (int i = 0; i < parts && rc == 0; i++, done++) {
         head h = {.magic = MAGIC, .number = number, .size = i ? sim_below(50) : body,
-                  .sender = (uint16_t) e->id, .part = (uint8_t) i, .parts = (uint8_t) parts};
+                  .sender = (uint16_t) e->id, .part = (uint8_t) i, .parts = (uint8_t) parts,
+                  .to = NOBODY};
+        if (to && !to->foreign) {
+            h.to = (uint16_t) to->sender;
+            h.answers = to->number;
+        }
         h.check = check_of(&h);
         memcpy(buffer, &h, sizeof h);
         buffer = realloc(buffer, sizeof h + h.size + 1);
@@ -153,6 +200,8 @@ static void take_part(end *e, const zm_part *part, arrival *a, int *next)
                    a->sender, part->more ? ", more" : "");
     a->sender = h.sender;
     a->number = h.number;
+    a->to = h.to;
+    a->answers = h.answers;
     (*next)++;
 }
 
@@ -197,7 +246,7 @@ int app_recv(end *e, int flags, arrival *out)
         if (out->foreign)
             sim_say("socket %d: recv of nothing that is ours", e->id);
         if (next)
-            law_arrived(e, out->sender, out->number);
+            law_arrived(e, out);
     }
     law_step(e);
     return rc;

@@ -14,7 +14,10 @@ enum {
     OPT_SNDHWM = 23, OPT_RCVHWM = 24, OPT_RCVTIMEO = 27, OPT_SNDTIMEO = 28,
     OPT_ROUTER_MANDATORY = 33, OPT_IMMEDIATE = 39, OPT_PLAIN_SERVER = 44, OPT_PLAIN_USERNAME = 45,
     OPT_PLAIN_PASSWORD = 46, OPT_REQ_CORRELATE = 52, OPT_REQ_RELAXED = 53, OPT_CONFLATE = 54,
-    OPT_HEARTBEAT_IVL = 75, OPT_HEARTBEAT_TTL = 76, OPT_HEARTBEAT_TIMEOUT = 77, OPT_XPUB_NODROP = 69
+    OPT_HEARTBEAT_IVL = 75, OPT_HEARTBEAT_TTL = 76, OPT_HEARTBEAT_TIMEOUT = 77,
+    OPT_XPUB_NODROP = 69, OPT_UNSUBSCRIBE = 7, OPT_CURVE_SERVER = 47, OPT_CURVE_PUBLICKEY = 48,
+    OPT_CURVE_SECRETKEY = 49, OPT_CURVE_SERVERKEY = 50, OPT_PROBE_ROUTER = 51, OPT_ZAP_DOMAIN = 55, OPT_ROUTER_HANDOVER = 56,
+    OPT_HANDSHAKE_IVL = 66, OPT_XPUB_VERBOSE = 40, OPT_ZAP_ENFORCE_DOMAIN = 93
 };
 enum {
     T_PAIR, T_PUB, T_SUB, T_REQ, T_REP, T_DEALER, T_ROUTER, T_PULL, T_PUSH, T_XPUB, T_XSUB
@@ -25,11 +28,25 @@ enum { ENDS_MAX = 24, PARTS_MAX = 4, BODY_MAX = 200 * 1024 };
 typedef struct record {
     bool offered, accepted;
     uint8_t parts;
-    uint16_t arrivals;
+    uint16_t arrivals, answers;
     uint32_t size;
 } record;
 
 typedef struct service service;
+
+/* What one thread sends on two sockets, in the order in which it did. */
+typedef struct group {
+    struct { int sender; uint32_t number; bool departed, refused; } *sends;
+    uint32_t count, room, lowest;
+    bool watched;
+} group;
+
+typedef enum mechanism { M_NULL, M_PLAIN, M_CURVE } mechanism;
+/* What is wrong with who tries to get in. */
+typedef enum intrusion {
+    INVITED, WRONG_SERVER_KEY, UNKNOWN_KEY, NO_MECHANISM, WRONG_PASSWORD
+} intrusion;
+enum { TOPICS = 4, NOBODY = 0xffff }; /* a publisher's message n is of topic n % TOPICS */
 
 /* One socket of the workload, from its making to its close. */
 typedef struct end {
@@ -41,6 +58,12 @@ typedef struct end {
     uint32_t generation;
     int sndhwm, rcvhwm, linger, rcvtimeo, sndtimeo;
     bool relaxed, mandatory, conflate, nodrop;
+    intrusion intrusion;
+    uint8_t public_key[32], secret_key[32];
+    uint8_t topics_ever, topics_always; /* of a subscriber, a bit each */
+    uint32_t asked; /* REQ: the number of its last request */
+    bool moved;     /* its thread has left it to another one */
+    struct group *group; /* of the sockets of one thread; NULL: it has this one only */
     uint32_t budget; /* messages that it is still to send */
     record *records;
     uint32_t sent, record_room;
@@ -50,7 +73,6 @@ typedef struct end {
     uint32_t seen_room[ENDS_MAX];
     uint32_t got[ENDS_MAX]; /* messages */
     uint32_t received;
-    char topic;
 } end;
 
 struct service {
@@ -59,7 +81,9 @@ struct service {
     bool inproc, remote;
     bool disturbed; /* connections were lost, or sockets closed: only what holds then is asked */
     bool beats;     /* by heartbeats a slow connection is a dead one */
-    bool publishes;
+    bool publishes, conflates;
+    mechanism mechanism;
+    uint8_t public_key[32], secret_key[32]; /* of its hub */
     int first_end, end_count;
 };
 
@@ -72,15 +96,17 @@ typedef struct arrival {
     uint8_t route[4][256]; /* what ROUTER and REP put before it */
     uint8_t route_size[4];
     int routes;
-    int sender;
-    uint32_t number;
+    int sender, to; /* to: whom it answers; NOBODY: it is no answer */
+    uint32_t number, answers;
     bool foreign; /* nothing that we know, which is allowed where it is empty */
 } arrival;
 
-/* 0, or -errno. `routes`: what goes before it. */
+/* 0, or -errno. `to`: what it answers, and the routes that go before it; NULL: neither. */
 int app_send(end *e, const arrival *to, int flags, uint32_t *out_number);
 int app_recv(end *e, int flags, arrival *out);
 int app_poll(zm_pollitem *items, int count, int64_t timeout);
+void app_begin_watch(void);
+void app_memory(void);
 void app_begin(const char *doing, end *e);
 void app_end(void);
 
@@ -89,11 +115,25 @@ void app_end(void);
 uint32_t law_offer(end *e, int parts, uint32_t size);
 void law_taken(end *e, uint32_t number, int rc);
 /* A whole message came. */
-void law_arrived(end *e, int sender, uint32_t number);
+void law_arrived(end *e, const arrival *a);
+/* Of the message `number` of socket `sender` bytes have come to a socket of the kernel's. */
+void law_departs(int sender, uint32_t number);
 /* After each call on `e`. */
 void law_step(end *e);
 void law_connections_last(const end *e);
 /* Nothing has happened for a while, and nothing is to come. */
 void law_at_rest(void);
+
+/* --- reference models: models.c -------------------------------------------------------------- */
+void model_arrived(end *e, const arrival *a);
+
+/* --- who may come in: security.c ------------------------------------------------------------- */
+void security_draw(service *of);
+/* 0, or -errno. */
+int security_apply(end *e);
+/* Starts a ZAP handler on `host`, and returns when it is there. */
+sim_thread *security_handler(int host, int64_t context);
+extern bool security_over; /* the handlers end */
+sim_thread *security_stranger(const service *of, int host);
 
 #endif

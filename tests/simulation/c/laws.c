@@ -8,8 +8,50 @@
 static bool calm(const service *of)
 {
     /* Out of descriptors, a listener closes connections that are in their handshake. */
-    return !of->disturbed && !(of->remote && TALLY->resets) && !PLAN->no_files;
+    return !of->disturbed && !(of->remote && TALLY->resets) && !PLAN->no_files && !PLAN->no_memory;
 }
+
+/* --- the order of a thread: S-117 ------------------------------------------------------------ */
+
+static void group_offer(group *g, int sender, uint32_t number)
+{
+    if (g->count == g->room) {
+        g->room = g->room ? 2 * g->room : 64;
+        g->sends = realloc(g->sends, g->room * sizeof *g->sends);
+    }
+    g->sends[g->count].sender = sender;
+    g->sends[g->count].number = number;
+    g->sends[g->count].departed = !g->watched; /* before all is connected: not asked */
+    g->sends[g->count++].refused = false;
+}
+
+static void group_refused(group *g, int sender, uint32_t number)
+{
+    for (uint32_t i = g->lowest; i < g->count; i++)
+        if (g->sends[i].sender == sender && g->sends[i].number == number)
+            g->sends[i].refused = true;
+}
+
+void law_departs(int sender, uint32_t number)
+{
+    group *g = ends[sender].group;
+    if (!g || !g->watched)
+        return;
+    uint32_t i = g->lowest;
+    while (i < g->count && !(g->sends[i].sender == sender && g->sends[i].number == number))
+        i++;
+    if (i == g->count)
+        return;
+    g->sends[i].departed = true;
+    while (g->lowest < g->count && (g->sends[g->lowest].departed || g->sends[g->lowest].refused))
+        g->lowest++;
+    if (g->lowest < i && g->sends[g->lowest].sender != sender && !TALLY->resets)
+        sim_broken("a thread's messages leave in its order", "socket %d: message %u of it leaves "
+                   "before message %u of %d", sender, number, g->sends[g->lowest].number,
+                   g->sends[g->lowest].sender);
+}
+
+/* --------------------------------------------------------------------------------------------- */
 
 uint32_t law_offer(end *e, int parts, uint32_t size)
 {
@@ -17,6 +59,8 @@ uint32_t law_offer(end *e, int parts, uint32_t size)
         e->record_room = e->record_room ? 2 * e->record_room : 64;
         e->records = realloc(e->records, e->record_room * sizeof *e->records);
     }
+    if (e->group)
+        group_offer(e->group, e->id, e->sent);
     e->records[e->sent] = (record) {.offered = true, .parts = (uint8_t) parts, .size = size};
     return e->sent++;
 }
@@ -24,6 +68,10 @@ uint32_t law_offer(end *e, int parts, uint32_t size)
 void law_taken(end *e, uint32_t number, int rc)
 {
     e->records[number].accepted = rc == 0;
+    if (rc == 0)
+        e->asked = number;
+    else if (e->group)
+        group_refused(e->group, e->id, number);
     sim_say("socket %d: send %u: %d", e->id, number, rc);
 }
 
@@ -38,8 +86,10 @@ static bool seen_before(end *e, int sender, uint32_t number)
     return e->seen[sender][number]++;
 }
 
-void law_arrived(end *e, int sender, uint32_t number)
+void law_arrived(end *e, const arrival *a)
 {
+    int sender = a->sender;
+    uint32_t number = a->number;
     end *from = &ends[sender];
     sim_say("socket %d: recv %u of %d", e->id, number, sender);
     if (from->of != e->of)
@@ -55,6 +105,7 @@ void law_arrived(end *e, int sender, uint32_t number)
     if (calm(e->of) && !e->of->beats && e->sharers == 1 && number + 1 <= e->last[sender])
         sim_broken("a pipe keeps its order", "socket %d: message %u of %d after %u", e->id, number,
                    sender, e->last[sender] - 1);
+    model_arrived(e, a);
     if (!e->got[sender])
         e->first[sender] = number;
     e->last[sender] = number + 1;
@@ -82,12 +133,25 @@ void law_connections_last(const end *e)
     zm_stats stats;
     if (e->of->disturbed || (e->of->remote && TALLY->resets)
         || PLAN->no_files /* those in their handshake make room */
-        || zm_socket_stats(e->handle, &stats) < 0 || !stats.reconnects)
+        || PLAN->no_memory || e->intrusion || zm_socket_stats(e->handle, &stats) < 0
+        || !stats.reconnects)
         return;
     if (!e->of->beats)
         sim_broken("a connection lasts", "socket %d: connected again %llu times", e->id,
                    (unsigned long long) stats.reconnects);
     e->of->disturbed = true;
+}
+
+/* What a pipe of CONFLATE holds is the last message, so the last one of all is there (S-12). */
+static void last_stays(const end *e)
+{
+    for (uint32_t i = e->sent; i-- && e->sharers == 1;)
+        if (e->records[i].accepted) {
+            if (!e->records[i].arrivals)
+                sim_broken("the last message stays", "socket %d: message %u of %u", e->id, i,
+                           e->sent);
+            break;
+        }
 }
 
 static void none_lost(const end *e)
@@ -104,7 +168,8 @@ static void none_missed(const end *e, const end *to)
     if (!to->got[e->id])
         return;
     for (uint32_t i = to->first[e->id]; i < e->sent; i++)
-        if (e->records[i].accepted && (i >= to->seen_room[e->id] || !to->seen[e->id][i]))
+        if (e->records[i].accepted && to->topics_always >> i % TOPICS & 1
+            && (i >= to->seen_room[e->id] || !to->seen[e->id][i]))
             sim_broken("a subscriber misses nothing", "socket %d: message %u of %d", to->id, i,
                        e->id);
 }
@@ -116,7 +181,7 @@ void law_at_rest(void)
             law_connections_last(&ends[i]);
     for (int i = 0; i < end_total; i++) {
         const end *e = &ends[i];
-        if (!e->sends || !calm(e->of))
+        if (!e->sends || e->intrusion || !calm(e->of))
             continue;
         bool receivers = true; /* will they have read it all? Not one that cannot send */
         for (const sim_thread *t = sim_threads; t; t = t->next)
@@ -124,18 +189,22 @@ void law_at_rest(void)
                          || ((const end *) t->doing_object)->of != e->of;
         for (int k = 0; k < e->of->end_count; k++) {
             const end *other = &ends[e->of->first_end + k];
-            receivers &= !other->conflate;
             receivers &= !(other->relaxed && e->type != T_REQ); /* it gives up answers */
         }
         if (!receivers)
             continue;
+        if (e->of->conflates) {
+            if (!e->of->publishes)
+                last_stays(e);
+            continue;
+        }
         /* What routes drops what is for a pipe at its mark, or tells (S-13 of ROUTER). */
         bool routes = e->type == T_ROUTER || (e->type == T_REP && e->sndhwm);
         if (!e->of->publishes && (!routes || e->mandatory))
             none_lost(e);
         for (int k = 0; e->of->publishes && e->sndhwm == 0 && k < e->of->end_count; k++) {
             const end *other = &ends[e->of->first_end + k];
-            if (other->receives && other->rcvhwm == 0)
+            if (other->receives && other->rcvhwm == 0 && !other->intrusion)
                 none_missed(e, other);
         }
     }

@@ -45,6 +45,7 @@ static void draw_plan(uint64_t seed, int driver)
     p->drop = some(200000);
     p->stalls = bad ? some(5000) : 0;
     p->no_files = sim_below(10) ? 0 : 20000;
+    p->no_memory = sim_below(10) ? 0 : 20u << sim_below(8);
 }
 
 static void run(uint64_t seed, int driver, const char *trace)
@@ -54,11 +55,12 @@ static void run(uint64_t seed, int driver, const char *trace)
     if (trace)
         sim_trace_to(trace);
     sim_say("seed %llu: driver %d, %d processors, switching %u%s, latency %lld us, jitter %lld, "
-            "buffers %d %d, shorts %u, stray %u, reset %u, refuse %u, drop %u, stalls %u, files %u",
+            "buffers %d %d, shorts %u, stray %u, reset %u, refuse %u, drop %u, stalls %u, "
+            "files %u, memory %u",
             (unsigned long long) seed, PLAN->driver, PLAN->cpus, PLAN->switching,
             PLAN->by_priority ? " by priority" : "", (long long) PLAN->latency / 1000,
             (long long) PLAN->jitter / 1000, PLAN->sndbuf, PLAN->rcvbuf, PLAN->shorts, PLAN->stray,
-            PLAN->reset, PLAN->refuse, PLAN->drop, PLAN->stalls, PLAN->no_files);
+            PLAN->reset, PLAN->refuse, PLAN->drop, PLAN->stalls, PLAN->no_files, PLAN->no_memory);
     sim_run(work, NULL);
 }
 

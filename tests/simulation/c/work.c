@@ -12,7 +12,7 @@
 #include "driver/waitset.h"
 #include "work.h"
 
-enum { HOSTS_MAX = 4, SERVICES_MAX = 3, BUDGET_MAX = 120 };
+enum { HOSTS_MAX = 4, SERVICES_MAX = 3, DOORS = 2, BUDGET_MAX = 120, RETURNS_IN_A_ROW = 12 };
 
 typedef enum phase { LIVE, DRAIN, CLOSING } phase;
 
@@ -29,6 +29,8 @@ static const kind kinds[] = {
     {"pub-sub", T_PUB, T_SUB, true, false, false},
     {"sub-pub", T_SUB, T_PUB, false, true, false},
     {"xpub-sub", T_XPUB, T_SUB, true, false, false},
+    {"pub-xsub", T_PUB, T_XSUB, true, false, false},
+    {"xsub-xpub", T_XSUB, T_XPUB, false, true, false},
     {"pair", T_PAIR, T_PAIR, true, true, true},
     {"router-dealer", T_ROUTER, T_DEALER, false, true, false},
     {"dealer-dealer", T_DEALER, T_DEALER, true, true, false},
@@ -37,7 +39,7 @@ static const kind kinds[] = {
     {"router-req", T_ROUTER, T_REQ, false, true, false},
 };
 
-static service services[SERVICES_MAX];
+static service services[SERVICES_MAX + DOORS];
 static int service_total, host_total;
 static int64_t contexts[HOSTS_MAX];
 static phase now;
@@ -56,6 +58,44 @@ static void set(end *e, int option, int value)
                    option, value, rc);
 }
 
+/* A SUB or an XSUB begins to ask for a topic, or asks for it no more. */
+static void ask_for(end *e, unsigned topic, bool wanted)
+{
+    uint8_t command[] = {wanted, (uint8_t) ('A' + topic)};
+    int rc;
+    if (wanted)
+        e->topics_ever |= (uint8_t) (1 << topic);
+    else
+        e->topics_always &= (uint8_t) ~(1 << topic);
+    do
+        rc = e->type == T_XSUB ? zm_socket_send(e->handle, command, sizeof command, 0)
+                               : zm_socket_set(e->handle, wanted ? OPT_SUBSCRIBE : OPT_UNSUBSCRIBE,
+                                               command + 1, 1);
+    while (rc == -ENOMEM || rc == -EINTR);
+}
+
+static void ask_for_all(end *e)
+{
+    e->topics_ever = (1 << TOPICS) - 1;
+    zm_socket_set(e->handle, OPT_SUBSCRIBE, "", 0);
+}
+
+static void draw_topics(end *e)
+{
+    if (e->type != T_SUB && e->type != T_XSUB)
+        return;
+    if (e->type == T_SUB && (e->of->conflates || sim_below(2))) {
+        ask_for_all(e);
+        e->topics_always = e->topics_ever;
+        return;
+    }
+    e->topics_always = (1 << TOPICS) - 1;
+    for (unsigned i = 0; i < TOPICS; i++)
+        if (e->of->conflates || sim_below(3))
+            ask_for(e, i, true);
+    e->topics_always = e->topics_ever;
+}
+
 static void draw_options(end *e)
 {
     static const int marks[] = {1, 2, 3, 10, 100, 1000, 0, 0};
@@ -64,10 +104,10 @@ static void draw_options(end *e)
     e->linger = -1;
     e->rcvtimeo = sim_below(3) ? (int) (1 + sim_below(100)) : -1;
     e->sndtimeo = sim_below(3) ? (int) (1 + sim_below(100)) : -1;
-    e->topic = (char) ('A' + sim_below(3));
     e->mandatory = e->type == T_ROUTER && sim_below(2);
     e->relaxed = e->type == T_REQ && sim_below(2);
     e->nodrop = e->type == T_XPUB && sim_below(2);
+    e->conflate = e->of->conflates && sim_below(4);
 }
 
 static int open_end(end *e)
@@ -77,6 +117,11 @@ static int open_end(end *e)
         return (int) handle;
     e->handle = handle;
     e->socket = api->socket_find(handle, &e->generation);
+    int rc = security_apply(e);
+    if (rc < 0) {
+        zm_socket_close(handle);
+        return rc;
+    }
     set(e, OPT_SNDHWM, e->sndhwm);
     set(e, OPT_RCVHWM, e->rcvhwm);
     set(e, OPT_LINGER, e->linger);
@@ -90,7 +135,24 @@ static int open_end(end *e)
     }
     if (e->nodrop)
         set(e, OPT_XPUB_NODROP, 1);
+    if (e->conflate)
+        set(e, OPT_CONFLATE, 1);
+    if ((e->type == T_PUB || e->type == T_XPUB) && sim_below(4) == 0)
+        set(e, OPT_XPUB_VERBOSE, 1);
+    if (e->type == T_ROUTER && sim_below(4) == 0)
+        set(e, OPT_ROUTER_HANDOVER, 1);
+    if (e->type == T_DEALER && ends[e->of->first_end].type == T_ROUTER && sim_below(4) == 0)
+        set(e, OPT_PROBE_ROUTER, 1);
+    if (sim_below(4) == 0) {
+        char id[8];
+        int size = snprintf(id, sizeof id, "end%d", e->id);
+        zm_socket_set(e->handle, OPT_ROUTING_ID, id, (size_t) size);
+    }
     if (sim_below(8) == 0)
+        set(e, OPT_HANDSHAKE_IVL, 5000 + (int) sim_below(60000));
+    if (sim_below(4) == 0)
+        set(e, OPT_BACKLOG, 1 + (int) sim_below(10));
+    if (sim_below(8) == 0 && !e->conflate)
         set(e, OPT_IMMEDIATE, 1);
     if (sim_below(4) == 0) {
         set(e, OPT_RECONNECT_IVL, 1 + (int) sim_below(50));
@@ -104,8 +166,7 @@ static int open_end(end *e)
             set(e, OPT_HEARTBEAT_TTL, 1000 + (int) sim_below(5000));
         e->of->beats = true;
     }
-    if (e->type == T_SUB)
-        zm_socket_set(e->handle, OPT_SUBSCRIBE, "", 0);
+    draw_topics(e);
     e->open = true;
     return 0;
 }
@@ -116,7 +177,7 @@ static int attach_end(end *e)
     for (int tries = 0; tries < 50; tries++) {
         rc = e->binder ? zm_socket_bind(e->handle, e->of->endpoint)
                        : zm_socket_connect(e->handle, e->of->endpoint);
-        if (rc != -EMFILE && rc != -EINTR)
+        if (rc != -EMFILE && rc != -EINTR && rc != -ENOMEM)
             break;
         sim_sleep(SIM_MS);
     }
@@ -131,7 +192,8 @@ static void close_end(end *e)
     law_connections_last(e);
     e->open = false;
     sim_say("socket %d: close", e->id);
-    if (now != CLOSING && (churn || PLAN->no_files || (e->type != T_PUSH && e->type != T_PUB)))
+    bool unsure = churn || PLAN->no_files || PLAN->no_memory || e->intrusion;
+    if (now != CLOSING && (unsure || (e->type != T_PUSH && e->type != T_PUB)))
         set(e, OPT_LINGER, 20000); /* who it was for may not be there */
     int rc = zm_socket_close(e->handle);
     if (rc < 0)
@@ -253,7 +315,11 @@ static int turn(end *e, arrival *a)
         return rc;
     case T_REP:
         rc = receive(e, a);
-        return rc == 0 ? transmit(e, NULL) : rc;
+        if (rc == 0) {
+            a->routes = 0; /* REP keeps them itself */
+            rc = transmit(e, a);
+        }
+        return rc;
     case T_ROUTER:
         rc = receive(e, a);
         if (rc == 0 && a->routes && sim_below(3))
@@ -265,7 +331,7 @@ static int turn(end *e, arrival *a)
     if (e->sends && may_send(e) && (!e->receives || sim_below(2))) {
         int burst = sim_below(6) ? 1 : 1 + (int) sim_below(20);
         while (burst-- && may_send(e) && rc == 0) {
-            arrival empty = {.routes = 1};
+            arrival empty = {.routes = 1, .foreign = true};
             bool for_rep = e->type == T_DEALER && ends[e->of->first_end].type == T_REP;
             e->budget--;
             rc = transmit(e, for_rep ? &empty : NULL);
@@ -282,7 +348,7 @@ static void *live(void *argument)
 {
     end *e = argument;
     arrival *a = malloc(sizeof *a);
-    bool counted = e->sends && e->budget;
+    bool counted = e->sends && e->budget && !e->intrusion;
     if (sim_below(2))
         sim_sleep((int64_t) sim_below(30) * SIM_MS);
     while (!e->open && !e->failed)
@@ -300,6 +366,15 @@ static void *live(void *argument)
             counted = false;
             working--;
         }
+        if (e->sharers == 1 && sim_below(100) == 0) {
+            e->moved = true;
+            counted = false; /* whoever takes it over counts it */
+            sim_say("socket %d: its thread ends", e->id);
+            break;
+        }
+        if ((e->type == T_SUB || e->type == T_XSUB) && !e->of->conflates && sim_below(60) == 0)
+            ask_for(e, sim_below(TOPICS), sim_below(2));
+        app_memory();
         think();
     }
     if (counted)
@@ -328,7 +403,14 @@ static void *own(void *argument)
         e->of->disturbed = true;
     for (int i = 1; i < e->sharers; i++)
         others[i] = sim_spawn("shares", e->host, false, live, e);
-    live(e);
+    bool elsewhere = sim_below(2);
+    do {
+        e->moved = false;
+        if (elsewhere)
+            sim_join(sim_spawn("app", e->host, false, live, e));
+        else
+            live(e);
+    } while (e->moved);
     for (int i = 1; i < e->sharers; i++)
         sim_join(others[i]);
     if (now != CLOSING && !e->receives && sim_below(2))
@@ -340,6 +422,79 @@ static void *own(void *argument)
     return NULL;
 }
 
+/* --- two sockets of one thread --------------------------------------------------------------- */
+
+static group doors;
+
+static bool heard_of(const end *e)
+{
+    return ends[e->of->first_end].got[e->id] > 0;
+}
+
+/* What leaves must leave in order where the kernel takes all that it is given. */
+static bool kernel_takes_all(void)
+{
+    return !PLAN->shorts && !PLAN->stray && !PLAN->no_memory && !PLAN->no_files
+           && PLAN->sndbuf >= 128 * 1024;
+}
+
+/* Sends on both, to and fro; not so often that batching goes before order (socket/transfer.c). */
+static void *own_doors(void *argument)
+{
+    end *pair[DOORS] = {argument, (end *) argument + 2}; /* its service's hub is between */
+    uint32_t number;
+    bool well = true;
+    for (int i = 0; i < DOORS; i++)
+        well &= open_end(pair[i]) == 0 && attach_end(pair[i]) == 0;
+    for (int i = 0; well && i < DOORS; i++)
+        well &= app_send(pair[i], NULL, 0, &number) == 0;
+    while (well && now == LIVE && !(heard_of(pair[0]) && heard_of(pair[1])))
+        sim_sleep(5 * SIM_MS);
+    doors.watched = well && kernel_takes_all();
+    for (int turns = 0; well && now == LIVE && turns < 60; turns++) {
+        end *e = pair[sim_below(DOORS)];
+        for (int burst = 1 + (int) sim_below(4); burst && well; burst--)
+            well &= app_send(e, NULL, sim_below(2) ? ZM_DONTWAIT : 0, &number) == 0;
+        if (turns % RETURNS_IN_A_ROW == 0 || sim_below(4) == 0)
+            sim_sleep((int64_t) (300 + sim_below(2000)) * SIM_US);
+    }
+    working--;
+    while (now != CLOSING)
+        sim_sleep(20 * SIM_MS);
+    for (int i = 0; i < DOORS; i++)
+        close_end(pair[i]);
+    return NULL;
+}
+
+static void draw_doors(void)
+{
+    int sender = (int) sim_below((uint32_t) host_total);
+    for (int i = 0; i < DOORS; i++) {
+        service *of = &services[service_total];
+        *of = (service) {.id = service_total++, .first_end = end_total, .end_count = 2};
+        int host = sim_below(3) ? sender : (int) sim_below((uint32_t) host_total);
+        if (sim_below(3) == 0 && host == sender)
+            snprintf(of->endpoint, sizeof of->endpoint, "ipc:///simulated/s%d", of->id);
+        else
+            snprintf(of->endpoint, sizeof of->endpoint, "tcp://10.0.0.%d:%d", host, 7000 + of->id);
+        of->remote = host != sender;
+        for (int side = 0; side < 2; side++) {
+            end *e = &ends[end_total];
+            *e = (end) {.id = end_total++, .of = of, .sharers = 1};
+            draw_options(e);
+            e->type = side ? T_PUSH : T_PULL;
+            e->binder = e->receives = side == 0;
+            e->sends = side == 1;
+            e->host = side ? sender : host;
+            e->sndhwm = e->rcvhwm = 0;
+            e->group = side ? &doors : NULL;
+            infinite |= e->rcvtimeo < 0 || e->sndtimeo < 0;
+            sim_say("socket %d: type %d of doors on host %d, %s", e->id, e->type, e->host,
+                    of->endpoint);
+        }
+    }
+}
+
 /* --- the whole ------------------------------------------------------------------------------- */
 
 static void draw_service(service *of)
@@ -348,10 +503,12 @@ static void draw_service(service *of)
     int spokes = k->one ? 1 : 1 + (int) sim_below(3);
     int hub_host = (int) sim_below((uint32_t) host_total);
     int transport = (int) sim_below(5); /* 0 inproc, 1 ipc, else tcp */
+    bool taken_apart = k->hub == T_PAIR || k->hub == T_ROUTER || k->hub == T_REP;
+    of->conflates = !taken_apart && sim_below(10) == 0;
     of->first_end = end_total;
     of->end_count = spokes + 1;
     of->inproc = transport == 0;
-    of->publishes = k->hub == T_PUB || k->hub == T_XPUB || k->spoke == T_PUB;
+    of->publishes = k->hub == T_PUB || k->hub == T_XPUB || k->spoke == T_PUB || k->spoke == T_XPUB;
     if (transport == 0)
         snprintf(of->endpoint, sizeof of->endpoint, "inproc://s%d", of->id);
     else if (transport == 1)
@@ -377,6 +534,7 @@ static void draw_service(service *of)
         if (sharable && sim_below(4) == 0)
             e->sharers = 2;
     }
+    security_draw(of);
     /* Whoever shares a socket sends and reads single parts. */
     bool shared = false;
     for (int i = 0; i < of->end_count; i++)
@@ -401,7 +559,7 @@ static void draw_service(service *of)
 static bool must_go_on(const end *e)
 {
     bool all = e->type == T_PUSH && !e->of->disturbed && !e->of->beats && !TALLY->resets
-               && !PLAN->no_files;
+               && !PLAN->no_files && !PLAN->no_memory && !e->intrusion;
     for (int i = 0; i < e->of->end_count; i++)
         all &= ends[e->of->first_end + i].open;
     return all;
@@ -438,9 +596,11 @@ static void law_idle_is_idle(void)
     sim_sleep(2 * SIM_S);
     for (sim_thread *t = sim_threads; t; t = t->next)
         t->calls_before = t->calls;
-    uint64_t before = TALLY->syscalls;
+    uint64_t before = TALLY->syscalls, connects = TALLY->connects;
     sim_sleep(SIM_S);
-    uint64_t calls = TALLY->syscalls - before, most = 4000 * (uint64_t) end_total;
+    uint64_t calls = TALLY->syscalls - before;
+    /* Programs that ask again and again, and those that are sent away and come again. */
+    uint64_t most = 4000 * (uint64_t) end_total + 300 * (TALLY->connects - connects);
     const sim_thread *busiest = sim_threads;
     for (sim_thread *t = sim_threads; t; t = t->next)
         if (t->calls - t->calls_before > busiest->calls - busiest->calls_before)
@@ -465,13 +625,22 @@ static void settle(int64_t quiet, int64_t most)
     }
 }
 
+static void join_owner(sim_thread *owner)
+{
+    if (owner) /* the second door is its neighbour's */
+        sim_join(owner);
+}
+
 void *work(void *unused)
 {
     (void) unused;
     sim_thread *owners[ENDS_MAX];
+    bool guarded[HOSTS_MAX] = {false};
     zm_counts before, after;
     sim_plan plan = *PLAN; /* whether there is io_uring is asked in quiet */
     PLAN->stray = PLAN->shorts = PLAN->no_files = 0;
+    zm_crypto_path("simulated");
+    app_begin_watch();
     int rc = zm_engine_init_alone(PLAN->driver ? "io_uring" : "epoll");
     zm_ready_fd(); /* the process's own, which stays */
     *PLAN = plan;
@@ -489,10 +658,31 @@ void *work(void *unused)
         services[i].id = i;
         draw_service(&services[i]);
     }
+    int leader = -1;
+    if (sim_below(4) == 0) {
+        draw_doors();
+        leader = end_total - 3;
+        working++;
+    }
     for (int i = 0; i < end_total; i++)
-        working += ends[i].budget ? ends[i].sharers : 0;
+        working += ends[i].budget && !ends[i].intrusion ? ends[i].sharers : 0;
+    sim_thread *guests[HOSTS_MAX + SERVICES_MAX];
+    int guest_total = 0;
+    for (int i = 0; i < service_total; i++) {
+        int host = ends[services[i].first_end].host;
+        if (services[i].mechanism && !guarded[host]) {
+            guarded[host] = true;
+            guests[guest_total++] = security_handler(host, contexts[host]);
+        }
+        if (!services[i].inproc && services[i].endpoint[0] == 't' && sim_below(6) == 0)
+            guests[guest_total++] = security_stranger(&services[i],
+                                                      (int) sim_below((uint32_t) host_total));
+    }
     for (int i = 0; i < end_total; i++)
-        owners[i] = sim_spawn("app", ends[i].host, false, own, &ends[i]);
+        owners[i] = ends[i].group && i != leader
+                        ? NULL
+                        : sim_spawn("app", ends[i].host, false, i == leader ? own_doors : own,
+                                    &ends[i]);
 
     int64_t most = (int64_t) (1 + sim_below(30)) * SIM_S, began = sim_clock;
     while (working && sim_clock - began < most)
@@ -526,12 +716,15 @@ void *work(void *unused)
             set(&ends[i], OPT_LINGER, (int) sim_below(2) * 500);
     now = CLOSING;
     sim_say("close");
+    bool ends_early = sim_below(2); /* the handlers, before those that they let in have gone */
+    security_over = ends_early;
     if (infinite || sim_below(2))
         for (int i = 0; i < host_total; i++)
             zm_context_shutdown(contexts[i]);
     bool waits = sim_below(2); /* term() until the others have closed */
     for (int i = 0; i < end_total && !waits; i++)
-        sim_join(owners[i]);
+        join_owner(owners[i]);
+    security_over = true;
     for (int i = 0; i < host_total; i++) {
         do
             rc = zm_context_term(contexts[i], 400000);
@@ -544,7 +737,10 @@ void *work(void *unused)
         }
     }
     for (int i = 0; i < end_total; i++)
-        sim_join(owners[i]);
+        join_owner(owners[i]);
+    for (int i = 0; i < guest_total; i++)
+        sim_join(guests[i]);
+    zm_alloc_fail_after(-1);
     sim_sleep(2 * SIM_S);
     zm_counts_get(&after);
     if (after.blocks != before.blocks || after.sockets || after.contexts || after.connections
