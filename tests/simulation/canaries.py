@@ -105,7 +105,9 @@ CANARIES = [
     Canary(
         "REQ takes the rest of a reply that it skips for the next one",
         Fault(
-            "pattern/req.c", "        zm_fair_drop_rest(s, frame);\n", "        return -EAGAIN;\n"
+            "pattern/req.c",
+            "        zm_fair_drop_rest_locked(s, frame);\n",
+            "        return -EAGAIN;\n",
         ),
         (LOST, WAKE, MIX, GOES_ON, MEMORY),
         400,

@@ -233,7 +233,7 @@ def test_the_include_rule_sees_a_zmtp_file_that_reaches_for_the_driver():
 def test_the_pattern_rule_sees_a_type_a_table_and_a_function_of_a_pattern():
     text = (
         "/* ZM_PUB */\nif (s->type == ZM_PUB)\nx = &zm_pattern_req;\nzm_xpub_subscription(p);\n"
-        "zm_pattern_of(type); zm_peer_subscribe(p); ZM_SUBSCRIBE_FRAME;\n"
+        "zm_pattern_of(type); zm_peer_subscribe_locked(p); ZM_SUBSCRIBE_FRAME;\n"
     )
     assert patterns_named(text) == ["2: ZM_PUB", "3: zm_pattern_req", "4: zm_xpub_subscription"]
 

@@ -170,7 +170,7 @@ static int64_t api_deadline(zm_socket *s, uint32_t generation, int direction)
     int rc = lock_pair(s, generation, direction);
     if (rc != 0)
         return rc == ZM_LATER ? rc : -1;
-    int64_t deadline = zm_socket_deadline(s, direction & ~ZM_PATIENT);
+    int64_t deadline = zm_socket_deadline_locked(s, direction & ~ZM_PATIENT);
     zm_socket_lock_give(s);
     return deadline;
 }

@@ -162,7 +162,7 @@ static bool write_part(int from)
     bool more = e->staged + 1 < PARTS_MAX && one_in(3);
     size_t size = fill(body, from, e->written, e->staged);
     uint32_t unread = e->written - reader->read;
-    int rc = zm_peer_write(peer, body, size, NULL, more);
+    int rc = zm_peer_write_locked(peer, body, size, NULL, more);
     if (rc == -EAGAIN) {
         CHECK(!e->staged); /* one that has begun can be ended */
         CHECK(unread);     /* somebody will read, and then there is room */
@@ -191,13 +191,13 @@ static void read_part(int to)
 {
     end *e = &ends[to], *writer = &ends[!to];
     zm_peer *peer = peer_of(e);
-    if (!zm_peer_can_read(peer)) {
+    if (!zm_peer_can_read_locked(peer)) {
         e->told = false;
         return;
     }
     CHECK(e->read < writer->written); /* only what is complete */
     zm_frame frame;
-    zm_peer_read(peer, &frame);
+    zm_peer_read_locked(peer, &frame);
     uint8_t expected[12];
     CHECK(frame.size == fill(expected, !to, e->read, e->part));
     CHECK(memcmp(frame.data, expected, sizeof expected) == 0);
@@ -270,9 +270,9 @@ static bool read_all(void)
         while (command_count)
             take_command();
         for (int i = 0; i < 2; i++) {
-            if (!peer_of(&ends[i]) || zm_peer_is_ended(peer_of(&ends[i])))
+            if (!peer_of(&ends[i]) || zm_peer_is_ended_locked(peer_of(&ends[i])))
                 return false;
-            if (zm_peer_can_read(peer_of(&ends[i])))
+            if (zm_peer_can_read_locked(peer_of(&ends[i])))
                 read_part(i);
         }
     }
@@ -291,7 +291,7 @@ static void scenario(uint64_t seed)
             /* The binder's end is made by its first command; without memory the link ends. */
             failed |= !peer_of(&ends[1]) && !command_count;
         } else if (here && one_in(30) && ends[i].staged) {
-            zm_peer_rollback(peer_of(&ends[i]));
+            zm_peer_rollback_locked(peer_of(&ends[i]));
             ends[i].staged = 0;
         } else if (here && one_in(2)) {
             failed |= write_part(i);
@@ -299,7 +299,7 @@ static void scenario(uint64_t seed)
             read_part(i);
         }
         for (int k = 0; k < 2; k++)
-            failed |= peer_of(&ends[k]) && zm_peer_is_ended(peer_of(&ends[k]));
+            failed |= peer_of(&ends[k]) && zm_peer_is_ended_locked(peer_of(&ends[k]));
     }
     failed |= !read_all();
     for (int i = 0; i < 2 && !failed; i++) {
@@ -329,11 +329,11 @@ static void check_that_no_bytes_have_an_address(void)
     open_ends(0);
     CHECK(join(true) == 0 && read_all());
     for (int k = 0; k < 2; k++) {
-        CHECK(zm_peer_write(peer_of(&ends[0]), NULL, 0, k ? &foreign : NULL, false) == 0);
+        CHECK(zm_peer_write_locked(peer_of(&ends[0]), NULL, 0, k ? &foreign : NULL, false) == 0);
         while (command_count)
             take_command();
         zm_frame frame;
-        zm_peer_read(peer_of(&ends[1]), &frame);
+        zm_peer_read_locked(peer_of(&ends[1]), &frame);
         CHECK(frame.data && !frame.size);
         if (frame.block)
             zm_block_unref(frame.block);

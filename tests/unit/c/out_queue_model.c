@@ -61,8 +61,8 @@ static void check(const zm_outq *q)
     CHECK(size || !q->head || (q->head == q->tail && memory_was_out));
 }
 
-/* One part of a message, as zm_peer_write() does it. True: memory was out, and the message that was
- * being written is gone. */
+/* One part of a message, as zm_peer_write_locked() does it. True: memory was out, and the message
+ * that was being written is gone. */
 static bool write_part(zm_outq *q)
 {
     static uint8_t body[LARGE];

@@ -45,7 +45,7 @@ static void conn_becomes(int state)
 {
     static zm_conn conn;
     conn.state = (zm_conn_state) current->state;
-    zm_conn_become(&conn, (zm_conn_state) state);
+    zm_conn_become_locked(&conn, (zm_conn_state) state);
     current->state = conn.state;
 }
 
@@ -53,7 +53,7 @@ static void endpoint_becomes(int state)
 {
     static zm_endpoint endpoint;
     endpoint.state = (zm_endpoint_state) current->state;
-    zm_endpoint_become(&endpoint, (zm_endpoint_state) state);
+    zm_endpoint_become_locked(&endpoint, (zm_endpoint_state) state);
     current->state = endpoint.state;
 }
 
@@ -61,7 +61,7 @@ static void peer_becomes(int state)
 {
     static zm_peer peer;
     peer.state = (zm_pipe_state) current->state;
-    zm_peer_become(&peer, (zm_pipe_state) state);
+    zm_peer_become_locked(&peer, (zm_pipe_state) state);
     current->state = peer.state;
 }
 
@@ -251,10 +251,10 @@ static void step(life *l)
             l->unread++;
         break;
     case 6:
-        CHECK(zm_peer_can_read(l->peer) == (l->unread > 0));
+        CHECK(zm_peer_can_read_locked(l->peer) == (l->unread > 0));
         if (l->unread) {
             zm_frame frame;
-            zm_peer_read(l->peer, &frame); /* an ended one is looked at again */
+            zm_peer_read_locked(l->peer, &frame); /* an ended one is looked at again */
             l->unread--;
         }
         break;
@@ -263,8 +263,8 @@ static void step(life *l)
     }
     if (l->peer) {
         CHECK(l->peer->state == state_of(l));
-        CHECK(zm_peer_is_attached(l->peer) == l->known);
-        CHECK(zm_peer_is_ended(l->peer) == l->ended);
+        CHECK(zm_peer_is_attached_locked(l->peer) == l->known);
+        CHECK(zm_peer_is_ended_locked(l->peer) == l->ended);
     }
 }
 

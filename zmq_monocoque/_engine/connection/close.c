@@ -25,14 +25,14 @@
 #include "connection_private.h"
 
 /* Frees bytes that went to the peer, or did not. */
-void zm_conn_free_control(const zm_conn *conn, uint8_t *taken, size_t size)
+void zm_conn_free_control_locked(const zm_conn *conn, uint8_t *taken, size_t size)
 {
     if (taken && conn->session.config.mechanism == ZM_PLAIN)
         explicit_bzero(taken, size);
     zm_free(taken);
 }
 
-void zm_conn_handshake_over(zm_conn *conn)
+void zm_conn_handshake_over_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
     s->handshakes -= conn->counted;
@@ -61,16 +61,16 @@ bool zm_conn_drop_handshaking_locked(zm_socket *s)
 }
 
 /* Its connecter may have another. */
-void zm_conn_leave_connecter(zm_conn *conn)
+void zm_conn_leave_connecter_locked(zm_conn *conn)
 {
     zm_endpoint *endpoint = conn->endpoint;
     if (!endpoint || endpoint->conn != conn)
         return;
     endpoint->conn = NULL;
-    zm_endpoint_become(endpoint, ZM_ENDPOINT_WAITING);
+    zm_endpoint_become_locked(endpoint, ZM_ENDPOINT_WAITING);
 }
 
-void zm_conn_leave_endpoint(zm_conn *conn)
+void zm_conn_leave_endpoint_locked(zm_conn *conn)
 {
     conn->endpoint = NULL;
     zm_list_remove(&conn->of_endpoint);
@@ -97,7 +97,7 @@ static void unlist(zm_conn *conn) ZM_LOCKED
 
 /* Nothing of it is in flight any more: the descriptor goes now, the memory when nobody up the stack
  * can be using it (zm_reap_ended_locked). */
-void zm_conn_end_if_done(zm_conn *conn)
+void zm_conn_end_if_done_locked(zm_conn *conn)
 {
     if (conn->state != ZM_CONN_CLOSING || conn->fd < 0 || conn->recv_op.in_flight
         || conn->send_op.in_flight)
@@ -108,14 +108,14 @@ void zm_conn_end_if_done(zm_conn *conn)
     zm_list_append(&conn->socket->ended, &conn->ended.link);
 }
 
-void zm_conn_free(zm_ended *ended)
+void zm_conn_free_locked(zm_ended *ended)
 {
     zm_conn *conn = ZM_CONTAINER(ended, zm_conn, ended);
     zm_socket *s = conn->socket;
     if (conn->peer) {
         /* Only a lingering peer stays with its connection to the end. */
         conn->peer->conn = NULL;
-        if (zm_peer_is_ended(conn->peer)) /* it goes when its messages are read */
+        if (zm_peer_is_ended_locked(conn->peer)) /* it goes when its messages are read */
             zm_peer_ripen_locked(conn->peer);
         else
             zm_peer_free_locked(conn->peer);
@@ -128,8 +128,8 @@ void zm_conn_free(zm_ended *ended)
     if (conn->large)
         zm_block_unref(conn->large);
     zm_bytes_clear(&conn->zap_properties);
-    zm_conn_free_control(conn, conn->control, conn->control_size);
-    zm_conn_free_control(conn, conn->flying, conn->flying_size);
+    zm_conn_free_control_locked(conn, conn->control, conn->control_size);
+    zm_conn_free_control_locked(conn, conn->flying, conn->flying_size);
     if (!conn->raw)
         zm_session_fini(&conn->session);
     zm_free(conn->recoded);
@@ -144,21 +144,21 @@ void zm_conn_close_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
     if (conn->state != ZM_CONN_CLOSING) {
-        zm_conn_become(conn, ZM_CONN_CLOSING);
+        zm_conn_become_locked(conn, ZM_CONN_CLOSING);
         zm_conn_settled_locked(conn);
         if (conn->zap)
             conn->owner->forget(conn->zap);
-        zm_conn_handshake_over(conn);
+        zm_conn_handshake_over_locked(conn);
         zm_conn_stop_timers(conn);
         unlist(conn);
-        zm_conn_leave_connecter(conn);
-        zm_conn_leave_endpoint(conn);
+        zm_conn_leave_connecter_locked(conn);
+        zm_conn_leave_endpoint_locked(conn);
         if (conn->recv_op.in_flight)
             zm_driver_cancel(s->driver, &conn->recv_op);
         if (conn->send_op.in_flight)
             zm_driver_cancel(s->driver, &conn->send_op);
     }
-    zm_conn_end_if_done(conn);
+    zm_conn_end_if_done_locked(conn);
 }
 
 void zm_conn_end_locked(zm_conn *conn)
@@ -175,7 +175,7 @@ void zm_conn_end_locked(zm_conn *conn)
 
 void zm_conn_finish_locked(zm_conn *conn)
 {
-    zm_conn_become(conn, ZM_CONN_DRAINING);
+    zm_conn_become_locked(conn, ZM_CONN_DRAINING);
     zm_conn_stop_timers(conn);
     if (conn->send_failed)
         zm_conn_broke_locked(conn, EPIPE);
@@ -183,7 +183,7 @@ void zm_conn_finish_locked(zm_conn *conn)
         zm_conn_wants_send_locked(conn);
 }
 
-bool zm_conn_all_sent(const zm_conn *conn)
+bool zm_conn_all_sent_locked(const zm_conn *conn)
 {
     return conn->send_failed
            || (!conn->send_op.in_flight && conn->control_size == 0 && conn->flying_size == 0
@@ -197,24 +197,24 @@ static void drop_incomplete(zm_conn *conn, zm_peer *peer) ZM_LOCKED
     peer->in_staged = 0;
     if (peer->socket->pattern->disconnected)
         peer->socket->pattern->disconnected(peer);
-    zm_conn_hold_slab(conn, peer);
+    zm_conn_hold_slab_locked(conn, peer);
 }
 
 void zm_conn_linger_locked(zm_conn *conn, int linger_ms)
 {
     zm_peer *peer = conn->peer;
-    zm_conn_leave_endpoint(conn);
+    zm_conn_leave_endpoint_locked(conn);
     if (peer) {
-        zm_peer_rollback(peer);
+        zm_peer_rollback_locked(peer);
         drop_incomplete(conn, peer);
         peer->endpoint = NULL;
         zm_peer_end_locked(peer); /* its messages are still read, as those of a lost one */
     }
-    if (!zm_conn_is_open(conn) || linger_ms == 0 || zm_conn_all_sent(conn)) {
+    if (!zm_conn_is_open_locked(conn) || linger_ms == 0 || zm_conn_all_sent_locked(conn)) {
         zm_conn_close_locked(conn);
         return;
     }
-    zm_conn_become(conn, ZM_CONN_DRAINING);
+    zm_conn_become_locked(conn, ZM_CONN_DRAINING);
     zm_conn_stop_timers(conn);
     if (linger_ms > 0)
         zm_conn_set_timer(conn, &conn->linger, linger_ms);
@@ -234,7 +234,7 @@ static void settle_queue(zm_conn *conn, zm_peer *peer, size_t sent) ZM_LOCKED
     } else if (of_queue && !conn->recoded_size) {
         zm_outq_consume(q, of_queue);
     }
-    zm_socket_lost(peer->socket, zm_outq_cut(q));
+    zm_socket_lost_locked(peer->socket, zm_outq_cut(q));
 }
 
 static void detach(zm_conn *conn) ZM_LOCKED
@@ -251,18 +251,18 @@ static void detach(zm_conn *conn) ZM_LOCKED
 }
 
 /* The send that was in flight when its peer was detached is over. */
-void zm_conn_settle_in_flight(zm_conn *conn, int32_t res)
+void zm_conn_settle_in_flight_locked(zm_conn *conn, int32_t res)
 {
     zm_peer *peer = conn->in_flight_peer;
     conn->in_flight_peer = NULL;
     peer->in_flight_conn = NULL;
     settle_queue(conn, peer, res > 0 ? (size_t) res : 0);
-    if (zm_peer_is_ended(peer))
+    if (zm_peer_is_ended_locked(peer))
         zm_peer_ripen_locked(peer);
     else
         zm_peer_drained_locked(peer);
-    if (peer->conn && zm_conn_is_open(peer->conn)
-        && (zm_outq_waiting(&peer->out) || zm_conn_is_leaving(peer->conn)))
+    if (peer->conn && zm_conn_is_open_locked(peer->conn)
+        && (zm_outq_waiting(&peer->out) || zm_conn_is_leaving_locked(peer->conn)))
         zm_conn_wants_send_locked(peer->conn);
 }
 
@@ -295,12 +295,12 @@ void zm_conn_failed_locked(zm_conn *conn, bool reconnect)
     zm_endpoint *endpoint = conn->endpoint;
     if (conn->state == ZM_CONN_CLOSING)
         return;
-    if (zm_conn_is_leaving(conn)
+    if (zm_conn_is_leaving_locked(conn)
         && (!endpoint || !reconnect || conn->raw || endpoint->options.immediate)) {
         zm_conn_end_locked(conn); /* what is queued has nowhere to go */
         return;
     }
-    if (!zm_conn_is_leaving(conn))
+    if (!zm_conn_is_leaving_locked(conn))
         zm_monitor_event(s, ZM_DISCONNECTED, (uint32_t) conn->fd,
                          conn->text);
     leave_peer(conn);
@@ -311,7 +311,7 @@ void zm_conn_failed_locked(zm_conn *conn, bool reconnect)
 }
 
 /* Tells the monitor, and counts: nobody came in. */
-void zm_conn_handshake_failed(zm_conn *conn, int event, uint32_t value)
+void zm_conn_handshake_failed_locked(zm_conn *conn, int event, uint32_t value)
 {
     zm_stats *stats = &conn->socket->stats;
     zm_monitor_event(conn->socket, event, value, conn->text);
@@ -328,7 +328,7 @@ void zm_conn_broke_locked(zm_conn *conn, int error)
     bool handshaking = conn->state == ZM_CONN_HANDSHAKE;
     zm_endpoint *endpoint = conn->endpoint;
     if (handshaking && !conn->outcome_told)
-        zm_conn_handshake_failed(conn, ZM_HANDSHAKE_FAILED_NO_DETAIL, (uint32_t) error);
+        zm_conn_handshake_failed_locked(conn, ZM_HANDSHAKE_FAILED_NO_DETAIL, (uint32_t) error);
     bool stop = handshaking && endpoint
                 && endpoint->options.reconnect_stop & ZM_RECONNECT_STOP_HANDSHAKE_FAILED;
     zm_conn_failed_locked(conn, !stop);
@@ -336,11 +336,11 @@ void zm_conn_broke_locked(zm_conn *conn, int error)
 
 void zm_conn_refused_locked(zm_conn *conn, uint32_t protocol_error)
 {
-    zm_conn_handshake_failed(conn, ZM_HANDSHAKE_FAILED_PROTOCOL, protocol_error);
+    zm_conn_handshake_failed_locked(conn, ZM_HANDSHAKE_FAILED_PROTOCOL, protocol_error);
     zm_conn_failed_locked(conn, false);
 }
 
-void zm_conn_drop(zm_conn *conn)
+void zm_conn_drop_locked(zm_conn *conn)
 {
     detach(conn);
     zm_conn_close_locked(conn);

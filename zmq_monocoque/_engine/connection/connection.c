@@ -31,7 +31,7 @@ static bool not_to_blame(zm_conn *conn) ZM_LOCKED
 /* Nothing has come for `again_ms`. */
 static void unheard(zm_conn *conn, zm_timer *timer, int again_ms) ZM_LOCKED
 {
-    if (zm_conn_is_leaving(conn))
+    if (zm_conn_is_leaving_locked(conn))
         zm_conn_close_locked(conn);
     else if (not_to_blame(conn))
         zm_conn_set_timer(conn, timer, again_ms);
@@ -55,7 +55,7 @@ static void heartbeat_due(zm_timer *timer) ZM_LOCKED
 {
     zm_conn *conn = timer->owner;
     ZM_ASSERT(conn->state == ZM_CONN_ACTIVE);
-    zm_conn_send_ping(conn, &conn->endpoint->options);
+    zm_conn_send_ping_locked(conn, &conn->endpoint->options);
 }
 
 static void handshake_due(zm_timer *timer) ZM_LOCKED
@@ -68,7 +68,7 @@ static void handshake_due(zm_timer *timer) ZM_LOCKED
 static void linger_due(zm_timer *timer) ZM_LOCKED
 {
     zm_conn *conn = timer->owner;
-    ZM_ASSERT(zm_conn_is_leaving(conn));
+    ZM_ASSERT(zm_conn_is_leaving_locked(conn));
     zm_conn_close_locked(conn);
 }
 
@@ -79,12 +79,12 @@ static const uint8_t *routing_id(const zm_conn *conn, size_t *out_size) ZM_LOCKE
 }
 
 static const zm_conn_ops conn_ops = {
-    .arm = zm_conn_arm,
-    .pull = zm_conn_pull,
-    .flush = zm_conn_flush,
-    .subscribe = zm_conn_subscribe,
+    .arm = zm_conn_arm_locked,
+    .pull = zm_conn_pull_locked,
+    .flush = zm_conn_flush_locked,
+    .subscribe = zm_conn_subscribe_locked,
     .routing_id = routing_id,
-    .drop = zm_conn_drop,
+    .drop = zm_conn_drop_locked,
 };
 
 static char *copy_text(const char *text)
@@ -102,7 +102,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner
     if (!conn)
         goto no_memory;
     conn->ops = &conn_ops;
-    conn->ended.reap = zm_conn_free;
+    conn->ended.reap = zm_conn_free_locked;
     conn->owner = owner;
     conn->socket = s;
     conn->endpoint = endpoint;
@@ -113,8 +113,8 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner
     conn->limits = endpoint->options.limits;
     if (conn->raw)
         conn->limits.message = -1; /* what one message is, is chance there */
-    conn->recv_op = (zm_op){.done = zm_conn_receive_done, .owner = conn};
-    conn->send_op = (zm_op){.done = zm_conn_send_done, .owner = conn};
+    conn->recv_op = (zm_op){.done = zm_conn_receive_done_locked, .owner = conn};
+    conn->send_op = (zm_op){.done = zm_conn_send_done_locked, .owner = conn};
     conn->handshake = (zm_timer){.due = handshake_due, .owner = conn};
     conn->heartbeat = (zm_timer){.due = heartbeat_due, .owner = conn};
     conn->silence = (zm_timer){.due = silence_due, .owner = conn};
@@ -127,7 +127,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner
     rc = zm_timers_reserve(&s->timers, ZM_CONN_TIMERS);
     if (rc < 0)
         goto no_session;
-    if (!conn->raw && (rc = zm_conn_start_session(conn, &endpoint->options)) < 0)
+    if (!conn->raw && (rc = zm_conn_start_session_locked(conn, &endpoint->options)) < 0)
         goto no_timers;
     zm_list_append(&s->conns, &conn->link);
     zm_list_append(&endpoint->conns, &conn->of_endpoint);
@@ -139,15 +139,15 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner
     atomic_fetch_add(&zm_live_connections, 1);
     if (endpoint->kind == ZM_CONNECTER) {
         endpoint->conn = conn;
-        zm_endpoint_become(endpoint, ZM_ENDPOINT_CONNECTED);
+        zm_endpoint_become_locked(endpoint, ZM_ENDPOINT_CONNECTED);
     } else {
         zm_list_append(&s->handshaking, &conn->handshaking_link);
         s->handshaking_count++;
     }
     if (conn->raw) {
-        zm_conn_ready(conn); /* it may be over already, and its endpoint with it */
+        zm_conn_ready_locked(conn); /* it may be over already, and its endpoint with it */
     } else {
-        zm_conn_take_session_output(conn);
+        zm_conn_take_session_output_locked(conn);
         if (endpoint->options.handshake_ivl_ms > 0)
             zm_conn_set_timer(conn, &conn->handshake, endpoint->options.handshake_ivl_ms);
     }
@@ -155,7 +155,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner
     /* A peer that connects speaks at once: what it said is answered together with our first
      * bytes. */
     if (!conn->raw && endpoint->kind == ZM_LISTENER)
-        zm_conn_pull(conn);
+        zm_conn_pull_locked(conn);
     return 0;
 
 no_timers:

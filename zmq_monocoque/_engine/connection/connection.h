@@ -115,13 +115,13 @@ struct zm_conn {
 };
 
 /* Is its handshake done? Then what is queued for its peer is sent. */
-static inline bool zm_conn_is_open(const zm_conn *conn) ZM_LOCKED
+static inline bool zm_conn_is_open_locked(const zm_conn *conn) ZM_LOCKED
 {
     return conn->state == ZM_CONN_ACTIVE || conn->state == ZM_CONN_DRAINING;
 }
 
 /* Nothing is heard of it any more, but it has still something to say. */
-static inline bool zm_conn_is_leaving(const zm_conn *conn) ZM_LOCKED
+static inline bool zm_conn_is_leaving_locked(const zm_conn *conn) ZM_LOCKED
 {
     return conn->state == ZM_CONN_DRAINING || conn->state == ZM_CONN_REJECTED;
 }

@@ -17,52 +17,53 @@ enum { ZM_CONN_TIMERS = 5 }; /* of each */
 enum ping { NO_PING, PING_QUEUED, PING_FLIES };
 
 /* state.c */
-void zm_conn_become(zm_conn *conn, zm_conn_state state) ZM_LOCKED;
+void zm_conn_become_locked(zm_conn *conn, zm_conn_state state) ZM_LOCKED;
 
 /* close.c */
 /* Frees bytes that went to the peer, or did not. */
-void zm_conn_free_control(const zm_conn *conn, uint8_t *taken, size_t size) ZM_LOCKED;
-void zm_conn_handshake_over(zm_conn *conn) ZM_LOCKED;
+void zm_conn_free_control_locked(const zm_conn *conn, uint8_t *taken, size_t size) ZM_LOCKED;
+void zm_conn_handshake_over_locked(zm_conn *conn) ZM_LOCKED;
 /* Its connecter may have another. */
-void zm_conn_leave_connecter(zm_conn *conn) ZM_LOCKED;
-void zm_conn_leave_endpoint(zm_conn *conn) ZM_LOCKED;
+void zm_conn_leave_connecter_locked(zm_conn *conn) ZM_LOCKED;
+void zm_conn_leave_endpoint_locked(zm_conn *conn) ZM_LOCKED;
 void zm_conn_stop_timers(zm_conn *conn);
 /* Nothing of it is in flight any more: the descriptor goes now, the memory when nobody up the stack
  * can be using it (zm_reap_ended_locked). */
-void zm_conn_end_if_done(zm_conn *conn) ZM_LOCKED;
-void zm_conn_free(zm_ended *ended) ZM_LOCKED;
-bool zm_conn_all_sent(const zm_conn *conn) ZM_LOCKED;
+void zm_conn_end_if_done_locked(zm_conn *conn) ZM_LOCKED;
+void zm_conn_free_locked(zm_ended *ended) ZM_LOCKED;
+bool zm_conn_all_sent_locked(const zm_conn *conn) ZM_LOCKED;
 /* The send that was in flight when its peer was detached is over. */
-void zm_conn_settle_in_flight(zm_conn *conn, int32_t res) ZM_LOCKED;
+void zm_conn_settle_in_flight_locked(zm_conn *conn, int32_t res) ZM_LOCKED;
 /* Tells the monitor, and counts: nobody came in. */
-void zm_conn_handshake_failed(zm_conn *conn, int event, uint32_t value) ZM_LOCKED;
-void zm_conn_drop(zm_conn *conn) ZM_LOCKED;
+void zm_conn_handshake_failed_locked(zm_conn *conn, int event, uint32_t value) ZM_LOCKED;
+void zm_conn_drop_locked(zm_conn *conn) ZM_LOCKED;
 
 /* send.c */
-int zm_conn_take_session_output_slowly(zm_conn *conn) ZM_LOCKED;
-void zm_conn_subscribe(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size) ZM_LOCKED;
-void zm_conn_flush(zm_conn *conn) ZM_LOCKED;
-void zm_conn_send_ping(zm_conn *conn, const zm_options *o) ZM_LOCKED;
-void zm_conn_send_done(zm_op *op, int32_t res) ZM_LOCKED;
+int zm_conn_take_session_output_slowly_locked(zm_conn *conn) ZM_LOCKED;
+void zm_conn_subscribe_locked(zm_conn *conn, bool subscribe, const uint8_t *topic,
+                              size_t size) ZM_LOCKED;
+void zm_conn_flush_locked(zm_conn *conn) ZM_LOCKED;
+void zm_conn_send_ping_locked(zm_conn *conn, const zm_options *o) ZM_LOCKED;
+void zm_conn_send_done_locked(zm_op *op, int32_t res) ZM_LOCKED;
 
 /* handshake.c */
 /* The keys that this socket's cookies are sealed with, as a server of CURVE. NULL: no memory. */
 const zm_cookie_keys *zm_conn_cookies(zm_socket *s);
-int zm_conn_start_session(zm_conn *conn, const zm_options *o) ZM_LOCKED;
+int zm_conn_start_session_locked(zm_conn *conn, const zm_options *o) ZM_LOCKED;
 /* The session has an ERROR for the peer. It leaves, and the connection with it once the peer has
  * closed its side: closing first could reset what the peer has not read yet. */
-void zm_conn_turn_away(zm_conn *conn) ZM_LOCKED;
-void zm_conn_ready(zm_conn *conn) ZM_LOCKED;
+void zm_conn_turn_away_locked(zm_conn *conn) ZM_LOCKED;
+void zm_conn_ready_locked(zm_conn *conn) ZM_LOCKED;
 
 /* receive.c */
-void zm_conn_receive_done(zm_op *op, int32_t res) ZM_LOCKED;
-void zm_conn_arm(zm_conn *conn) ZM_LOCKED;
-bool zm_conn_pull(zm_conn *conn) ZM_LOCKED;
+void zm_conn_receive_done_locked(zm_op *op, int32_t res) ZM_LOCKED;
+void zm_conn_arm_locked(zm_conn *conn) ZM_LOCKED;
+bool zm_conn_pull_locked(zm_conn *conn) ZM_LOCKED;
 
 /* What the session says leaves. 0, or < 0: the connection is gone. */
-static inline int zm_conn_take_session_output(zm_conn *conn) ZM_LOCKED
+static inline int zm_conn_take_session_output_locked(zm_conn *conn) ZM_LOCKED
 {
-    return conn->session.out_size ? zm_conn_take_session_output_slowly(conn) : 0;
+    return conn->session.out_size ? zm_conn_take_session_output_slowly_locked(conn) : 0;
 }
 
 static inline void zm_conn_set_timer(zm_conn *conn, zm_timer *timer, int64_t ms)
@@ -71,7 +72,7 @@ static inline void zm_conn_set_timer(zm_conn *conn, zm_timer *timer, int64_t ms)
 }
 
 /* The newest frame holds the slab for all of them: they are taken in order. */
-static inline void zm_conn_hold_slab(zm_conn *conn, zm_peer *peer) ZM_LOCKED
+static inline void zm_conn_hold_slab_locked(zm_conn *conn, zm_peer *peer) ZM_LOCKED
 {
     if (!peer->in.count)
         return;

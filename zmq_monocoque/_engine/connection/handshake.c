@@ -31,7 +31,7 @@ const zm_cookie_keys *zm_conn_cookies(zm_socket *s)
     return s->cookies;
 }
 
-int zm_conn_start_session(zm_conn *conn, const zm_options *o)
+int zm_conn_start_session_locked(zm_conn *conn, const zm_options *o)
 {
     zm_socket *s = conn->socket;
     zm_session_config config = {
@@ -67,31 +67,31 @@ int zm_conn_start_session(zm_conn *conn, const zm_options *o)
 
 /* The session has an ERROR for the peer. It leaves, and the connection with it once the peer has
  * closed its side: closing first could reset what the peer has not read yet. */
-void zm_conn_turn_away(zm_conn *conn)
+void zm_conn_turn_away_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
     zm_endpoint *endpoint = conn->endpoint;
     zm_monitor_event(s, ZM_DISCONNECTED, (uint32_t) conn->fd, conn->text);
-    if (zm_conn_take_session_output(conn) < 0)
+    if (zm_conn_take_session_output_locked(conn) < 0)
         return;
     zm_conn_stop_timers(conn);
-    zm_conn_handshake_over(conn);
-    zm_conn_become(conn, ZM_CONN_REJECTED);
-    zm_conn_leave_connecter(conn);
-    zm_conn_leave_endpoint(conn);
+    zm_conn_handshake_over_locked(conn);
+    zm_conn_become_locked(conn, ZM_CONN_REJECTED);
+    zm_conn_leave_connecter_locked(conn);
+    zm_conn_leave_endpoint_locked(conn);
     zm_conn_set_timer(conn, &conn->linger, FAREWELL_MS);
     if (endpoint->kind == ZM_CONNECTER) {
         conn->owner->lost(endpoint, false);
     }
 }
 
-void zm_conn_ready(zm_conn *conn)
+void zm_conn_ready_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
     zm_endpoint *endpoint = conn->endpoint;
     char address[128];
     zm_timer_stop(&s->timers, &conn->handshake);
-    if (!conn->raw && zm_conn_take_session_output(conn) < 0)
+    if (!conn->raw && zm_conn_take_session_output_locked(conn) < 0)
         return; /* our READY goes before anything the pattern says */
     zm_peer_address(conn->fd, conn->transport, address, sizeof address);
     zm_metadata *metadata = zm_metadata_new(conn->raw ? NULL : &conn->session, conn->fd,
@@ -109,8 +109,8 @@ void zm_conn_ready(zm_conn *conn)
     peer->metadata = metadata;
     peer->conn = conn;
     conn->peer = peer;
-    zm_conn_become(conn, ZM_CONN_ACTIVE);
-    zm_conn_handshake_over(conn);
+    zm_conn_become_locked(conn, ZM_CONN_ACTIVE);
+    zm_conn_handshake_over_locked(conn);
     if (!conn->raw)
         zm_monitor_event(s, ZM_HANDSHAKE_SUCCEEDED, 0,
                          conn->text);
@@ -126,10 +126,10 @@ void zm_conn_ready(zm_conn *conn)
     }
     peer->raw = conn->raw;
     if (fresh) {
-        zm_endpoint_give_id(endpoint, peer);
+        zm_endpoint_give_id_locked(endpoint, peer);
         peer->conflate = zm_conflates(s, &endpoint->options);
         zm_peer_attach_locked(peer);
-    } else if (s->pattern->connected && zm_peer_is_attached(peer)) {
+    } else if (s->pattern->connected && zm_peer_is_attached_locked(peer)) {
         s->pattern->connected(peer);
     }
     if (conn->state == ZM_CONN_CLOSING)

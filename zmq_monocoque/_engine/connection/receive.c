@@ -34,9 +34,10 @@ static void broke_rules(zm_conn *conn, int error) ZM_LOCKED
         return;
     }
     if (conn->session.fault == ZM_FAULT_PROTOCOL)
-        zm_conn_handshake_failed(conn, ZM_HANDSHAKE_FAILED_PROTOCOL, conn->session.fault_value);
+        zm_conn_handshake_failed_locked(conn, ZM_HANDSHAKE_FAILED_PROTOCOL,
+                                        conn->session.fault_value);
     else if (conn->session.fault == ZM_FAULT_AUTH)
-        zm_conn_handshake_failed(conn, ZM_HANDSHAKE_FAILED_AUTH, conn->session.fault_value);
+        zm_conn_handshake_failed_locked(conn, ZM_HANDSHAKE_FAILED_AUTH, conn->session.fault_value);
     zm_conn_failed_locked(conn, false);
 }
 
@@ -62,11 +63,11 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own) ZM_LOCKE
     int rc = 0;
     switch (event->kind) {
     case ZM_EVENT_READY:
-        zm_conn_ready(conn);
+        zm_conn_ready_locked(conn);
         rc = conn->state == ZM_CONN_CLOSING ? -ECONNABORTED : 0;
         break;
     case ZM_EVENT_MESSAGE:
-        if (!conn->peer || zm_conn_is_leaving(conn) || conn->peer->muted)
+        if (!conn->peer || zm_conn_is_leaving_locked(conn) || conn->peer->muted)
             break;
         if (ZM_UNLIKELY(event->more || conn->parts
                         || event->size > (uint64_t) conn->limits.message)
@@ -83,7 +84,7 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own) ZM_LOCKE
         break;
     case ZM_EVENT_SUBSCRIBE:
     case ZM_EVENT_CANCEL:
-        if (conn->peer && !zm_conn_is_leaving(conn) && s->pattern->subscription)
+        if (conn->peer && !zm_conn_is_leaving_locked(conn) && s->pattern->subscription)
             rc = s->pattern->subscription(conn->peer, event->kind == ZM_EVENT_SUBSCRIBE,
                                           event->data, event->size);
         break;
@@ -94,7 +95,7 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own) ZM_LOCKE
             zm_conn_set_timer(conn, &conn->ttl, conn->ttl_ms);
         }
         /* At once: encrypted bytes leave in the order in which they were encrypted. */
-        rc = zm_conn_take_session_output(conn);
+        rc = zm_conn_take_session_output_locked(conn);
         break;
     case ZM_EVENT_ZAP:
         rc = conn->owner->ask(conn, event);
@@ -117,10 +118,10 @@ int zm_conn_admit_locked(zm_conn *conn, unsigned status)
     zm_event event;
     int rc = zm_session_zap_reply(&conn->session, status, &event);
     if (status != 200)
-        zm_conn_handshake_failed(conn, ZM_HANDSHAKE_FAILED_AUTH, status);
+        zm_conn_handshake_failed_locked(conn, ZM_HANDSHAKE_FAILED_AUTH, status);
     conn->outcome_told = status == 300;
     if (rc == -EPROTO) {
-        zm_conn_turn_away(conn);
+        zm_conn_turn_away_locked(conn);
         return -ECONNABORTED;
     }
     if (rc < 0) {
@@ -128,7 +129,7 @@ int zm_conn_admit_locked(zm_conn *conn, unsigned status)
         return -ECONNABORTED;
     }
     return event.kind == ZM_EVENT_READY ? event_arrived(conn, &event, NULL)
-                                        : zm_conn_take_session_output(conn);
+                                        : zm_conn_take_session_output_locked(conn);
 }
 
 /* Messages that wait to be read hold the whole slab, so commands between them must not fill it: a
@@ -179,13 +180,13 @@ static int parse_slab(zm_conn *conn) ZM_LOCKED
         pushed |= conn->peer && conn->peer->in.count != before;
     }
     if (pushed && conn->peer)
-        zm_conn_hold_slab(conn, conn->peer);
+        zm_conn_hold_slab_locked(conn, conn->peer);
     if (rc < 0) {
         broke_rules(conn, rc);
         return rc;
     }
     close_last_gap(conn);
-    return zm_conn_take_session_output(conn);
+    return zm_conn_take_session_output_locked(conn);
 }
 
 static int parse_large(zm_conn *conn) ZM_LOCKED
@@ -201,7 +202,7 @@ static int parse_large(zm_conn *conn) ZM_LOCKED
     }
     ZM_ASSERT((size_t) n == large->size);
     int rc = event_arrived(conn, &event, large);
-    return rc < 0 ? rc : zm_conn_take_session_output(conn);
+    return rc < 0 ? rc : zm_conn_take_session_output_locked(conn);
 }
 
 static void wants_recv_again(zm_conn *conn) ZM_LOCKED
@@ -222,7 +223,7 @@ static int raw_arrived(zm_conn *conn) ZM_LOCKED
     return event_arrived(conn, &event, zm_block_ref(slab));
 }
 
-void zm_conn_receive_done(zm_op *op, int32_t res)
+void zm_conn_receive_done_locked(zm_op *op, int32_t res)
 {
     zm_conn *conn = op->owner;
     zm_socket *s = conn->socket;
@@ -230,7 +231,7 @@ void zm_conn_receive_done(zm_op *op, int32_t res)
     conn->moving = false;
     zm_list_remove(&conn->armed_link);
     if (conn->state == ZM_CONN_CLOSING) {
-        zm_conn_end_if_done(conn);
+        zm_conn_end_if_done_locked(conn);
         return;
     }
     if (res == -ECANCELED || res == -EINTR || res == -EAGAIN) {
@@ -242,7 +243,7 @@ void zm_conn_receive_done(zm_op *op, int32_t res)
         return;
     }
     s->stats.bytes_received += (uint64_t) res;
-    if (ZM_UNLIKELY(!zm_conn_is_open(conn) && conn->session.config.cookies))
+    if (ZM_UNLIKELY(!zm_conn_is_open_locked(conn) && conn->session.config.cookies))
         zm_conn_cookies(s);
     if (ZM_UNLIKELY(conn->state == ZM_CONN_REJECTED)) {
         wants_recv_again(conn); /* nothing it says matters any more */
@@ -355,7 +356,7 @@ static bool ready_to_receive(zm_conn *conn, uint8_t **out_to, size_t *out_size) 
     return true;
 }
 
-void zm_conn_arm(zm_conn *conn)
+void zm_conn_arm_locked(zm_conn *conn)
 {
     uint8_t *to;
     size_t size;
@@ -377,7 +378,7 @@ void zm_conn_arm(zm_conn *conn)
     zm_list_append(s->arm_thread == me ? &s->armed : &s->armed_elsewhere, &conn->armed_link);
 }
 
-bool zm_conn_pull(zm_conn *conn)
+bool zm_conn_pull_locked(zm_conn *conn)
 {
     uint8_t *to;
     size_t size;
@@ -388,6 +389,6 @@ bool zm_conn_pull(zm_conn *conn)
         zm_conn_wants_recv_locked(conn);
         return false;
     }
-    zm_conn_receive_done(&conn->recv_op, n);
+    zm_conn_receive_done_locked(&conn->recv_op, n);
     return true;
 }

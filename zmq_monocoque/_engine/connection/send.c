@@ -47,7 +47,7 @@ int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size)
         }
         if (conn->control_size)
             memcpy(control, conn->control, conn->control_size);
-        zm_conn_free_control(conn, conn->control, conn->control_size);
+        zm_conn_free_control_locked(conn, conn->control, conn->control_size);
         conn->control = control;
         conn->control_capacity = capacity;
     }
@@ -58,7 +58,7 @@ int zm_conn_control_locked(zm_conn *conn, const void *data, size_t size)
 }
 
 /* 0, or < 0: the connection is gone. */
-int zm_conn_take_session_output_slowly(zm_conn *conn)
+int zm_conn_take_session_output_slowly_locked(zm_conn *conn)
 {
     zm_session *session = &conn->session;
     if (conn->answers > CONTROL_BYTES_MAX) {
@@ -67,7 +67,7 @@ int zm_conn_take_session_output_slowly(zm_conn *conn)
     }
     conn->answers += session->out_size;
     if (zm_conn_control_locked(conn, session->out, session->out_size) == 0) {
-        if (!zm_conn_is_open(conn)) {
+        if (!zm_conn_is_open_locked(conn)) {
             explicit_bzero(session->out, session->out_size); /* PLAIN: the password */
             zm_secret_moved();
         }
@@ -76,7 +76,7 @@ int zm_conn_take_session_output_slowly(zm_conn *conn)
     return 0;
 }
 
-void zm_conn_subscribe(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size)
+void zm_conn_subscribe_locked(zm_conn *conn, bool subscribe, const uint8_t *topic, size_t size)
 {
     zm_session *session = &conn->session;
     if (conn->raw)
@@ -141,7 +141,7 @@ static int recode(zm_conn *conn) ZM_LOCKED
 static int gather(zm_conn *conn) ZM_LOCKED
 {
     int n = 0;
-    zm_peer *peer = zm_conn_is_open(conn) ? conn->peer : NULL;
+    zm_peer *peer = zm_conn_is_open_locked(conn) ? conn->peer : NULL;
     if (ZM_UNLIKELY(conn->socket->beginner) && peer && zm_order_holds_locked(conn->socket)) {
         conn->socket->held = true;
         peer = NULL;
@@ -151,7 +151,7 @@ static int gather(zm_conn *conn) ZM_LOCKED
     bool boundary = !q || (q->sent_of_first == 0 && conn->recoded_sent == conn->recoded_size);
     conn->sending_control = conn->sending_queue = 0;
     if (conn->flying_sent == conn->flying_size && conn->control_size && boundary) {
-        zm_conn_free_control(conn, conn->flying, conn->flying_size);
+        zm_conn_free_control_locked(conn, conn->flying, conn->flying_size);
         conn->flying = conn->control;
         conn->flying_size = conn->control_size;
         conn->flying_sent = 0;
@@ -200,7 +200,7 @@ static bool sends_large(const zm_conn *conn) ZM_LOCKED
     return q && q->count && q->lengths[q->first] > ZM_SLAB_BYTES / 2;
 }
 
-void zm_conn_flush(zm_conn *conn)
+void zm_conn_flush_locked(zm_conn *conn)
 {
     if (conn->wants_send) {
         conn->wants_send = false;
@@ -218,7 +218,7 @@ void zm_conn_flush(zm_conn *conn)
         return;
     }
     if (n == 0) {
-        if (conn->state == ZM_CONN_DRAINING && zm_conn_all_sent(conn))
+        if (conn->state == ZM_CONN_DRAINING && zm_conn_all_sent_locked(conn))
             zm_conn_end_locked(conn);
         return;
     }
@@ -243,7 +243,7 @@ static void stop_sending(zm_conn *conn) ZM_LOCKED
     zm_conn_stop_timers(conn);
 }
 
-void zm_conn_send_ping(zm_conn *conn, const zm_options *o)
+void zm_conn_send_ping_locked(zm_conn *conn, const zm_options *o)
 {
     zm_session *session = &conn->session;
     zm_conn_set_timer(conn, &conn->heartbeat, o->heartbeat_ivl_ms);
@@ -269,7 +269,7 @@ static void ping_has_left(zm_conn *conn) ZM_LOCKED
     }
 }
 
-void zm_conn_send_done(zm_op *op, int32_t res)
+void zm_conn_send_done_locked(zm_op *op, int32_t res)
 {
     zm_conn *conn = op->owner;
     zm_socket *s = conn->socket;
@@ -278,8 +278,8 @@ void zm_conn_send_done(zm_op *op, int32_t res)
         peer->out.submitted = 0;
     if (conn->state == ZM_CONN_CLOSING) {
         if (conn->in_flight_peer)
-            zm_conn_settle_in_flight(conn, res);
-        zm_conn_end_if_done(conn);
+            zm_conn_settle_in_flight_locked(conn, res);
+        zm_conn_end_if_done_locked(conn);
         return;
     }
     if (res == -ECANCELED || res == -EINTR || res == -EAGAIN) {
@@ -300,7 +300,7 @@ void zm_conn_send_done(zm_op *op, int32_t res)
     size_t control = sent < conn->sending_control ? sent : conn->sending_control;
     conn->flying_sent += control;
     if (conn->flying_sent == conn->flying_size && conn->flying) {
-        zm_conn_free_control(conn, conn->flying, conn->flying_size);
+        zm_conn_free_control_locked(conn, conn->flying, conn->flying_size);
         conn->flying = NULL;
         conn->flying_size = conn->flying_sent = 0;
         if (conn->ping == PING_FLIES)
@@ -317,7 +317,7 @@ void zm_conn_send_done(zm_op *op, int32_t res)
     } else if (peer && sent) {
         zm_outq_consume(&peer->out, sent);
     }
-    if (peer && !zm_conn_is_leaving(conn))
+    if (peer && !zm_conn_is_leaving_locked(conn))
         zm_peer_drained_locked(peer);
     if (conn->control_size || conn->flying_size || (peer && zm_outq_waiting(&peer->out))
         || conn->recoded_sent < conn->recoded_size)

@@ -14,7 +14,7 @@ static const uint8_t next_states[] = {
 };
 #undef TO
 
-void zm_conn_become(zm_conn *conn, zm_conn_state state)
+void zm_conn_become_locked(zm_conn *conn, zm_conn_state state)
 {
     ZM_ASSERT(conn->state < ZM_COUNT(next_states));
     ZM_ASSERT(next_states[conn->state] & 1u << state);

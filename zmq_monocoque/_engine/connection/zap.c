@@ -53,7 +53,7 @@ static void answered(zm_peer *asker) ZM_LOCKED;
 
 static int put(zm_zap *zap, const void *data, size_t size, bool more) ZM_LOCKED
 {
-    return zm_inproc_write(&zap->asker, data, size, NULL, more ? ZM_MORE : 0);
+    return zm_inproc_write_locked(&zap->asker, data, size, NULL, more ? ZM_MORE : 0);
 }
 
 static int put_password(zm_zap *zap, const uint8_t *password, size_t size) ZM_LOCKED
@@ -63,7 +63,7 @@ static int put_password(zm_zap *zap, const uint8_t *password, size_t size) ZM_LO
         return -ENOMEM;
     memcpy(block->data, password, size);
     zm_secret_moved();
-    int rc = zm_inproc_write(&zap->asker, block->data, size, block, 0);
+    int rc = zm_inproc_write_locked(&zap->asker, block->data, size, block, 0);
     zm_block_unref(block);
     return rc;
 }
@@ -235,7 +235,7 @@ static void answered(zm_peer *asker)
     zm_zap *zap = ZM_CONTAINER(asker, zm_zap, asker);
     zm_conn *conn = zap->conn;
     /* If the handler went away, the peer goes on waiting until its handshake takes too long. */
-    if (!zm_inproc_can_read(asker))
+    if (!zm_inproc_can_read_locked(asker))
         return;
     zm_frame parts[REPLY_PARTS] = {0};
     size_t count = take_parts(asker, parts);

@@ -101,7 +101,7 @@ void zm_io_thread_look_next(zm_io_thread *t, zm_socket *s, int64_t at)
 }
 
 /* The kernel tells of the next completion. A socket that is gone before was never watched. */
-void zm_io_thread_arm(zm_io_thread *t, zm_socket *s)
+void zm_io_thread_arm_locked(zm_io_thread *t, zm_socket *s)
 {
     int fd = zm_driver_fd(s->driver);
     int rc = s->watched ? zm_waitset_arm(t->waitset, fd, s)

@@ -21,7 +21,7 @@ void zm_io_thread_look_next(zm_io_thread *io_thread, zm_socket *s, int64_t at);
 /* Unless an earlier one is set. False: one is. */
 bool zm_io_thread_look_no_later(zm_io_thread *io_thread, zm_socket *s, int64_t at);
 /* The driver of `s` calls with its next completion. */
-void zm_io_thread_arm(zm_io_thread *io_thread, zm_socket *s) ZM_LOCKED;
+void zm_io_thread_arm_locked(zm_io_thread *io_thread, zm_socket *s) ZM_LOCKED;
 /* Does not sleep before that, unless the machine is crowded. */
 void zm_io_thread_stay_awake(zm_io_thread *io_thread, int64_t until);
 
@@ -37,6 +37,6 @@ void zm_io_thread_look(zm_socket *s, int64_t at);
 void zm_io_thread_resume_locked(zm_socket *s) ZM_LOCKED;
 
 /* serve.c: what it does for a socket. */
-void zm_serve(zm_io_thread *io_thread, zm_socket *s) ZM_GIVES(zm_a_socket);
+void zm_serve_locked(zm_io_thread *io_thread, zm_socket *s) ZM_GIVES(zm_a_socket);
 
 #endif

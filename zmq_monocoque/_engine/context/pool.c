@@ -33,7 +33,7 @@ static int64_t trim(zm_context *context, int64_t now)
     return until;
 }
 
-static const zm_io_work work = {.serve = zm_serve, .idle = trim};
+static const zm_io_work work = {.serve = zm_serve_locked, .idle = trim};
 
 /* The I/O thread for the next socket; the context is locked. 0, -EMTHREAD, -errno. */
 static int io_thread_for_next(zm_context *context, zm_io_thread **out_io_thread)

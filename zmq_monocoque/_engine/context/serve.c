@@ -18,7 +18,7 @@
 
 enum { EAGER_NS = 60 * 1000 }; /* after a step of a handshake: the next one comes soon */
 
-void zm_serve(zm_io_thread *t, zm_socket *s)
+void zm_serve_locked(zm_io_thread *t, zm_socket *s)
 {
     if (ZM_UNLIKELY(s->beginner))
         zm_order_earlier_locked(s);
@@ -71,6 +71,6 @@ void zm_serve(zm_io_thread *t, zm_socket *s)
     else if (ZM_UNLIKELY(s->order || s->held))
         /* What goes first was not to be had. */
         zm_io_thread_look_no_later(t, s, zm_now_ns() + ZM_RETRY_NS);
-    zm_io_thread_arm(t, s);
+    zm_io_thread_arm_locked(t, s);
     zm_socket_lock_give(s);
 }

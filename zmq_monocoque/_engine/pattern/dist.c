@@ -9,7 +9,7 @@
 #include "../socket/pattern.h"
 #include "../socket/socket.h"
 
-int zm_dist_begin(zm_dist *dist, const zm_socket *s)
+int zm_dist_begin_locked(zm_dist *dist, const zm_socket *s)
 {
     ZM_ASSERT(!dist->sending);
     if (ZM_UNLIKELY(dist->capacity < s->peer_capacity)) {
@@ -23,11 +23,11 @@ int zm_dist_begin(zm_dist *dist, const zm_socket *s)
     return 0;
 }
 
-int zm_dist_find_room(zm_dist *dist, bool all)
+int zm_dist_find_room_locked(zm_dist *dist, bool all)
 {
     bool later = false;
     for (uint32_t i = 0; i < dist->count; i++) {
-        if (ZM_LIKELY(!all && !zm_peer_is_crowded(dist->peers[i])))
+        if (ZM_LIKELY(!all && !zm_peer_is_crowded_locked(dist->peers[i])))
             continue;
         int room = zm_peer_find_room_locked(dist->peers[i]);
         if (room == -EAGAIN && all)
@@ -37,10 +37,10 @@ int zm_dist_find_room(zm_dist *dist, bool all)
     return later ? ZM_LATER : 0;
 }
 
-void zm_dist_send(zm_dist *dist, zm_socket *s, const zm_outgoing *m)
+void zm_dist_send_locked(zm_dist *dist, zm_socket *s, const zm_outgoing *m)
 {
     for (uint32_t i = 0; i < dist->count;) {
-        if (zm_peer_offer(dist->peers[i], m->data, m->size, m->block, m->more) == 0) {
+        if (zm_peer_offer_locked(dist->peers[i], m->data, m->size, m->block, m->more) == 0) {
             i++;
             continue;
         }

@@ -12,19 +12,19 @@
 
 #define PEER_OF(node) ZM_CONTAINER(node, zm_peer, turn_in)
 
-int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
+int zm_fair_recv_locked(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
 {
     for (;;) {
         zm_list *first = zm_turn_first(&s->readers);
         zm_peer *peer = s->receiving_from ? s->receiving_from : first ? PEER_OF(first) : NULL;
         if (!peer)
             return zm_recv_nothing(-EAGAIN, out_frame, out_peer);
-        if (ZM_UNLIKELY(!zm_peer_can_read(peer))) {
+        if (ZM_UNLIKELY(!zm_peer_can_read_locked(peer))) {
             zm_turn_leave(&peer->turn_in);
             s->receiving_from = NULL;
             continue;
         }
-        zm_peer_read(peer, out_frame);
+        zm_peer_read_locked(peer, out_frame);
         *out_peer = peer;
         if (out_frame->flags & ZM_MORE) {
             s->receiving_from = peer;
@@ -39,20 +39,20 @@ int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer)
     }
 }
 
-bool zm_fair_can_recv(zm_socket *s)
+bool zm_fair_can_recv_locked(zm_socket *s)
 {
     zm_list *first;
     if (s->receiving_from)
         return true;
     while ((first = zm_turn_first(&s->readers))) {
-        if (zm_peer_can_read(PEER_OF(first)))
+        if (zm_peer_can_read_locked(PEER_OF(first)))
             return true;
         zm_turn_leave(first);
     }
     return false;
 }
 
-int zm_fair_nothing_left(zm_socket *s, bool dropped)
+int zm_fair_nothing_left_locked(zm_socket *s, bool dropped)
 {
     if (dropped && !zm_list_empty(&s->wants_recv))
         zm_socket_wake(s);
@@ -65,12 +65,12 @@ void zm_fair_readable(zm_peer *peer)
         zm_turn_join(&peer->socket->readers, &peer->turn_in);
 }
 
-void zm_fair_drop_rest(zm_socket *s, zm_frame *frame)
+void zm_fair_drop_rest_locked(zm_socket *s, zm_frame *frame)
 {
     zm_peer *peer;
     while (frame->flags & ZM_MORE) {
         zm_frame_drop(frame);
-        if (zm_fair_recv(s, frame, &peer) < 0)
+        if (zm_fair_recv_locked(s, frame, &peer) < 0)
             return;
     }
     zm_frame_drop(frame);

@@ -11,7 +11,7 @@
 
 #define PEER_OF(node) ZM_CONTAINER(node, zm_peer, turn_out)
 
-int zm_balance_send(zm_socket *s, const zm_outgoing *m, zm_peer **out_peer)
+int zm_balance_send_locked(zm_socket *s, const zm_outgoing *m, zm_peer **out_peer)
 {
     if (ZM_UNLIKELY(s->dropping)) {
         /* The peer went in the middle of this message: the rest of it goes nowhere (S-51). */
@@ -24,7 +24,7 @@ int zm_balance_send(zm_socket *s, const zm_outgoing *m, zm_peer **out_peer)
         zm_peer *peer = s->sending_to ? s->sending_to : first ? PEER_OF(first) : NULL;
         if (!peer)
             return -EAGAIN;
-        int rc = zm_peer_write(peer, m->data, m->size, m->block, m->more);
+        int rc = zm_peer_write_locked(peer, m->data, m->size, m->block, m->more);
         if (ZM_LIKELY(rc == 0)) {
             if (!m->more && zm_list_linked(&peer->turn_out))
                 zm_turn_pass(&s->writers, &peer->turn_out);
@@ -46,38 +46,38 @@ int zm_balance_send(zm_socket *s, const zm_outgoing *m, zm_peer **out_peer)
     }
 }
 
-int zm_balance_send_only(zm_socket *s, const zm_outgoing *m)
+int zm_balance_send_only_locked(zm_socket *s, const zm_outgoing *m)
 {
-    return zm_balance_send(s, m, NULL);
+    return zm_balance_send_locked(s, m, NULL);
 }
 
-bool zm_balance_can_send(zm_socket *s)
+bool zm_balance_can_send_locked(zm_socket *s)
 {
     zm_list *first;
     if (s->sending_to || s->dropping)
         return true;
     while ((first = zm_turn_first(&s->writers))) {
-        if (zm_peer_can_write(PEER_OF(first)))
+        if (zm_peer_can_write_locked(PEER_OF(first)))
             return true;
         zm_turn_leave(first);
     }
     return false;
 }
 
-void zm_balance_writable(zm_peer *peer)
+void zm_balance_writable_locked(zm_peer *peer)
 {
-    if (!peer->ignored && !zm_peer_is_ended(peer))
+    if (!peer->ignored && !zm_peer_is_ended_locked(peer))
         zm_turn_join(&peer->socket->writers, &peer->turn_out);
 }
 
-void zm_balance_attached(zm_peer *peer)
+void zm_balance_attached_locked(zm_peer *peer)
 {
-    zm_probe(peer);
-    zm_balance_writable(peer);
+    zm_probe_locked(peer);
+    zm_balance_writable_locked(peer);
 }
 
-void zm_probe(zm_peer *peer)
+void zm_probe_locked(zm_peer *peer)
 {
     if (peer->socket->options.probe_router)
-        zm_peer_write(peer, "", 0, NULL, false);
+        zm_peer_write_locked(peer, "", 0, NULL, false);
 }

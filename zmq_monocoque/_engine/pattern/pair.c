@@ -13,12 +13,12 @@ static void pair_attached(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     pair *own = s->state;
-    if (own->peer && !zm_peer_is_ended(own->peer)) {
+    if (own->peer && !zm_peer_is_ended_locked(own->peer)) {
         peer->ignored = true;
         return;
     }
     own->peer = peer;
-    zm_balance_writable(peer);
+    zm_balance_writable_locked(peer);
 }
 
 static void pair_detached(zm_peer *peer)
@@ -31,12 +31,12 @@ static void pair_detached(zm_peer *peer)
 const zm_pattern zm_pattern_pair = {
     .state_size = sizeof(pair),
     .waits_to_send = true,
-    .send = zm_balance_send_only,
-    .recv = zm_fair_recv,
-    .can_send = zm_balance_can_send,
-    .can_recv = zm_fair_can_recv,
+    .send = zm_balance_send_only_locked,
+    .recv = zm_fair_recv_locked,
+    .can_send = zm_balance_can_send_locked,
+    .can_recv = zm_fair_can_recv_locked,
     .attached = pair_attached,
     .detached = pair_detached,
     .readable = zm_fair_readable,
-    .writable = zm_balance_writable,
+    .writable = zm_balance_writable_locked,
 };

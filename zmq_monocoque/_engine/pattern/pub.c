@@ -246,7 +246,7 @@ static void attached(zm_peer *peer) ZM_LOCKED
 {
     const zm_options *o = &peer->socket->options;
     if (o->has_welcome)
-        zm_peer_write(peer, o->xpub_welcome.data, o->xpub_welcome.size, NULL, false);
+        zm_peer_write_locked(peer, o->xpub_welcome.data, o->xpub_welcome.size, NULL, false);
 }
 
 /* Is the application so far behind that further user messages have to wait in their queues? */
@@ -295,7 +295,7 @@ static void readable(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
     publisher *own = s->state;
-    while (zm_peer_can_read(peer)) {
+    while (zm_peer_can_read_locked(peer)) {
         unsigned flags = zm_frames_at(&peer->in, 0)->flags;
         bool marked = flags & (ZM_SUBSCRIBE_FRAME | ZM_CANCEL_FRAME);
         if (peer->inproc && !marked && !peer->reading && pending_full(s)) {
@@ -303,7 +303,7 @@ static void readable(zm_peer *peer) ZM_LOCKED
             return;
         }
         zm_frame frame;
-        zm_peer_read(peer, &frame);
+        zm_peer_read_locked(peer, &frame);
         /* A subscription too many, as a part of a message, is just not taken. */
         if (marked)
             subscription(peer, flags & ZM_SUBSCRIBE_FRAME, frame.data, frame.size);
@@ -325,7 +325,7 @@ static void unblock(zm_socket *s) ZM_LOCKED
     own->pending_blocked = false;
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
-        if (peer->inproc && zm_peer_is_attached(peer))
+        if (peer->inproc && zm_peer_is_attached_locked(peer))
             readable(peer);
         else if (peer->conn && peer->conn->stopped)
             zm_conn_wants_recv_locked(peer->conn);
@@ -375,7 +375,7 @@ static int find_matches(zm_socket *s, const zm_outgoing *m, uint32_t *out_most) 
     publisher *own = s->state;
     zm_dist *to = &own->to;
     ZM_POISON(out_most);
-    int rc = zm_dist_begin(to, s);
+    int rc = zm_dist_begin_locked(to, s);
     if (rc < 0)
         return rc;
     if (ZM_LIKELY(!s->options.invert_matching))
@@ -418,12 +418,12 @@ static int pub_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
             return rc;
         if (ZM_UNLIKELY(s->options.xpub_manual_last_value))
             own->last_subscriber = NULL; /* one of all again, also if there is no room (S-82) */
-        if (s->options.xpub_nodrop || ZM_UNLIKELY(zm_are_many(s, most)))
-            rc = zm_dist_find_room(&own->to, s->options.xpub_nodrop);
+        if (s->options.xpub_nodrop || ZM_UNLIKELY(zm_are_many_locked(s, most)))
+            rc = zm_dist_find_room_locked(&own->to, s->options.xpub_nodrop);
         if (rc < 0)
             return rc;
     }
-    zm_dist_send(&own->to, s, m);
+    zm_dist_send_locked(&own->to, s, m);
     return 0;
 }
 

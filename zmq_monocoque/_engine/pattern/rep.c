@@ -38,14 +38,14 @@ static int start_reading(zm_socket *s) ZM_LOCKED
     zm_frame frame;
     zm_peer *peer;
     for (bool dropped = false;; dropped = true) {
-        if (zm_fair_recv(s, &frame, &peer) < 0)
-            return zm_fair_nothing_left(s, dropped);
+        if (zm_fair_recv_locked(s, &frame, &peer) < 0)
+            return zm_fair_nothing_left_locked(s, dropped);
         zm_frames_clear(&own->envelope);
         while (frame.flags & ZM_MORE) {
             bool bottom = frame.size == 0;
             int rc = keep(own, &frame);
             if (rc < 0) {
-                zm_fair_drop_rest(s, &frame); /* the next read begins a message */
+                zm_fair_drop_rest_locked(s, &frame); /* the next read begins a message */
                 return rc;
             }
             zm_frame_drop(&frame);
@@ -54,7 +54,7 @@ static int start_reading(zm_socket *s) ZM_LOCKED
                 own->reply_started = true;
                 return 0;
             }
-            if (zm_fair_recv(s, &frame, &peer) < 0)
+            if (zm_fair_recv_locked(s, &frame, &peer) < 0)
                 return -EAGAIN;
         }
         zm_frame_drop(&frame); /* no empty frame: not a request */
@@ -71,7 +71,7 @@ static int rep_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LO
         if (rc < 0)
             return zm_recv_nothing(rc, out_frame, out_peer);
     }
-    int rc = zm_fair_recv(s, out_frame, out_peer);
+    int rc = zm_fair_recv_locked(s, out_frame, out_peer);
     if (rc < 0)
         return rc;
     if (!(out_frame->flags & ZM_MORE)) {
@@ -86,7 +86,8 @@ static int write_envelope(zm_socket *s) ZM_LOCKED
 {
     rep *own = s->state;
     zm_peer *peer = own->reply_peer;
-    int found = peer && !zm_peer_is_ended(peer) ? zm_peer_find_room_locked(peer) : -EHOSTUNREACH;
+    int found = peer && !zm_peer_is_ended_locked(peer) ? zm_peer_find_room_locked(peer)
+                                                       : -EHOSTUNREACH;
     if (found == ZM_LATER)
         return ZM_LATER;
     if (peer && found < 0) {
@@ -95,7 +96,7 @@ static int write_envelope(zm_socket *s) ZM_LOCKED
     }
     while (own->envelope.count) {
         zm_frame frame = zm_frames_take(&own->envelope);
-        if (peer && zm_peer_write(peer, frame.data, frame.size, NULL, true) < 0)
+        if (peer && zm_peer_write_locked(peer, frame.data, frame.size, NULL, true) < 0)
             peer = own->reply_peer = NULL;
         zm_frame_drop(&frame);
     }
@@ -110,7 +111,7 @@ static int rep_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
     if (own->envelope.count && write_envelope(s) == ZM_LATER)
         return ZM_LATER;
     zm_peer *peer = own->reply_peer;
-    if (peer && zm_peer_write(peer, m->data, m->size, m->block, m->more) < 0)
+    if (peer && zm_peer_write_locked(peer, m->data, m->size, m->block, m->more) < 0)
         own->reply_peer = NULL;
     if (!m->more) {
         own->owing = false;
@@ -128,7 +129,7 @@ static bool rep_can_send(zm_socket *s)
 static bool rep_can_recv(zm_socket *s) ZM_LOCKED
 {
     const rep *own = s->state;
-    return !own->owing && zm_fair_can_recv(s);
+    return !own->owing && zm_fair_can_recv_locked(s);
 }
 
 static void rep_detached(zm_peer *peer) ZM_LOCKED
@@ -154,7 +155,7 @@ const zm_pattern zm_pattern_rep = {
     .recv = rep_recv,
     .can_send = rep_can_send,
     .can_recv = rep_can_recv,
-    .attached = zm_probe,
+    .attached = zm_probe_locked,
     .detached = rep_detached,
     .readable = zm_fair_readable,
     .writable = zm_forget_nothing,

@@ -27,7 +27,7 @@ static void drop_waiting(zm_socket *s) ZM_LOCKED
 {
     zm_frame frame;
     zm_peer *peer;
-    while (zm_fair_recv(s, &frame, &peer) == 0)
+    while (zm_fair_recv_locked(s, &frame, &peer) == 0)
         zm_frame_drop(&frame);
 }
 
@@ -42,11 +42,11 @@ static int start_request(zm_socket *s) ZM_LOCKED
     if (s->options.req_correlate) {
         own->request_id++;
         zm_outgoing id = {.data = &own->request_id, .size = sizeof own->request_id, .more = true};
-        rc = zm_balance_send(s, &id, NULL);
+        rc = zm_balance_send_locked(s, &id, NULL);
         if (rc < 0)
             return rc;
     }
-    rc = zm_balance_send(s, &delimiter, &peer);
+    rc = zm_balance_send_locked(s, &delimiter, &peer);
     if (rc < 0)
         return rc;
     own->reply_peer = peer;
@@ -69,7 +69,7 @@ static int req_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
         if (rc < 0)
             return rc;
     }
-    int rc = zm_balance_send(s, m, NULL);
+    int rc = zm_balance_send_locked(s, m, NULL);
     if (rc < 0) {
         own->request_started = false; /* it is gone, and the next part begins another */
         return rc;
@@ -86,23 +86,23 @@ static int find_reply(zm_socket *s, zm_frame *frame, zm_peer **peer) ZM_LOCKED
 {
     req *own = s->state;
     for (bool dropped = false;; dropped = true) {
-        if (zm_fair_recv(s, frame, peer) < 0)
-            return zm_fair_nothing_left(s, dropped);
+        if (zm_fair_recv_locked(s, frame, peer) < 0)
+            return zm_fair_nothing_left_locked(s, dropped);
         bool good = !own->reply_peer || *peer == own->reply_peer;
         if (good && s->options.req_correlate) {
             good = frame->flags & ZM_MORE && frame->size == sizeof own->request_id
                    && !memcmp(frame->data, &own->request_id, sizeof own->request_id);
             if (good) {
                 zm_frame_drop(frame);
-                if (zm_fair_recv(s, frame, peer) < 0)
+                if (zm_fair_recv_locked(s, frame, peer) < 0)
                     return -EAGAIN;
             }
         }
         if (good && frame->flags & ZM_MORE && frame->size == 0) {
             zm_frame_drop(frame);
-            return zm_fair_recv(s, frame, peer);
+            return zm_fair_recv_locked(s, frame, peer);
         }
-        zm_fair_drop_rest(s, frame);
+        zm_fair_drop_rest_locked(s, frame);
     }
 }
 
@@ -111,7 +111,7 @@ static int req_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LO
     req *own = s->state;
     if (!own->awaiting_reply)
         return zm_recv_nothing(-EFSM, out_frame, out_peer);
-    int rc = own->reply_started ? zm_fair_recv(s, out_frame, out_peer)
+    int rc = own->reply_started ? zm_fair_recv_locked(s, out_frame, out_peer)
                                 : find_reply(s, out_frame, out_peer);
     if (rc < 0)
         return rc;
@@ -124,13 +124,13 @@ static int req_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LO
 static bool req_can_send(zm_socket *s) ZM_LOCKED
 {
     const req *own = s->state;
-    return (!own->awaiting_reply || s->options.req_relaxed) && zm_balance_can_send(s);
+    return (!own->awaiting_reply || s->options.req_relaxed) && zm_balance_can_send_locked(s);
 }
 
 static bool req_can_recv(zm_socket *s) ZM_LOCKED
 {
     const req *own = s->state;
-    return own->awaiting_reply && zm_fair_can_recv(s);
+    return own->awaiting_reply && zm_fair_can_recv_locked(s);
 }
 
 static void req_detached(zm_peer *peer) ZM_LOCKED
@@ -195,10 +195,10 @@ const zm_pattern zm_pattern_req = {
     .recv = req_recv,
     .can_send = req_can_send,
     .can_recv = req_can_recv,
-    .attached = zm_balance_attached,
+    .attached = zm_balance_attached_locked,
     .detached = req_detached,
     .readable = zm_fair_readable,
-    .writable = zm_balance_writable,
+    .writable = zm_balance_writable_locked,
     .arrived = req_arrived,
     .disconnected = req_disconnected,
     .opened = req_opened,

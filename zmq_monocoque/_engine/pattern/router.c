@@ -74,7 +74,7 @@ static int identify(zm_peer *peer) ZM_LOCKED
     zm_socket *s = peer->socket;
     router *own = s->state;
     size_t size;
-    const uint8_t *id = zm_peer_own_id(peer, &size);
+    const uint8_t *id = zm_peer_own_id_locked(peer, &size);
     if (peer->wanted_id_size) {
         id = peer->wanted_id;
         size = peer->wanted_id_size;
@@ -99,7 +99,7 @@ static bool known(const zm_peer *peer) ZM_LOCKED
 /* Those that a message can be sent to are in `writers`, for POLLOUT under ROUTER_MANDATORY. */
 static void router_writable(zm_peer *peer) ZM_LOCKED
 {
-    if (route_of(peer)->id_size && !zm_peer_is_ended(peer))
+    if (route_of(peer)->id_size && !zm_peer_is_ended_locked(peer))
         zm_turn_join(&peer->socket->writers, &peer->turn_out);
 }
 
@@ -121,7 +121,7 @@ static bool named(zm_peer *peer) ZM_LOCKED
 static void welcome(zm_peer *peer) ZM_LOCKED
 {
     router_writable(peer);
-    zm_probe(peer);
+    zm_probe_locked(peer);
     if (peer->raw && peer->conn)
         zm_peer_announce_locked(peer);
 }
@@ -138,7 +138,7 @@ static void router_connected(zm_peer *peer) ZM_LOCKED
         if (!named(peer))
             return;
         welcome(peer);
-        if (zm_peer_can_read(peer))
+        if (zm_peer_can_read_locked(peer))
             zm_fair_readable(peer);
     } else if (peer->raw) {
         zm_peer_announce_locked(peer);
@@ -166,7 +166,7 @@ static int router_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
         if (!m->more)
             return 0; /* an id alone is swallowed (S-58) */
         zm_peer *peer = find(own, m->data, m->size);
-        if (peer && zm_peer_is_ended(peer))
+        if (peer && zm_peer_is_ended_locked(peer))
             peer = NULL;
         int found = peer ? zm_peer_find_room_locked(peer) : -EHOSTUNREACH;
         if (ZM_UNLIKELY(found == ZM_LATER))
@@ -188,7 +188,7 @@ static int router_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
     }
     if (!m->more)
         s->sending_to = NULL;
-    if (zm_peer_write(peer, m->data, m->size, m->block, m->more) < 0) {
+    if (zm_peer_write_locked(peer, m->data, m->size, m->block, m->more) < 0) {
         s->sending_to = NULL;
         s->dropping = m->more;
         s->stats.messages_dropped += !m->more;
@@ -203,7 +203,7 @@ static bool router_can_send(zm_socket *s) ZM_LOCKED
         return true;
     zm_list *first;
     while ((first = zm_turn_first(&s->writers))) {
-        if (zm_peer_can_write(ZM_CONTAINER(first, zm_peer, turn_out)))
+        if (zm_peer_can_write_locked(ZM_CONTAINER(first, zm_peer, turn_out)))
             return true;
         zm_turn_leave(first); /* full: joins again when there is room */
     }
@@ -214,11 +214,11 @@ static int router_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM
 {
     router *own = s->state;
     if (own->id_read) {
-        int rc = zm_fair_recv(s, out_frame, out_peer);
+        int rc = zm_fair_recv_locked(s, out_frame, out_peer);
         own->id_read = rc == 0 && out_frame->flags & ZM_MORE;
         return rc;
     }
-    if (!zm_fair_can_recv(s))
+    if (!zm_fair_can_recv_locked(s))
         return zm_recv_nothing(-EAGAIN, out_frame, out_peer);
     zm_peer *peer = ZM_CONTAINER(zm_turn_first(&s->readers), zm_peer, turn_in);
     s->receiving_from = peer;
@@ -255,7 +255,7 @@ const zm_pattern zm_pattern_router = {
     .send = router_send,
     .recv = router_recv,
     .can_send = router_can_send,
-    .can_recv = zm_fair_can_recv,
+    .can_recv = zm_fair_can_recv_locked,
     .attached = router_attached,
     .detached = router_detached,
     .readable = zm_fair_readable,
@@ -293,7 +293,7 @@ static int stream_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
         if (!m->more)
             return 0;
         zm_peer *peer = find(own, m->data, m->size);
-        if (!peer || zm_peer_is_ended(peer))
+        if (!peer || zm_peer_is_ended_locked(peer))
             return -EHOSTUNREACH;
         int rc = zm_peer_find_room_locked(peer);
         if (rc < 0)
@@ -312,7 +312,7 @@ static int stream_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
         zm_peer_drop_locked(peer);
         return 0;
     }
-    zm_peer_write(peer, m->data, m->size, m->block, false);
+    zm_peer_write_locked(peer, m->data, m->size, m->block, false);
     return 0;
 }
 
@@ -323,7 +323,7 @@ const zm_pattern zm_pattern_stream = {
     .send = stream_send,
     .recv = router_recv,
     .can_send = zm_always,
-    .can_recv = zm_fair_can_recv,
+    .can_recv = zm_fair_can_recv_locked,
     .attached = stream_attached,
     .detached = router_detached,
     .readable = zm_fair_readable,

@@ -30,24 +30,24 @@ static inline void zm_frame_drop(const zm_frame *taken)
 
 /* *out_peer (NULL allowed): where it went; untouched when that is nowhere (S-51). 0, -EAGAIN,
  * -ENOMEM. */
-int zm_balance_send(zm_socket *s, const zm_outgoing *message, zm_peer **out_peer) ZM_LOCKED;
+int zm_balance_send_locked(zm_socket *s, const zm_outgoing *message, zm_peer **out_peer) ZM_LOCKED;
 /* who does not ask where */
-int zm_balance_send_only(zm_socket *s, const zm_outgoing *message) ZM_LOCKED;
-bool zm_balance_can_send(zm_socket *s) ZM_LOCKED;
-void zm_balance_writable(zm_peer *peer) ZM_LOCKED;
-void zm_balance_attached(zm_peer *peer) ZM_LOCKED;
-void zm_probe(zm_peer *peer) ZM_LOCKED; /* PROBE_ROUTER */
+int zm_balance_send_only_locked(zm_socket *s, const zm_outgoing *message) ZM_LOCKED;
+bool zm_balance_can_send_locked(zm_socket *s) ZM_LOCKED;
+void zm_balance_writable_locked(zm_peer *peer) ZM_LOCKED;
+void zm_balance_attached_locked(zm_peer *peer) ZM_LOCKED;
+void zm_probe_locked(zm_peer *peer) ZM_LOCKED; /* PROBE_ROUTER */
 
 /* --- fair queue (fair_queue.c) ---------------------------------------------------------------- */
 
-int zm_fair_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LOCKED;
-bool zm_fair_can_recv(zm_socket *s) ZM_LOCKED;
+int zm_fair_recv_locked(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LOCKED;
+bool zm_fair_can_recv_locked(zm_socket *s) ZM_LOCKED;
 /* None of the messages that were there is wanted: -EAGAIN. Where some were `dropped` there may be
  * room below RCVHWM again: whoever is about to wait has it filled first. */
-int zm_fair_nothing_left(zm_socket *s, bool dropped) ZM_LOCKED;
+int zm_fair_nothing_left_locked(zm_socket *s, bool dropped) ZM_LOCKED;
 void zm_fair_readable(zm_peer *peer);
 /* The rest of the message that *frame (taken) is of. */
-void zm_fair_drop_rest(zm_socket *s, zm_frame *frame) ZM_LOCKED;
+void zm_fair_drop_rest_locked(zm_socket *s, zm_frame *frame) ZM_LOCKED;
 
 /* --- no part in it (patterns.c) --------------------------------------------------------------- */
 

@@ -51,7 +51,7 @@ static publisher *publisher_of(const zm_peer *peer)
 static bool is_awaited(const zm_peer *peer) ZM_LOCKED
 {
     return peer->state == ZM_PIPE_ATTACHED && !peer->inproc
-           && !(peer->conn && zm_conn_is_open(peer->conn));
+           && !(peer->conn && zm_conn_is_open_locked(peer->conn));
 }
 
 static void forget_missed(publisher *awaited)
@@ -110,7 +110,7 @@ static void tell_all(zm_socket *s, bool subscribe, const uint8_t *topic, size_t 
         if (is_awaited(peer))
             miss(publisher_of(peer), subscribe, topic, size);
         else
-            zm_peer_subscribe(peer, subscribe, topic, size);
+            zm_peer_subscribe_locked(peer, subscribe, topic, size);
     }
 }
 
@@ -147,7 +147,7 @@ static int set_option(zm_socket *s, int option, const void *value, size_t size) 
 
 static void resend_one(void *context, const uint8_t *topic, size_t size) ZM_LOCKED
 {
-    zm_peer_subscribe(context, true, topic, size);
+    zm_peer_subscribe_locked(context, true, topic, size);
 }
 
 static void resend(zm_peer *peer)
@@ -173,7 +173,7 @@ static void connected(zm_peer *peer) ZM_LOCKED
         size_t size;
         const uint8_t *entry = from->missed + at;
         memcpy(&size, entry + 1, sizeof size);
-        zm_peer_subscribe(peer, entry[0], entry + 1 + sizeof size, size);
+        zm_peer_subscribe_locked(peer, entry[0], entry + 1 + sizeof size, size);
         at += 1 + sizeof size + size;
     }
     forget_missed(from);
@@ -218,9 +218,9 @@ static int find_message(zm_socket *s) ZM_LOCKED
     zm_frame frame;
     zm_peer *peer;
     for (int steps = 0; !own->found; steps++) {
-        if (!zm_fair_can_recv(s))
-            return zm_fair_nothing_left(s, steps > 0);
-        if (zm_socket_gives_way(s, steps)) {
+        if (!zm_fair_can_recv_locked(s))
+            return zm_fair_nothing_left_locked(s, steps > 0);
+        if (zm_socket_gives_way_locked(s, steps)) {
             zm_socket_wake(s); /* whoever waits looks again */
             return -EAGAIN;
         }
@@ -230,8 +230,8 @@ static int find_message(zm_socket *s) ZM_LOCKED
             own->found = true;
             return 0;
         }
-        if (zm_fair_recv(s, &frame, &peer) == 0)
-            zm_fair_drop_rest(s, &frame);
+        if (zm_fair_recv_locked(s, &frame, &peer) == 0)
+            zm_fair_drop_rest_locked(s, &frame);
     }
     return 0;
 }
@@ -245,7 +245,7 @@ static int sub_recv(zm_socket *s, zm_frame *out_frame, zm_peer **out_peer) ZM_LO
             return zm_recv_nothing(rc, out_frame, out_peer);
         own->found = false;
     }
-    int rc = zm_fair_recv(s, out_frame, out_peer);
+    int rc = zm_fair_recv_locked(s, out_frame, out_peer);
     own->inside_message = rc == 0 && out_frame->flags & ZM_MORE;
     return rc;
 }
@@ -293,7 +293,7 @@ const zm_pattern zm_pattern_sub = {
 static int find_publishers(zm_socket *s, bool subscription) ZM_LOCKED
 {
     subscriber *own = s->state;
-    int rc = zm_dist_begin(&own->to, s);
+    int rc = zm_dist_begin_locked(&own->to, s);
     if (rc < 0)
         return rc;
     ZM_LIST_EACH (node, &s->peers) {
@@ -302,7 +302,7 @@ static int find_publishers(zm_socket *s, bool subscription) ZM_LOCKED
         if (peer->state == ZM_PIPE_ATTACHED && !told_later)
             zm_dist_add(&own->to, peer);
     }
-    return zm_dist_find_room(&own->to, false);
+    return zm_dist_find_room_locked(&own->to, false);
 }
 
 /* A frame that starts with 1 or 0 is a subscription or its end; it, and any other, goes to all
@@ -327,7 +327,7 @@ static int xsub_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
         own->to.sending = m->more;
         return 0;
     }
-    zm_dist_send(&own->to, s, m);
+    zm_dist_send_locked(&own->to, s, m);
     return 0;
 }
 
@@ -339,7 +339,7 @@ static void queue_one(void *context, const uint8_t *topic, size_t size) ZM_LOCKE
     if (frame) {
         frame[0] = mark;
         memcpy(frame + 1, topic, size);
-        zm_peer_write(peer, frame, size + 1, NULL, false);
+        zm_peer_write_locked(peer, frame, size + 1, NULL, false);
     }
     zm_free(frame);
 }
@@ -391,9 +391,9 @@ const zm_pattern zm_pattern_xsub = {
     .state_size = sizeof(subscriber),
     .peer_size = sizeof(publisher),
     .send = xsub_send,
-    .recv = zm_fair_recv,
+    .recv = zm_fair_recv_locked,
     .can_send = zm_always,
-    .can_recv = zm_fair_can_recv,
+    .can_recv = zm_fair_can_recv_locked,
     .attached = xsub_attached,
     .detached = xsub_detached,
     .readable = zm_fair_readable,

@@ -392,7 +392,7 @@ static bool refill(zm_peer *peer) ZM_LOCKED
     return peer->in_messages > 0;
 }
 
-bool zm_inproc_can_read(zm_peer *peer)
+bool zm_inproc_can_read_locked(zm_peer *peer)
 {
     if (!peer->inproc)
         return peer->in_messages > 0 || peer->reading;
@@ -480,7 +480,8 @@ static int make_frame(zm_link_side *me, const void *data, size_t size, zm_block 
     return 0;
 }
 
-int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags)
+int zm_inproc_write_locked(zm_peer *peer, const void *data, size_t size, zm_block *block,
+                           unsigned flags)
 {
     zm_link *link = peer->inproc;
     zm_link_side *me = mine(peer), *reader = other(peer);
@@ -503,7 +504,7 @@ int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *bloc
     if (rc == 0 && conflates(link) && !subscription) {
         frame.flags &= ~(unsigned) ZM_MORE;
         zm_frames_clear(&me->out);
-        zm_socket_lost(peer->socket, me->out_fresh);
+        zm_socket_lost_locked(peer->socket, me->out_fresh);
         me->out_messages -= me->out_fresh;
         me->out_fresh = 0;
     }
@@ -601,7 +602,7 @@ static void look_at_link(zm_socket *s, zm_link_side *me) ZM_LOCKED
         if (s->pattern->connected)
             s->pattern->connected(peer);
     }
-    if (!zm_peer_is_ended(peer) && refill(peer) && !peer->ignored)
+    if (!zm_peer_is_ended_locked(peer) && refill(peer) && !peer->ignored)
         s->pattern->readable(peer);
     if (me->peer != peer)
         return;
@@ -676,10 +677,10 @@ static const uint8_t *routing_id(const zm_peer *peer, size_t *out_size) ZM_LOCKE
 }
 
 static const zm_peer_ops link_ops = {
-    .can_read = zm_inproc_can_read,
+    .can_read = zm_inproc_can_read_locked,
     .read = read_frame,
     .can_write = can_write,
-    .write = zm_inproc_write,
+    .write = zm_inproc_write_locked,
     .rollback = rollback,
     .hwm_changed = hwm_changed,
     .count_queued = count_queued,
@@ -712,7 +713,7 @@ static void disconnect(zm_endpoint *ep, int linger_ms) ZM_LOCKED
     zm_endpoint_free_locked(ep);
     if (peer) {
         peer->endpoint = NULL;
-        zm_peer_rollback(peer);
+        zm_peer_rollback_locked(peer);
         zm_peer_free_locked(peer);
     }
 }

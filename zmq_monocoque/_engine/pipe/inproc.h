@@ -46,9 +46,9 @@ struct zm_link {
 
 int zm_inproc_bind_locked(zm_socket *s, const zm_address *address) ZM_LOCKED;
 int zm_inproc_connect_locked(zm_socket *s, const zm_address *address) ZM_LOCKED;
-bool zm_inproc_can_read(zm_peer *peer) ZM_LOCKED;
-int zm_inproc_write(zm_peer *peer, const void *data, size_t size, zm_block *block, unsigned flags)
-    ZM_LOCKED;
+bool zm_inproc_can_read_locked(zm_peer *peer) ZM_LOCKED;
+int zm_inproc_write_locked(zm_peer *peer, const void *data, size_t size, zm_block *block,
+                           unsigned flags) ZM_LOCKED;
 /* Joins `asker`, which is in none of its socket's lists, to the REP or ROUTER that bound `name`.
  * `answered` is called when something came back, or the other side went away. -ECONNREFUSED: nobody
  * did; -ENOMEM. */

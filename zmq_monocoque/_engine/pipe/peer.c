@@ -69,7 +69,7 @@ zm_peer *zm_peer_new_locked(zm_socket *s)
 void zm_peer_attach_locked(zm_peer *peer)
 {
     zm_socket *s = peer->socket; /* a peer that the pattern has no memory for may be gone then */
-    zm_peer_become(peer, ZM_PIPE_ATTACHED);
+    zm_peer_become_locked(peer, ZM_PIPE_ATTACHED);
     s->pattern->attached(peer);
     zm_socket_notify_locked(s);
 }
@@ -77,9 +77,9 @@ void zm_peer_attach_locked(zm_peer *peer)
 void zm_peer_detach_locked(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
-    if (!zm_peer_is_attached(peer))
+    if (!zm_peer_is_attached_locked(peer))
         return;
-    zm_peer_become(peer, peer->state == ZM_PIPE_ENDED ? ZM_PIPE_CLOSING : ZM_PIPE_DETACHED);
+    zm_peer_become_locked(peer, peer->state == ZM_PIPE_ENDED ? ZM_PIPE_CLOSING : ZM_PIPE_DETACHED);
     zm_turn_leave(&peer->turn_in);
     zm_turn_leave(&peer->turn_out);
     s->pattern->detached(peer);
@@ -99,7 +99,7 @@ void zm_peer_free_locked(zm_peer *taken)
     ZM_ASSERT(!taken->in_flight_conn);
     zm_peer_detach_locked(taken);
     if (taken->state != ZM_PIPE_CLOSING)
-        zm_peer_become(taken, ZM_PIPE_CLOSING);
+        zm_peer_become_locked(taken, ZM_PIPE_CLOSING);
     if (taken->conn)
         taken->conn->peer = NULL;
     if (taken->endpoint)
@@ -109,7 +109,7 @@ void zm_peer_free_locked(zm_peer *taken)
     zm_list_remove(&taken->ending.link);
     zm_list_remove(&taken->crowded_link);
     zm_frames_fini(&taken->in);
-    zm_socket_lost(s, taken->out.count);
+    zm_socket_lost_locked(s, taken->out.count);
     zm_outq_fini(&taken->out);
     zm_metadata_unref(taken->metadata);
     zm_free(taken->wanted_id);
@@ -127,9 +127,9 @@ uint32_t zm_peer_low_water(int hwm)
 void zm_peer_end_locked(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
-    if (zm_peer_is_ended(peer))
+    if (zm_peer_is_ended_locked(peer))
         return;
-    zm_peer_become(peer, peer->state == ZM_PIPE_ATTACHED ? ZM_PIPE_ENDED : ZM_PIPE_CLOSING);
+    zm_peer_become_locked(peer, peer->state == ZM_PIPE_ATTACHED ? ZM_PIPE_ENDED : ZM_PIPE_CLOSING);
     if (s->sending_to == peer) {
         s->sending_to = NULL;
         s->dropping = true;
@@ -140,7 +140,7 @@ void zm_peer_end_locked(zm_peer *peer)
 
 void zm_peer_ripen_locked(zm_peer *peer)
 {
-    if (zm_peer_is_ended(peer) && !zm_list_linked(&peer->ending.link))
+    if (zm_peer_is_ended_locked(peer) && !zm_list_linked(&peer->ending.link))
         zm_list_append(&peer->socket->ended, &peer->ending.link);
 }
 
@@ -150,8 +150,8 @@ static void reap(zm_ended *ending)
     zm_peer *peer = ZM_CONTAINER(ending, zm_peer, ending);
     if (peer->in_flight_conn)
         return;
-    bool done = peer->ignored || !zm_peer_is_attached(peer) || peer->socket->pattern->never_reads
-                || !zm_peer_can_read(peer);
+    bool done = peer->ignored || !zm_peer_is_attached_locked(peer)
+                || peer->socket->pattern->never_reads || !zm_peer_can_read_locked(peer);
     if (done && peer->conn)
         zm_peer_detach_locked(peer); /* what it is still to be sent is in its queue */
     else if (done)
@@ -160,16 +160,16 @@ static void reap(zm_ended *ending)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
-bool zm_peer_can_read(zm_peer *peer)
+bool zm_peer_can_read_locked(zm_peer *peer)
 {
     if (peer->ops)
         return peer->ops->can_read(peer);
     return peer->reading || peer->in_messages > 0;
 }
 
-void zm_peer_read(zm_peer *peer, zm_frame *out)
+void zm_peer_read_locked(zm_peer *peer, zm_frame *out)
 {
-    if (ZM_UNLIKELY(zm_peer_is_ended(peer)))
+    if (ZM_UNLIKELY(zm_peer_is_ended_locked(peer)))
         zm_peer_ripen_locked(peer);
     if (peer->ops) {
         peer->ops->read(peer, out);
@@ -246,7 +246,7 @@ void zm_peer_announce_locked(zm_peer *peer)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-bool zm_peer_can_write(zm_peer *peer)
+bool zm_peer_can_write_locked(zm_peer *peer)
 {
     if (peer->ops)
         return peer->ops->can_write(peer);
@@ -269,7 +269,7 @@ void zm_peer_drained_locked(zm_peer *peer)
     if (hwm > 0 && peer->out.count + zm_peer_low_water(hwm) > (uint32_t) hwm)
         return;
     peer->out_full = false;
-    if (zm_peer_is_attached(peer)) {
+    if (zm_peer_is_attached_locked(peer)) {
         peer->socket->pattern->writable(peer);
         zm_socket_notify_locked(peer->socket);
     }
@@ -277,26 +277,26 @@ void zm_peer_drained_locked(zm_peer *peer)
 
 static inline bool has_many(const zm_peer *peer) ZM_LOCKED
 {
-    return zm_are_many(peer->socket, peer->out.count);
+    return zm_are_many_locked(peer->socket, peer->out.count);
 }
 
-int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
+int zm_peer_write_locked(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
 {
     if (peer->ops) {
         int rc = peer->ops->write(peer, data, size, block, more ? ZM_MORE : 0);
         if (ZM_UNLIKELY(rc == -ENOMEM))
-            zm_peer_rollback(peer);
+            zm_peer_rollback_locked(peer);
         return rc;
     }
     zm_socket *s = peer->socket;
     bool many = has_many(peer);
-    if (ZM_UNLIKELY(many) && !peer->writing && !zm_peer_can_write(peer))
+    if (ZM_UNLIKELY(many) && !peer->writing && !zm_peer_can_write_locked(peer))
         return -EAGAIN;
-    if (ZM_UNLIKELY(zm_peer_is_ended(peer)))
+    if (ZM_UNLIKELY(zm_peer_is_ended_locked(peer)))
         return -EHOSTUNREACH;
     if (ZM_UNLIKELY(peer->conflate)) {
         more = false; /* frame by frame, as libzmq does (S-12) */
-        zm_socket_lost(peer->socket, zm_outq_forget_waiting(&peer->out));
+        zm_socket_lost_locked(peer->socket, zm_outq_forget_waiting(&peer->out));
     }
     int rc;
     if (ZM_UNLIKELY(peer->raw)) {
@@ -311,14 +311,14 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
             rc = zm_outq_commit(&peer->out);
     }
     if (ZM_UNLIKELY(rc < 0)) {
-        zm_peer_rollback(peer);
+        zm_peer_rollback_locked(peer);
         return rc;
     }
     peer->writing = more;
     if (!more) {
         s->stats.messages_sent++;
         zm_conn *conn = peer->conn;
-        if (conn && zm_conn_is_open(conn)) {
+        if (conn && zm_conn_is_open_locked(conn)) {
             if (ZM_UNLIKELY(!conn->wants_send)) /* in a burst it is */
                 zm_conn_wants_send_locked(conn);
             /* An application that flushes each message has never this many, while the kernel takes
@@ -335,18 +335,18 @@ int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block,
  * a microsecond for a message and so finds room; we take a tenth of that, and would drop. */
 static bool may_be_read(const zm_peer *peer) ZM_LOCKED
 {
-    return peer->patience_ns > 0 && !zm_peer_is_ended(peer) && peer->conn
+    return peer->patience_ns > 0 && !zm_peer_is_ended_locked(peer) && peer->conn
            && peer->conn->send_op.in_flight;
 }
 
 int zm_peer_find_room_locked(zm_peer *peer)
 {
-    if (ZM_LIKELY(zm_peer_can_write(peer)))
+    if (ZM_LIKELY(zm_peer_can_write_locked(peer)))
         return 0;
-    if (peer->ops || zm_peer_is_ended(peer) || !peer->conn)
+    if (peer->ops || zm_peer_is_ended_locked(peer) || !peer->conn)
         return -EAGAIN;
     zm_drive_for_room_locked(peer->conn);
-    if (!zm_peer_is_ended(peer) && zm_peer_can_write(peer))
+    if (!zm_peer_is_ended_locked(peer) && zm_peer_can_write_locked(peer))
         return 0;
     if (!may_be_read(peer) || peer->socket->driven)
         return -EAGAIN;
@@ -381,7 +381,7 @@ void zm_peers_await_room_locked(zm_socket *s)
         zm_list_remove(s->crowded.next);
 }
 
-void zm_peer_rollback(zm_peer *peer)
+void zm_peer_rollback_locked(zm_peer *peer)
 {
     peer->writing = false;
     if (peer->ops)
@@ -390,17 +390,17 @@ void zm_peer_rollback(zm_peer *peer)
         zm_outq_rollback(&peer->out);
 }
 
-void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
+void zm_peer_subscribe_locked(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
 {
     if (peer->ops)
         peer->ops->write(peer, topic, size, NULL, subscribe ? ZM_SUBSCRIBE_FRAME : ZM_CANCEL_FRAME);
-    else if (peer->conn && zm_conn_is_open(peer->conn))
+    else if (peer->conn && zm_conn_is_open_locked(peer->conn))
         peer->conn->ops->subscribe(peer->conn, subscribe, topic, size);
 }
 
 /* --- the rest -------------------------------------------------------------------------------- */
 
-const uint8_t *zm_peer_own_id(const zm_peer *peer, size_t *out_size)
+const uint8_t *zm_peer_own_id_locked(const zm_peer *peer, size_t *out_size)
 {
     if (peer->ops)
         return peer->ops->routing_id(peer, out_size);
@@ -418,7 +418,7 @@ void zm_peer_hwm_changed_locked(zm_peer *peer)
         zm_conn_wants_recv_locked(peer->conn);
 }
 
-void zm_peer_count_queued(zm_peer *peer, uint64_t *in, uint64_t *out)
+void zm_peer_count_queued_locked(zm_peer *peer, uint64_t *in, uint64_t *out)
 {
     if (peer->ops) {
         peer->ops->count_queued(peer, in, out);

@@ -81,12 +81,12 @@ struct zm_peer {
 };
 
 /* Does the pattern know it? */
-static inline bool zm_peer_is_attached(const zm_peer *peer) ZM_LOCKED
+static inline bool zm_peer_is_attached_locked(const zm_peer *peer) ZM_LOCKED
 {
     return peer->state == ZM_PIPE_ATTACHED || peer->state == ZM_PIPE_ENDED;
 }
 /* Does nothing arrive from it any more, nor leave for it but what is queued? */
-static inline bool zm_peer_is_ended(const zm_peer *peer) ZM_LOCKED
+static inline bool zm_peer_is_ended_locked(const zm_peer *peer) ZM_LOCKED
 {
     return peer->state >= ZM_PIPE_ENDED;
 }
@@ -107,7 +107,7 @@ union zm_peer_slot {
     uint32_t next_free; /* likewise from 1 */
 };
 
-void zm_peer_become(zm_peer *peer, zm_pipe_state state) ZM_LOCKED; /* state.c */
+void zm_peer_become_locked(zm_peer *peer, zm_pipe_state state) ZM_LOCKED; /* state.c */
 zm_peer *zm_peer_new_locked(zm_socket *s) ZM_LOCKED;
 /* Tells the pattern. */
 void zm_peer_attach_locked(zm_peer *peer) ZM_LOCKED;
@@ -119,32 +119,33 @@ void zm_peer_end_locked(zm_peer *peer) ZM_LOCKED;
 void zm_peer_ripen_locked(zm_peer *peer) ZM_LOCKED;
 /* Takes the peer from the pattern and frees it (its connection, if any, is told apart first). */
 void zm_peer_free_locked(zm_peer *taken) ZM_LOCKED;
-bool zm_peer_can_read(zm_peer *peer) ZM_LOCKED;
-bool zm_peer_can_write(zm_peer *peer) ZM_LOCKED;
-/* The next frame of a peer with zm_peer_can_read(). */
-void zm_peer_read(zm_peer *peer, zm_frame *out) ZM_LOCKED;
+bool zm_peer_can_read_locked(zm_peer *peer) ZM_LOCKED;
+bool zm_peer_can_write_locked(zm_peer *peer) ZM_LOCKED;
+/* The next frame of a peer with zm_peer_can_read_locked(). */
+void zm_peer_read_locked(zm_peer *peer, zm_frame *out) ZM_LOCKED;
 /* One frame; the last of a message (`!more`) is committed. 0, -EAGAIN (HWM), -ENOMEM. A `block`
  * (may be NULL) is referenced, not taken. */
-int zm_peer_write(zm_peer *peer, const void *data, size_t size, zm_block *block, bool more)
-    ZM_LOCKED;
+int zm_peer_write_locked(zm_peer *peer, const void *data, size_t size, zm_block *block,
+                         bool more) ZM_LOCKED;
 /* Before a pattern drops a message for want of room: makes room. 0; -EAGAIN: there is none, nor
  * will there be soon; ZM_LATER: zm_peers_await_room_locked() gives the peer a moment to read. */
 int zm_peer_find_room_locked(zm_peer *peer) ZM_LOCKED;
 /* Waits for the peers in socket->crowded, for at most what is left of the patience of each. Gives
  * up the lock meanwhile. */
 void zm_peers_await_room_locked(zm_socket *s) ZM_LOCKED;
-/* As zm_peer_write(), likewise. */
-static inline int zm_peer_offer(zm_peer *peer, const void *data, size_t size, zm_block *block,
-                                bool more) ZM_LOCKED
+/* As zm_peer_write_locked(), likewise. */
+static inline int zm_peer_offer_locked(zm_peer *peer, const void *data, size_t size,
+                                       zm_block *block, bool more) ZM_LOCKED
 {
-    int rc = zm_peer_write(peer, data, size, block, more);
+    int rc = zm_peer_write_locked(peer, data, size, block, more);
     if (ZM_UNLIKELY(rc == -EAGAIN) && zm_peer_find_room_locked(peer) == 0)
-        rc = zm_peer_write(peer, data, size, block, more);
+        rc = zm_peer_write_locked(peer, data, size, block, more);
     return rc;
 }
-void zm_peer_rollback(zm_peer *peer) ZM_LOCKED;
+void zm_peer_rollback_locked(zm_peer *peer) ZM_LOCKED;
 /* A subscription (or its end) for a publisher behind this peer. */
-void zm_peer_subscribe(zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size) ZM_LOCKED;
+void zm_peer_subscribe_locked(zm_peer *peer, bool subscribe, const uint8_t *topic,
+                              size_t size) ZM_LOCKED;
 /* Room came back: tells the pattern when the low-water mark is reached. */
 void zm_peer_drained_locked(zm_peer *peer) ZM_LOCKED;
 uint32_t zm_peer_low_water(int hwm);
@@ -155,15 +156,15 @@ int zm_peer_queue_locked(zm_peer *peer, const uint8_t *data, size_t size, bool m
 /* STREAM, ROUTER_RAW: an empty message tells the application that a peer came or went. */
 void zm_peer_announce_locked(zm_peer *peer) ZM_LOCKED;
 /* What the other side calls itself; *out_size 0: nothing, or it is not there yet. */
-const uint8_t *zm_peer_own_id(const zm_peer *peer, size_t *out_size) ZM_LOCKED;
+const uint8_t *zm_peer_own_id_locked(const zm_peer *peer, size_t *out_size) ZM_LOCKED;
 void zm_peer_hwm_changed_locked(zm_peer *peer) ZM_LOCKED; /* SNDHWM, RCVHWM */
 /* Adds the messages that wait. */
-void zm_peer_count_queued(zm_peer *peer, uint64_t *in, uint64_t *out) ZM_LOCKED;
+void zm_peer_count_queued_locked(zm_peer *peer, uint64_t *in, uint64_t *out) ZM_LOCKED;
 /* The application closes its connection, with what is queued for it, and for good. */
 void zm_peer_drop_locked(zm_peer *peer) ZM_LOCKED;
 
-/* Of a remote peer: may zm_peer_can_write() say no? */
-static inline bool zm_peer_is_crowded(const zm_peer *peer) ZM_LOCKED
+/* Of a remote peer: may zm_peer_can_write_locked() say no? */
+static inline bool zm_peer_is_crowded_locked(const zm_peer *peer) ZM_LOCKED
 {
     /* SNDHWM 0: never. */
     return peer->out_full || peer->out.count > (uint32_t) peer->socket->options.sndhwm - 1;

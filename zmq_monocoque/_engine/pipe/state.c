@@ -13,7 +13,7 @@ static const uint8_t next_states[] = {
 };
 #undef TO
 
-void zm_peer_become(zm_peer *peer, zm_pipe_state state)
+void zm_peer_become_locked(zm_peer *peer, zm_pipe_state state)
 {
     ZM_ASSERT(peer->state < ZM_COUNT(next_states));
     ZM_ASSERT(next_states[peer->state] & 1u << state);

@@ -76,7 +76,7 @@ int zm_socket_peer_state(int64_t handle, const void *routing_id, size_t size)
         zm_peer *peer = s->pattern->peer_of_id(s, routing_id, size);
         if (!peer)
             rc = -EHOSTUNREACH;
-        else if (zm_peer_can_write(peer))
+        else if (zm_peer_can_write_locked(peer))
             rc = ZM_POLLOUT;
     }
     zm_socket_lock_give(s);
@@ -97,7 +97,7 @@ int zm_socket_send(int64_t handle, const void *data, size_t size, int flags)
     if (!s)
         return -ENOTSOCK;
     zm_outgoing message = {.data = data, .size = size, .more = flags & ZM_SNDMORE};
-    int64_t deadline = flags & ZM_DONTWAIT ? 0 : zm_socket_deadline(s, ZM_POLLOUT);
+    int64_t deadline = flags & ZM_DONTWAIT ? 0 : zm_socket_deadline_locked(s, ZM_POLLOUT);
     int rc;
     do
         rc = zm_socket_send_patiently_locked(s, &message);
@@ -114,7 +114,7 @@ int zm_socket_recv(int64_t handle, void *out, size_t size, int flags)
     if (!s)
         return -ENOTSOCK;
     zm_part part;
-    int64_t deadline = flags & ZM_DONTWAIT ? 0 : zm_socket_deadline(s, ZM_POLLIN);
+    int64_t deadline = flags & ZM_DONTWAIT ? 0 : zm_socket_deadline_locked(s, ZM_POLLIN);
     int rc;
     do {
         rc = zm_socket_enter_locked(s);
@@ -139,7 +139,8 @@ int zm_socket_stats(int64_t handle, zm_stats *out)
     out->connections = s->connection_count;
     out->out_queued = out->in_queued = 0;
     ZM_LIST_EACH (node, &s->peers)
-        zm_peer_count_queued(ZM_CONTAINER(node, zm_peer, link), &out->in_queued, &out->out_queued);
+        zm_peer_count_queued_locked(ZM_CONTAINER(node, zm_peer, link), &out->in_queued,
+                                    &out->out_queued);
     zm_socket_lock_give(s);
     return 0;
 }

@@ -74,7 +74,7 @@ int zm_connecter_connect_locked(zm_socket *s, const zm_address *address)
         ep->peer->endpoint = ep;
         ep->peer->conflate = zm_conflates(s, &ep->options);
         ep->peer->raw = zm_endpoint_is_raw(ep);
-        zm_endpoint_give_id(ep, ep->peer);
+        zm_endpoint_give_id_locked(ep, ep->peer);
         zm_peer_attach_locked(ep->peer);
     }
     memcpy(s->last_endpoint, ep->text, sizeof s->last_endpoint);
@@ -140,7 +140,7 @@ static int start_resolving(zm_endpoint *ep) ZM_LOCKED
                                  &resolution);
     if (rc == 0) {
         ep->resolution = resolution;
-        zm_endpoint_become(ep, ZM_ENDPOINT_RESOLVING);
+        zm_endpoint_become_locked(ep, ZM_ENDPOINT_RESOLVING);
     }
     return rc;
 }
@@ -165,7 +165,7 @@ static void open_connection(zm_endpoint *ep, const zm_address *address) ZM_LOCKE
     }
     zm_monitor_event(s, ZM_CONNECT_DELAYED, EINPROGRESS, ep->text);
     s->handshakes++;
-    zm_endpoint_become(ep, ZM_ENDPOINT_CONNECTING);
+    zm_endpoint_become_locked(ep, ZM_ENDPOINT_CONNECTING);
     ep->to = address->peer;
     zm_driver_connect(s->driver, &ep->op, ep->fd, (struct sockaddr *) &ep->to,
                       address->peer_size);
@@ -194,7 +194,7 @@ static void resolved(void *owner, const zm_address *address, int result)
 {
     zm_endpoint *ep = owner;
     ep->resolution = NULL;
-    zm_endpoint_become(ep, ZM_ENDPOINT_WAITING);
+    zm_endpoint_become_locked(ep, ZM_ENDPOINT_WAITING);
     if (result == 0) {
         open_connection(ep, address); /* names are looked up anew at each attempt */
     } else {
@@ -209,17 +209,17 @@ static void connected(zm_endpoint *ep, int32_t res, bool timed_out)
     zm_socket *s = ep->socket;
     int fd = ep->fd;
     if (zm_socks_busy(ep)) {
-        int rc = zm_socks_step(ep, res);
+        int rc = zm_socks_step_locked(ep, res);
         if (rc == 0) {
             s->handshakes++;
-            zm_endpoint_become(ep, ZM_ENDPOINT_CONNECTING);
+            zm_endpoint_become_locked(ep, ZM_ENDPOINT_CONNECTING);
             return;
         }
         res = rc == 1 ? 0 : rc;
     } else if (res == 0 && zm_socks_wanted(ep)) {
         s->handshakes++;
-        zm_endpoint_become(ep, ZM_ENDPOINT_CONNECTING);
-        zm_socks_start(ep);
+        zm_endpoint_become_locked(ep, ZM_ENDPOINT_CONNECTING);
+        zm_socks_start_locked(ep);
         if (!ep->timeout.position && ep->options.handshake_ivl_ms > 0)
             zm_timer_set(&s->timers, &ep->timeout,
                          zm_now_ns() + ep->options.handshake_ivl_ms * ZM_MS);
@@ -258,7 +258,7 @@ static void connect_done(zm_op *op, int32_t res) ZM_LOCKED
     zm_endpoint *ep = op->owner;
     bool timed_out = ep->state == ZM_ENDPOINT_TIMED_OUT;
     ep->socket->handshakes--;
-    zm_endpoint_become(ep, ZM_ENDPOINT_WAITING);
+    zm_endpoint_become_locked(ep, ZM_ENDPOINT_WAITING);
     if (ep->state == ZM_ENDPOINT_CLOSING)
         zm_endpoint_free_if_done_locked(ep);
     else
@@ -291,7 +291,7 @@ static void timeout_due(zm_timer *timer) ZM_LOCKED
 {
     zm_endpoint *ep = timer->owner;
     ZM_ASSERT(ep->state == ZM_ENDPOINT_CONNECTING);
-    zm_endpoint_become(ep, ZM_ENDPOINT_TIMED_OUT);
+    zm_endpoint_become_locked(ep, ZM_ENDPOINT_TIMED_OUT);
     if (ep->op.in_flight)
         zm_driver_cancel(ep->socket->driver, &ep->op);
 }
@@ -303,13 +303,13 @@ static void linger_connecter(zm_endpoint *ep, int linger_ms) ZM_LOCKED
     zm_peer *peer = ep->peer;
     zm_conn *conn = ep->conn;
     if (peer) {
-        zm_peer_rollback(peer);
+        zm_peer_rollback_locked(peer);
         zm_peer_detach_locked(peer);
     }
     bool queued = peer && (zm_outq_waiting(&peer->out) || peer->in_flight_conn);
     bool trying = ep->state != ZM_ENDPOINT_WAITING
                   || (ep->retry.position && ep->options.reconnect_ivl_ms > 0);
-    bool active = conn && zm_conn_is_open(conn);
+    bool active = conn && zm_conn_is_open_locked(conn);
     if (linger_ms != 0 && (active || (queued && trying))) {
         ep->lingering = true;
         if (linger_ms > 0)

@@ -82,7 +82,7 @@ void zm_endpoint_close_locked(zm_endpoint *ep)
     zm_socket *s = ep->socket;
     if (ep->state == ZM_ENDPOINT_CLOSING)
         return;
-    zm_endpoint_become(ep, ZM_ENDPOINT_CLOSING);
+    zm_endpoint_become_locked(ep, ZM_ENDPOINT_CLOSING);
     zm_resolution_drop(ep->resolution);
     ep->resolution = NULL;
     zm_timer_stop(&s->timers, &ep->retry);
@@ -102,7 +102,7 @@ bool zm_endpoint_is_raw(const zm_endpoint *ep)
     return ep->socket->pattern->raw || ep->options.router_raw;
 }
 
-void zm_endpoint_give_id(zm_endpoint *ep, zm_peer *peer)
+void zm_endpoint_give_id_locked(zm_endpoint *ep, zm_peer *peer)
 {
     peer->wanted_id = ep->wanted_id;
     peer->wanted_id_size = ep->wanted_id_size;

@@ -78,7 +78,7 @@ zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
     ZM_LOCKED;
 void zm_endpoint_free_locked(zm_endpoint *taken) ZM_LOCKED;
 /* It changes to `state`, unless it is closing. */
-void zm_endpoint_become(zm_endpoint *endpoint, zm_endpoint_state state) ZM_LOCKED;
+void zm_endpoint_become_locked(zm_endpoint *endpoint, zm_endpoint_state state) ZM_LOCKED;
 /* Of one that is closed. */
 void zm_endpoint_free_if_done_locked(zm_endpoint *endpoint) ZM_LOCKED;
 int zm_listener_bind_locked(zm_socket *s, const zm_address *address) ZM_LOCKED;
@@ -89,7 +89,7 @@ void zm_endpoints_close_locked(zm_socket *s) ZM_LOCKED;
 int zm_endpoint_term(int64_t socket, const char *text, bool brief); /* unbind(), disconnect() */
 bool zm_endpoint_is_raw(const zm_endpoint *endpoint); /* STREAM, ROUTER_RAW */
 /* CONNECT_ROUTING_ID goes to the peer that the connect() makes. */
-void zm_endpoint_give_id(zm_endpoint *endpoint, zm_peer *peer) ZM_LOCKED;
+void zm_endpoint_give_id_locked(zm_endpoint *endpoint, zm_peer *peer) ZM_LOCKED;
 /* No new connections; frees it once nothing is in flight. */
 void zm_endpoint_close_locked(zm_endpoint *endpoint) ZM_LOCKED;
 

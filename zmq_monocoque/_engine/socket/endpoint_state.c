@@ -14,7 +14,7 @@ static const uint8_t next_states[] = {
 };
 #undef TO
 
-void zm_endpoint_become(zm_endpoint *ep, zm_endpoint_state state)
+void zm_endpoint_become_locked(zm_endpoint *ep, zm_endpoint_state state)
 {
     ZM_ASSERT(ep->state < ZM_COUNT(next_states));
     if (ep->state == ZM_ENDPOINT_CLOSING)

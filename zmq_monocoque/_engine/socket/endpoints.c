@@ -136,14 +136,14 @@ void zm_endpoints_close_locked(zm_socket *s)
     int linger_ms = s->options.linger_ms;
     ZM_LIST_EACH (node, &s->endpoints) {
         zm_endpoint *ep = ZM_CONTAINER(node, zm_endpoint, link);
-        bool let_go = ep->lingering && ep->conn && zm_conn_is_leaving(ep->conn);
+        bool let_go = ep->lingering && ep->conn && zm_conn_is_leaving_locked(ep->conn);
         if (!let_go) /* by a disconnect() before */
             ep->ops->let_go(ep, linger_ms);
     }
     /* Connections whose listener was closed before linger already; the rest go now. */
     ZM_LIST_EACH (node, &s->conns) {
         zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
-        if (!zm_conn_is_leaving(conn) && conn->state != ZM_CONN_CLOSING && !conn->endpoint)
+        if (!zm_conn_is_leaving_locked(conn) && conn->state != ZM_CONN_CLOSING && !conn->endpoint)
             zm_conn_close_locked(conn);
     }
 }

@@ -83,7 +83,7 @@ void zm_order_after_fork(void)
     zm_order_mine = NULL;
 }
 
-bool zm_order_has_others(const zm_socket *s)
+bool zm_order_has_others_locked(const zm_socket *s)
 {
     const zm_order *order = zm_order_mine;
     return order && atomic_load(&order->count) > (s->order == order);
@@ -173,7 +173,7 @@ bool zm_order_holds_locked(zm_socket *s)
     return holds;
 }
 
-bool zm_order_has_begun(const zm_socket *s)
+bool zm_order_has_begun_locked(const zm_socket *s)
 {
     const zm_order *order = zm_order_mine;
     return order && atomic_load(&order->begun_count) > (s && s->beginner == order);

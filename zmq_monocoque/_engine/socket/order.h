@@ -27,7 +27,7 @@ struct zm_order {
 extern ZM_THREAD_LOCAL zm_order *zm_order_mine; /* the calling thread's; NULL: it has none yet */
 
 /* Did the calling thread send here last, and has nothing made it leave since? */
-static inline bool zm_order_goes_on(const zm_socket *s) ZM_LOCKED
+static inline bool zm_order_goes_on_locked(const zm_socket *s) ZM_LOCKED
 {
     const zm_order *order = s->order;
     return order && order->thread == zm_thread_mark() && order->newest == s;
@@ -35,7 +35,7 @@ static inline bool zm_order_goes_on(const zm_socket *s) ZM_LOCKED
 /* The calling thread's sends on `s` wait from now on, behind those that wait already. */
 void zm_order_enter_locked(zm_socket *s) ZM_LOCKED;
 /* Does anything the calling thread has sent wait elsewhere? */
-bool zm_order_has_others(const zm_socket *s) ZM_LOCKED;
+bool zm_order_has_others_locked(const zm_socket *s) ZM_LOCKED;
 /* Before the calling thread sends on `s`, having sent elsewhere last: flushes what must leave
  * before that. */
 void zm_order_turn_locked(zm_socket *s) ZM_LOCKED;
@@ -53,7 +53,7 @@ bool zm_order_settle(bool over, bool brief);
 /* The calling thread has connected `s`: what it does elsewhere is to come after that. */
 void zm_order_begin_locked(zm_socket *s) ZM_LOCKED;
 void zm_order_begun_locked(zm_socket *s) ZM_LOCKED; /* it is there, or not waited for any longer */
-bool zm_order_has_begun(const zm_socket *s) ZM_LOCKED; /* others than `s` */
+bool zm_order_has_begun_locked(const zm_socket *s) ZM_LOCKED; /* others than `s` */
 /* Has the thread that connected `s` begun a connection before, which is not through yet? For some
  * milliseconds the messages of `s` wait for it. */
 bool zm_order_holds_locked(zm_socket *s) ZM_LOCKED;

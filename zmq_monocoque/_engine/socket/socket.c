@@ -163,9 +163,9 @@ void zm_socket_close_locked(zm_socket *s) ZM_LOCKS_UNCHECKED
     atomic_store(&s->has_watchers, false);
     ZM_LIST_EACH (node, &s->peers) {
         zm_peer *peer = ZM_CONTAINER(node, zm_peer, link);
-        zm_peer_rollback(peer);
+        zm_peer_rollback_locked(peer);
         zm_peer_detach_locked(peer);
-        if ((peer->inproc || zm_peer_is_ended(peer)) && !peer->in_flight_conn && !peer->conn)
+        if ((peer->inproc || zm_peer_is_ended_locked(peer)) && !peer->in_flight_conn && !peer->conn)
             zm_peer_free_locked(peer);
     }
     zm_endpoints_close_locked(s);
@@ -238,7 +238,7 @@ int zm_socket_enter_aside_locked(zm_socket *s)
 
 int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message)
 {
-    if (!zm_order_goes_on(s))
+    if (!zm_order_goes_on_locked(s))
         zm_order_turn_locked(s);
     int rc = s->pattern->send(s, message);
     if (ZM_UNLIKELY(rc == -EAGAIN)) {
@@ -324,7 +324,7 @@ static int set_locked(zm_socket *s, int option, const void *value, size_t size) 
     if (rc == ZM_OPTION_OF_SOCKET) {
         if (!s->pattern->set_option)
             return -EINVAL;
-        if (!zm_order_goes_on(s))
+        if (!zm_order_goes_on_locked(s))
             zm_order_turn_locked(s); /* subscriptions are sent */
         /* A topic of no bytes may be NULL. */
         return s->pattern->set_option(s, option, value ? value : "", size);
@@ -423,7 +423,7 @@ int zm_socket_get_for(int64_t handle, int option, void *out_value, size_t *inout
     return rc;
 }
 
-int64_t zm_socket_deadline(zm_socket *s, int direction)
+int64_t zm_socket_deadline_locked(zm_socket *s, int direction)
 {
     int ms = direction == ZM_POLLIN ? s->options.rcvtimeo_ms : s->options.sndtimeo_ms;
     return ms == 0 ? 0 : zm_deadline_ms(ms);

@@ -146,7 +146,7 @@ static inline void zm_socket_lock_is_given(void) ZM_GIVES(zm_a_socket) ZM_LOCKS_
 /* A loop under the lock has made so many steps: is it time for threads that wait for the lock? Then
  * the I/O thread comes back for the rest, unless it is done before. */
 enum { ZM_STEPS_MIN = 32 }; /* before threads that want the lock get a turn */
-static inline bool zm_socket_gives_way(zm_socket *s, int steps) ZM_LOCKED
+static inline bool zm_socket_gives_way_locked(zm_socket *s, int steps) ZM_LOCKED
 {
     if (ZM_LIKELY(steps < ZM_STEPS_MIN || !zm_lock_wanted(&s->lock)))
         return false;
@@ -156,7 +156,7 @@ static inline bool zm_socket_gives_way(zm_socket *s, int steps) ZM_LOCKED
 
 /* Is a queue of `count` messages above half of SNDHWM with one more (0: no limit)? A queue below
  * that is not marked as full, either: the mark goes when it is at half. */
-static inline bool zm_are_many(const zm_socket *s, uint32_t count) ZM_LOCKED
+static inline bool zm_are_many_locked(const zm_socket *s, uint32_t count) ZM_LOCKED
 {
     return 2 * count >= (uint32_t) s->options.sndhwm - 1;
 }
@@ -176,7 +176,7 @@ static inline bool zm_wants_taken_id(const zm_socket *s)
 }
 
 /* `count` messages that were counted as sent will not be. */
-static inline void zm_socket_lost(zm_socket *s, uint64_t count) ZM_LOCKED
+static inline void zm_socket_lost_locked(zm_socket *s, uint64_t count) ZM_LOCKED
 {
     s->stats.messages_sent -= count;
     s->stats.messages_dropped += count;
@@ -196,7 +196,7 @@ int zm_socket_recv_part_locked(zm_socket *s, zm_part *out_part) ZM_LOCKED;
 int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part) ZM_LOCKED;
 void zm_socket_recv_done_locked(zm_socket *s) ZM_LOCKED;
 int zm_socket_events_locked(zm_socket *s) ZM_LOCKED;
-int64_t zm_socket_deadline(zm_socket *s, int direction) ZM_LOCKED;
+int64_t zm_socket_deadline_locked(zm_socket *s, int direction) ZM_LOCKED;
 int zm_socket_make(zm_context *context, int type, zm_socket **out_socket);
 /* The application's part of closing; frees at once what can be freed. Gives up the lock. */
 void zm_socket_close_locked(zm_socket *s) ZM_GIVES(zm_a_socket);

@@ -169,13 +169,13 @@ static void start(zm_endpoint *ep) ZM_LOCKED
     zm_driver_send(driver, &ep->op, ep->fd, &x->header);
 }
 
-void zm_socks_start(zm_endpoint *ep)
+void zm_socks_start_locked(zm_endpoint *ep)
 {
     greet(ep);
     start(ep);
 }
 
-int zm_socks_step(zm_endpoint *ep, int32_t res)
+int zm_socks_step_locked(zm_endpoint *ep, int32_t res)
 {
     zm_socks *x = &ep->socks;
     int rc = res == 0 && x->hearing ? -ECONNRESET : res < 0 ? res : 0;

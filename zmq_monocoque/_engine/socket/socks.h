@@ -25,8 +25,8 @@ bool zm_socks_wanted(const zm_endpoint *endpoint);
 int zm_socks_address(const zm_endpoint *endpoint, zm_address *out_proxy);
 bool zm_socks_busy(const zm_endpoint *endpoint);
 /* The descriptor is connected to the proxy: asks it for the destination. */
-void zm_socks_start(zm_endpoint *endpoint) ZM_LOCKED;
+void zm_socks_start_locked(zm_endpoint *endpoint) ZM_LOCKED;
 /* A step is complete. 1: connected to the destination; 0: more to come; -errno: refused. */
-int zm_socks_step(zm_endpoint *endpoint, int32_t res) ZM_LOCKED;
+int zm_socks_step_locked(zm_endpoint *endpoint, int32_t res) ZM_LOCKED;
 
 #endif

@@ -41,7 +41,7 @@ int zm_transfer_reap_locked(zm_socket *s)
 {
     zm_completion done;
     int total = 0;
-    while (total < COMPLETIONS_MAX && !zm_socket_gives_way(s, total)
+    while (total < COMPLETIONS_MAX && !zm_socket_gives_way_locked(s, total)
            && zm_driver_reap(s->driver, &done, 1)) {
         done.op->done(done.op, done.res);
         total++;
@@ -53,7 +53,7 @@ void zm_transfer_arm_some_locked(zm_socket *s, const zm_conn *except, zm_patienc
 {
     zm_list *node = s->wants_recv.next;
     for (int steps = 0; node != &s->wants_recv; steps++) {
-        if (patience == MAY_GIVE_WAY && zm_socket_gives_way(s, steps))
+        if (patience == MAY_GIVE_WAY && zm_socket_gives_way_locked(s, steps))
             break;
         zm_conn *conn = ZM_CONTAINER(node, zm_conn, wants_recv_link);
         if (conn == except) {
@@ -73,7 +73,7 @@ static void release_held(zm_socket *s) ZM_LOCKED
     s->held = false;
     ZM_LIST_EACH (node, &s->conns) {
         zm_conn *conn = ZM_CONTAINER(node, zm_conn, link);
-        if (zm_conn_is_open(conn) && conn->peer && zm_outq_waiting(&conn->peer->out))
+        if (zm_conn_is_open_locked(conn) && conn->peer && zm_outq_waiting(&conn->peer->out))
             zm_conn_wants_send_locked(conn);
     }
 }
@@ -94,7 +94,7 @@ void zm_transfer_flush_some_locked(zm_socket *s, zm_patience patience)
     zm_list_init(&work);
     zm_list_append_all(&work, &s->wants_send);
     for (int steps = 0; !zm_list_empty(&work); steps++) {
-        if (patience == MAY_GIVE_WAY && zm_socket_gives_way(s, steps))
+        if (patience == MAY_GIVE_WAY && zm_socket_gives_way_locked(s, steps))
             break;
         zm_conn *conn = ZM_CONTAINER(work.next, zm_conn, wants_send_link);
         conn->ops->flush(conn);
@@ -129,7 +129,7 @@ void zm_socket_flush_locked(zm_socket *s)
 void zm_drive_for_room_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
-    if (!zm_conn_is_open(conn) || s->driven
+    if (!zm_conn_is_open_locked(conn) || s->driven
         || (conn->send_op.in_flight && !zm_driver_reap_pays(s->driver)))
         return;
     zm_transfer_flush_locked(s);
@@ -290,7 +290,7 @@ int zm_socket_followed_locked(zm_socket *s)
 {
     if (zm_list_empty(&s->wants_send))
         return 0;
-    if (ZM_UNLIKELY(!s->order && zm_order_has_others(s)))
+    if (ZM_UNLIKELY(!s->order && zm_order_has_others_locked(s)))
         zm_order_enter_locked(s);
     return full(s);
 }
@@ -303,21 +303,21 @@ static ZM_APART int sent_first(zm_socket *s) ZM_LOCKED
         bool again = s->burst.sent_since_wait;
         if (zm_burst_send(&s->burst, now, again ? senders(s) : 0,
                           !again && s->pattern->can_recv(s))) {
-            if (ZM_UNLIKELY(zm_order_has_others(s)))
+            if (ZM_UNLIKELY(zm_order_has_others_locked(s)))
                 zm_order_enter_locked(s); /* who comes in between flushes those first */
             return ZM_SEND_FLUSH;
         }
         zm_io_thread_look(s, now + s->burst.look_gap);
     }
     zm_order_enter_locked(s);
-    return ZM_UNLIKELY(zm_order_has_begun(s)) ? ZM_SEND_FLUSH : full(s);
+    return ZM_UNLIKELY(zm_order_has_begun_locked(s)) ? ZM_SEND_FLUSH : full(s);
 }
 
 int zm_socket_sent_locked(zm_socket *s)
 {
     if (zm_list_empty(&s->wants_send)) /* flush() lets go first what the thread began before */
-        return s->driver && zm_order_has_begun(s) ? ZM_SEND_FLUSH : 0;
-    return ZM_LIKELY(s->burst.on && zm_order_goes_on(s)) ? full(s) : sent_first(s);
+        return s->driver && zm_order_has_begun_locked(s) ? ZM_SEND_FLUSH : 0;
+    return ZM_LIKELY(s->burst.on && zm_order_goes_on_locked(s)) ? full(s) : sent_first(s);
 }
 
 /* The I/O thread's look at a burst: sends what has waited long enough, and comes back as long as

@@ -61,7 +61,8 @@ bool zm_socket_post(zm_socket *s, zm_command *command)
 
 void zm_reap_ended_slowly_locked(zm_socket *s)
 {
-    for (int steps = 0; !zm_list_empty(&s->ended) && !zm_socket_gives_way(s, steps); steps++) {
+    for (int steps = 0; !zm_list_empty(&s->ended) && !zm_socket_gives_way_locked(s, steps);
+         steps++) {
         zm_ended *ended = ZM_CONTAINER(s->ended.next, zm_ended, link);
         zm_list_remove(&ended->link);
         ended->reap(ended);
@@ -93,7 +94,7 @@ void zm_commands_take_locked(zm_socket *s)
     atomic_store(&s->attention, 0);
     zm_command *command;
     for (int steps = 0; (command = next_command(s)); steps++) {
-        if (zm_socket_gives_way(s, steps)) {
+        if (zm_socket_gives_way_locked(s, steps)) {
             command->next = s->commands_left;
             s->commands_left = command;
             atomic_store(&s->attention, 1); /* nobody sleeps before it is taken in */
