@@ -11,7 +11,7 @@ from support import eventually
 PAIR, DEALER, ROUTER, PULL, PUSH = 0, 5, 6, 7, 8
 MORE, SHARED = 1, 3
 DONTWAIT, SNDMORE = 1, 2
-LINGER, LAST_ENDPOINT = 17, 32
+ROUTING_ID, LINGER, LAST_ENDPOINT = 5, 17, 32
 #: Inside a zmq_msg_t; in a block of its own; sent by reference.
 SIZES = [0, 1, 40, 41, 8191, 8192, 300_000]
 FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
@@ -76,6 +76,66 @@ def test_a_message_arrives_as_it_was(face, pair, message, text, size):
     assert face.zmq_recv(a, buffer, ctypes.c_size_t(min(size, 3)), 0) == size
     assert buffer.raw[: min(size, 3)] == data[:3]
     assert face.refusal("zmq_msg_recv", got, a, DONTWAIT) == (-1, EAGAIN)
+
+
+@pytest.fixture
+def received(face, pair, text):
+    """received(m, data): what m holds once data was received into it."""
+    a, b = pair
+
+    def received(m, data: bytes) -> bytes:
+        assert face.zmq_send(a, data, ctypes.c_size_t(len(data)), 0) == len(data)
+        assert face.zmq_msg_recv(m, b, 0) == len(data)
+        return text(m)
+
+    return received
+
+
+@pytest.mark.parametrize("size", [41, 1000, 4096, 4097, 70_000])
+def test_a_message_that_is_received_into_again_has_what_came_last(received, message, size):
+    m = message()
+    # Of other sizes in between, and of the same twice.
+    for i, n in enumerate([size, size, 0, size, size + 1, size, 40, size, size]):
+        data = bytes([i]) * n
+        assert received(m, data) == data
+
+
+@pytest.mark.parametrize("size", [41, 1000, 4096, 4097, 70_000])
+def test_a_copy_keeps_its_bytes_while_its_origin_is_received_into(
+    face, received, message, text, size
+):
+    m, copy = message(), message()
+    first, second = b"1" * size, b"2" * size
+    assert received(m, first) == first
+    assert face.zmq_msg_copy(copy, m) == 0
+    assert received(m, second) == second
+    assert (text(copy), text(m)) == (first, second)
+    assert face.zmq_msg_get(m, SHARED) == 0
+
+
+def test_a_message_that_is_received_into_again_is_of_its_new_peer(face, context, message):
+    router = face.zmq_socket(context, ROUTER)
+    peers = [face.zmq_socket(context, DEALER) for _ in range(2)]
+    assert face.zmq_bind(router, b"tcp://127.0.0.1:*") == 0
+    name, size = ctypes.create_string_buffer(256), ctypes.c_size_t(256)
+    assert face.zmq_getsockopt(router, LAST_ENDPOINT, name, ctypes.byref(size)) == 0
+    m, body = message(), b"x" * 100
+    for i, peer in enumerate(peers):
+        assert face.zmq_setsockopt(peer, ROUTING_ID, b"peer%d" % i, ctypes.c_size_t(5)) == 0
+        assert face.zmq_connect(peer, name.value) == 0
+    for i in (0, 1, 0, 0, 1):
+        assert face.zmq_send(peers[i], body, ctypes.c_size_t(100), 0) == 100
+        for _ in range(2):
+            assert face.zmq_msg_recv(m, router, 0) >= 0
+        assert face.zmq_msg_gets(m, b"Identity") == b"peer%d" % i
+    inproc = face.zmq_socket(context, PAIR), face.zmq_socket(context, PAIR)
+    assert face.zmq_bind(inproc[0], b"inproc://known") == 0
+    assert face.zmq_connect(inproc[1], b"inproc://known") == 0
+    assert face.zmq_send(inproc[0], body, ctypes.c_size_t(100), 0) == 100
+    assert face.zmq_msg_recv(m, inproc[1], 0) == 100
+    assert face.zmq_msg_gets(m, b"Identity") is None
+    for socket in (router, *peers, *inproc):
+        assert face.zmq_close(socket) == 0
 
 
 @pytest.mark.parametrize("size", SIZES[1:])

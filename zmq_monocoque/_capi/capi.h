@@ -166,7 +166,11 @@ static inline size_t capi_message_size(const capi_message *m)
 /* A block of the message's bytes for send_block(), with a reference of the caller's. NULL: it is
  * cheaper to copy them, or memory is out. */
 zm_block *capi_message_share(capi_message *message);
-/* An empty message becomes a received part, which may end now. 0 or -ENOMEM. */
+/* Before something is received into the message: a program's free function is called here, and not
+ * under the socket's lock. */
+void capi_message_prepare(capi_message *message);
+/* The message becomes a received part, which may end now; a program that receives into one message
+ * again and again keeps its memory. 0; -ENOMEM: it is empty. */
 int capi_message_receive(capi_message *message, zm_part *part);
 
 #endif

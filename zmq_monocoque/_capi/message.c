@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHARE_BYTES = 8192 }; /* smaller bodies are copied when they are sent, as in Python */
+enum {
+    SHARE_BYTES = 8192, /* smaller bodies are copied when they are sent, as in Python */
+    REFILL_BYTES = 4096 /* a larger body is rather taken where it lies */
+};
 
 static void start_empty(capi_message *m)
 {
@@ -18,10 +21,15 @@ static void start_empty(capi_message *m)
     m->seal = CAPI_SEAL;
 }
 
-void capi_message_empty(capi_message *m)
+static void drop_body(const capi_message *m)
 {
     if (m->kind == CAPI_BLOCK && m->block)
         zm_block_unref(m->block);
+}
+
+void capi_message_empty(capi_message *m)
+{
+    drop_body(m);
     if (m->metadata)
         zm_api_get()->metadata_unref(m->metadata);
     free(m->group);
@@ -36,21 +44,60 @@ static void become_block(capi_message *m, zm_block *taken, const void *data, siz
     m->size = size;
 }
 
-int capi_message_receive(capi_message *m, zm_part *part)
+/* Its block, if it is of just that many bytes and nobody shares it; NULL: there is none. */
+static zm_block *own_block(const capi_message *m, size_t size)
 {
-    const zm_api *api = zm_api_get();
+    zm_block *block = m->kind == CAPI_BLOCK && size <= REFILL_BYTES ? m->block : NULL;
+    bool fits = block && !block->release && m->data == block->data && block->size == size
+                && atomic_load_explicit(&block->refs, memory_order_acquire) == 1;
+    return fits ? block : NULL;
+}
+
+static int receive_body(capi_message *m, zm_part *part)
+{
+    zm_block *own = own_block(m, part->size);
+    if (own) {
+        memcpy(own->data, part->data, part->size);
+        return 0;
+    }
+    drop_body(m);
+    m->kind = CAPI_INLINE;
+    m->inline_size = 0;
     if (part->size <= CAPI_INLINE_BYTES) {
         if (part->size)
             memcpy(m->bytes, part->data, part->size);
         m->inline_size = (uint8_t) part->size;
-    } else {
-        zm_block *block = api->part_take(part);
-        if (!block)
-            return -ENOMEM;
-        become_block(m, block, part->data, part->size);
+        return 0;
     }
-    if (part->metadata)
-        m->metadata = api->metadata_ref(part->metadata);
+    zm_block *block = zm_api_get()->part_take(part);
+    if (!block)
+        return -ENOMEM;
+    become_block(m, block, part->data, part->size);
+    return 0;
+}
+
+void capi_message_prepare(capi_message *m)
+{
+    if (m->kind == CAPI_BLOCK && m->block && m->block->release)
+        capi_message_empty(m);
+}
+
+int capi_message_receive(capi_message *m, zm_part *part)
+{
+    const zm_api *api = zm_api_get();
+    int rc = receive_body(m, part);
+    if (rc < 0) {
+        capi_message_empty(m);
+        return rc;
+    }
+    if (m->metadata != part->metadata) {
+        if (m->metadata)
+            api->metadata_unref(m->metadata);
+        m->metadata = part->metadata ? api->metadata_ref(part->metadata) : NULL;
+    }
+    free(m->group);
+    m->group = NULL;
+    m->routing_id = 0;
     m->flags = part->more ? CAPI_MESSAGE_MORE : 0;
     return 0;
 }

@@ -157,11 +157,12 @@ CAPI int zmq_msg_recv(zmq_msg_t *msg, void *handle, int flags)
     capi_message *m = capi_message_of(msg);
     if (!m)
         return capi_refuse(EFAULT);
-    /* Not under the socket's lock: it may call the program's free function. */
-    capi_message_empty(m);
+    capi_message_prepare(m);
     int rc = begin(&s, flags, &part);
-    if (rc < 0)
+    if (rc < 0) {
+        capi_message_empty(m);
         return capi_refuse(-rc);
+    }
     rc = capi_message_receive(m, &part);
     zm_api_get()->recv_end(s.socket, &part);
     return rc < 0 ? capi_refuse(-rc) : as_int(capi_message_size(m));
