@@ -121,6 +121,11 @@ uint64_t zm_driver_entries(const zm_driver *driver)
     return atomic_load_explicit(&driver->entries, memory_order_relaxed);
 }
 
+void zm_driver_push(zm_driver *driver)
+{
+    driver->ops->push(driver);
+}
+
 int zm_driver_reap(zm_driver *driver, zm_completion *out, int count)
 {
     count_entry(driver);

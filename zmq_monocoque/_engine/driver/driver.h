@@ -70,7 +70,8 @@ bool zm_driver_is_shut(const zm_driver *driver);
 /* In the child of a fork, in its atfork handler: what the drivers share is the parent's. */
 void zm_driver_after_fork(void);
 
-/* Readable (poll, epoll, select) while completions wait to be reaped. */
+/* Readable (poll, epoll, select) while completions wait to be reaped; not for certain between a
+ * wait() and the reap that has to follow it. */
 int zm_driver_fd(const zm_driver *driver);
 /* Requests started and not yet reaped. Locked. */
 unsigned zm_driver_in_flight(const zm_driver *driver);
@@ -97,6 +98,9 @@ void zm_driver_cancel(zm_driver *driver, zm_op *op);
 /* Pushes queued requests to the kernel; does not wait. Locked. Completions that are there at once
  * can be reaped after it. */
 void zm_driver_submit(zm_driver *driver);
+/* The same by one who reaps before he gives up the lock, if zm_driver_reap_pays(): the descriptor
+ * need not tell of what is there at once. Locked; not while another thread is in wait(). */
+void zm_driver_push(zm_driver *driver);
 /* Takes up to `count` completions; returns how many. Locked; not while another thread is in
  * wait(). Runs what the kernel left to run in this thread, if anything, first. */
 int zm_driver_reap(zm_driver *driver, zm_completion *out, int count);
@@ -114,7 +118,7 @@ bool zm_driver_reap_pays(const zm_driver *driver);
 void zm_driver_wait_prepare(zm_driver *driver);
 int zm_driver_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns);
 /* Makes the present wait(), or the next one, return. Any thread, no lock. Also makes fd readable
- * until the next reap(). */
+ * until the next wait() or reap(). */
 void zm_driver_wake(zm_driver *driver);
 
 #endif

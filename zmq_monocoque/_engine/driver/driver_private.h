@@ -24,6 +24,7 @@ typedef struct zm_driver_ops {
     void (*start)(zm_driver *driver, zm_op *op);
     void (*cancel)(zm_driver *driver, zm_op *op);
     void (*submit)(zm_driver *driver);
+    void (*push)(zm_driver *driver);
     int (*reap)(zm_driver *driver, zm_completion *out, int count);
     bool (*ready)(const zm_driver *driver);
     bool (*reap_pays)(const zm_driver *driver);

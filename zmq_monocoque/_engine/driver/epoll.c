@@ -1,9 +1,9 @@
 /* The epoll driver: the behaviour of the io_uring one where the kernel forbids or lacks that.
  *
- * A request is tried when it is started. What cannot finish waits for its descriptor's next edge,
- * and is tried again in reap(), under the socket's lock; wait() only polls the epoll descriptor and
- * takes no events, so that it shares nothing. What has finished stands in `done` until it is
- * reaped.
+ * A request is tried when it is started, unless it is a receive and nothing can be there. What
+ * cannot finish waits for its descriptor's next edge, and is tried again in reap(), under the
+ * socket's lock; wait() has no lock, so it keeps the events that it takes for the reap that
+ * follows. What has finished stands in `done` until it is reaped.
  *
  * Some facts about epoll
  *  1. With EPOLLET an event comes once for every change; a try that answered EAGAIN after the
@@ -14,7 +14,10 @@
  *     before we hear of it: hence zm_fd_generation(), and MOD, then ADD, where that is not known.
  *  4. The epoll descriptor itself polls readable while events wait. EPOLL_CTL_MOD of a descriptor
  *     that is ready is an event, by fact 2: any thread can make one without a descriptor of ours,
- *     by zm_ready_fd(), which all drivers of the process share. */
+ *     by zm_ready_fd(), which all drivers of the process share.
+ *  5. A receive that gets fewer bytes than it has room for has emptied the socket, and what comes
+ *     after it is an edge. The end of the stream may have come before it, with the edge of the
+ *     bytes: EPOLLRDHUP tells. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +50,8 @@ typedef struct fd_slot {
     uint32_t generation;
     uint32_t registered; /* EPOLLIN, EPOLLOUT, or both; 0: with neither, or not at all */
     zm_op *in, *out;     /* recv or accept; send or connect. NULL: none is pending */
+    bool ends;           /* the kernel spoke of the stream's end */
+    uint32_t emptied;    /* a receive emptied it, by fact 5, after so many asks; 0: not known */
 } fd_slot;
 
 typedef struct zm_epoll {
@@ -62,7 +67,12 @@ typedef struct zm_epoll {
     _Atomic bool has_done;
     bool told;          /* guarded by lock: an event was made for what is in `done` */
     _Atomic bool waking;
-    _Atomic int64_t asked_ns; /* when reap() last asked the kernel */
+    _Atomic int64_t asked_ns; /* when the kernel was last asked; 0: it had more than was taken */
+    _Atomic uint32_t asks;    /* how often, from 1 */
+
+    /* Taken from the kernel and not looked at: of the one who waits, and then of who reaps. */
+    int event_count;
+    struct epoll_event events[EVENTS_MAX];
 } zm_epoll;
 
 static const zm_driver_ops epoll_ops;
@@ -190,19 +200,34 @@ static fd_slot *slot_for(zm_epoll *e, int fd)
     return slot;
 }
 
+/* Do all edges of `wanted` arrive, of what has the number now? */
+static bool is_armed(const fd_slot *slot, uint32_t wanted)
+{
+    uint32_t generation = zm_fd_generation(slot->fd);
+    return generation != 0 && generation == slot->generation && (slot->registered & wanted);
+}
+
+static struct epoll_event wish(const fd_slot *slot)
+{
+    uint32_t end = slot->registered & EPOLLIN ? EPOLLRDHUP : 0;
+    return (struct epoll_event) {.events = slot->registered | end | EPOLLET, .data.fd = slot->fd};
+}
+
 /* Sees to it that the next edge of `wanted` arrives, whatever happened to the number before. */
 static int arm(zm_epoll *e, fd_slot *slot, uint32_t wanted)
 {
+    if (is_armed(slot, wanted))
+        return 0;
     uint32_t generation = zm_fd_generation(slot->fd);
     bool is_known = generation != 0 && generation == slot->generation;
-    if (is_known && (slot->registered & wanted))
-        return 0;
     slot->generation = generation;
+    slot->emptied = 0;
+    slot->ends = is_known && slot->ends;
     /* Of a descriptor whose number was reused, the bits stem from the old one; a request that is
      * still pending in the other direction needs its bit all the same. */
     slot->registered = (is_known ? slot->registered : 0) | wanted |
                        (slot->in ? EPOLLIN : 0) | (slot->out ? EPOLLOUT : 0);
-    struct epoll_event event = {.events = slot->registered | EPOLLET, .data.fd = slot->fd};
+    struct epoll_event event = wish(slot);
     if (epoll_ctl(e->base.fd, EPOLL_CTL_MOD, slot->fd, &event) == 0)
         return 0;
     if (errno == ENOENT && epoll_ctl(e->base.fd, EPOLL_CTL_ADD, slot->fd, &event) == 0)
@@ -215,7 +240,7 @@ static int arm(zm_epoll *e, fd_slot *slot, uint32_t wanted)
 static void disarm(zm_epoll *e, fd_slot *slot, uint32_t unwanted)
 {
     slot->registered &= ~unwanted;
-    struct epoll_event event = {.events = slot->registered | EPOLLET, .data.fd = slot->fd};
+    struct epoll_event event = wish(slot);
     if (epoll_ctl(e->base.fd, EPOLL_CTL_MOD, slot->fd, &event) < 0)
         slot->generation = 0;
 }
@@ -282,15 +307,41 @@ static int32_t attempt(const zm_op *op)
     }
 }
 
+/* After a receive: by fact 5, is its socket empty? The edges of what comes next must be on their
+ * way by then, so that this is for a slot that was armed before it. */
+static void look_whether_emptied(const zm_epoll *e, fd_slot *slot, const zm_op *op, int32_t res)
+{
+    if (op->request == ZM_REQUEST_RECV)
+        slot->emptied = res > 0 && (size_t) res < op->size && !slot->ends
+                            ? atomic_load_explicit(&e->asks, memory_order_relaxed)
+                            : 0;
+}
+
+/* Of one that is armed: nothing is there for a receive but what the next ask tells of. Once it was
+ * asked, a try is the quicker way to see what came since. */
+static bool is_empty(const zm_epoll *e, const fd_slot *slot)
+{
+    return slot->emptied && slot->emptied == atomic_load_explicit(&e->asks, memory_order_relaxed);
+}
+
 static void epoll_start(zm_driver *driver, zm_op *op)
 {
     zm_epoll *e = epoll_of(driver);
+    fd_slot *slot = op->request == ZM_REQUEST_RECV ? find_slot(e, op->fd) : NULL;
+    bool armed = slot && slot->fd == op->fd && is_armed(slot, EPOLLIN);
+    if (armed && is_empty(e, slot)) {
+        ZM_ASSERT(!slot->in); /* one request a direction */
+        slot->in = op;
+        return;
+    }
     int32_t res = attempt(op);
+    if (armed)
+        look_whether_emptied(e, slot, op, res);
     if (res != NOT_YET) {
         finished(e, op, res);
         return;
     }
-    fd_slot *slot = slot_for(e, op->fd);
+    slot = slot_for(e, op->fd);
     if (!slot) {
         finished(e, op, -ENOMEM);
         return;
@@ -318,31 +369,38 @@ static void epoll_cancel(zm_driver *driver, zm_op *op)
     finished(e, op, -ECANCELED);
 }
 
-static void retry(zm_epoll *e, zm_op **place)
+static void retry(zm_epoll *e, fd_slot *slot, zm_op **place)
 {
     zm_op *op = *place;
     int32_t res = attempt(op);
     if (res == NOT_YET)
         return;
+    look_whether_emptied(e, slot, op, res);
     *place = NULL;
     finished(e, op, res);
 }
 
 static void take_event(zm_epoll *e, const struct epoll_event *event)
 {
-    if (event->data.fd == NO_SLOT)
+    if (event->data.fd == NO_SLOT) {
+        e->told = false; /* it is taken: the next one who sleeps needs another */
         return;
+    }
     fd_slot *slot = find_slot(e, event->data.fd);
     if (slot->fd != event->data.fd)
         return; /* forgotten, or an event of the number's former owner */
     uint32_t failed = event->events & (EPOLLERR | EPOLLHUP);
     uint32_t unwanted = 0;
+    if (failed || (event->events & EPOLLRDHUP)) {
+        slot->ends = true;
+        slot->emptied = 0;
+    }
     if (slot->in && ((event->events & EPOLLIN) || failed))
-        retry(e, &slot->in);
+        retry(e, slot, &slot->in);
     else if (!slot->in && (event->events & EPOLLIN))
         unwanted |= EPOLLIN;
     if (slot->out && ((event->events & EPOLLOUT) || failed))
-        retry(e, &slot->out);
+        retry(e, slot, &slot->out);
     else if (!slot->out && (event->events & EPOLLOUT))
         unwanted |= EPOLLOUT;
     if (slot->registered & unwanted)
@@ -351,23 +409,32 @@ static void take_event(zm_epoll *e, const struct epoll_event *event)
 
 /* --- waiting and reaping ------------------------------------------------------------------- */
 
-/* Tries again what the kernel's events are for. Takes our own event, too: nothing must depend on it
- * any more. */
-static void take_events(zm_epoll *e)
+/* Takes events until `until_ns`; how many, or -errno. */
+static int ask(zm_epoll *e, int64_t until_ns)
 {
-    ZM_ASSERT(!e->done_first && !e->told);
-    struct epoll_event events[EVENTS_MAX];
-    int count = epoll_wait(e->base.fd, events, EVENTS_MAX, 0);
-    for (int i = 0; i < count; i++)
-        take_event(e, &events[i]);
-    atomic_store_explicit(&e->asked_ns, zm_now_ns(), memory_order_relaxed);
+    int count = zm_waitset_events(e->base.fd, e->events, EVENTS_MAX, until_ns);
+    e->event_count = count > 0 ? count : 0;
+    uint32_t asks = atomic_load_explicit(&e->asks, memory_order_relaxed) + 1;
+    atomic_store_explicit(&e->asks, asks ? asks : 1, memory_order_relaxed);
+    atomic_store_explicit(&e->asked_ns, count < EVENTS_MAX ? zm_now_ns() : 0,
+                          memory_order_relaxed);
+    return count;
+}
+
+/* Tries again what the kernel's events are for. */
+static void use_events(zm_epoll *e)
+{
+    for (int i = 0; i < e->event_count; i++)
+        take_event(e, &e->events[i]);
+    e->event_count = 0;
 }
 
 static int epoll_reap(zm_driver *driver, zm_completion *out, int count)
 {
     zm_epoll *e = epoll_of(driver);
-    if (!e->done_first)
-        take_events(e);
+    if (!e->done_first && !e->event_count)
+        ask(e, 0);
+    use_events(e);
     /* Once the events are taken: an edge that is taken while `waking` stands is of a wake that this
      * reap answers. Cleared before, a wake in between would lose its edge and stand for ever. The
      * exchange reads what wake() wrote, so that what its caller did before is seen after this. */
@@ -381,6 +448,12 @@ static int epoll_reap(zm_driver *driver, zm_completion *out, int count)
 static void epoll_submit(zm_driver *driver)
 {
     tell(epoll_of(driver));
+}
+
+/* Everything was tried when it was started. */
+static void nothing_to_push(zm_driver *driver)
+{
+    (void) driver;
 }
 
 static bool epoll_ready(const zm_driver *driver)
@@ -398,34 +471,20 @@ static bool epoll_reap_pays(const zm_driver *driver)
            zm_now_ns() - atomic_load_explicit(&e->asked_ns, memory_order_relaxed) >= STALE_NS;
 }
 
-static void epoll_wait_prepare(zm_driver *driver)
-{
-    (void) driver; /* everything was tried when it was started */
-}
-
 static int epoll_driver_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)
 {
     zm_epoll *e = epoll_of(driver);
-    struct pollfd readable = {.fd = e->base.fd, .events = POLLIN};
     int64_t spin_until_ns = spin_ns > 0 ? zm_now_ns() + spin_ns : 0;
     for (;;) {
-        if (atomic_load_explicit(&e->has_done, memory_order_acquire))
+        if (e->event_count || atomic_load_explicit(&e->has_done, memory_order_acquire))
             return 0;
-        struct timespec limit = {0}, *bound = &limit;
-        int64_t now = spin_ns > 0 || deadline_ns >= 0 ? zm_now_ns() : 0;
-        if (now >= spin_until_ns) {
-            int64_t left = deadline_ns - now;
-            if (deadline_ns < 0)
-                bound = NULL;
-            else if (left > 0)
-                limit = (struct timespec) {left / 1000000000, left % 1000000000};
-        }
-        int rc = ppoll(&readable, 1, bound, NULL);
+        bool spins = spin_until_ns && zm_now_ns() < spin_until_ns;
+        int rc = ask(e, spins ? 0 : deadline_ns);
         if (rc > 0)
             return 0;
         if (rc < 0) {
-            zm_signalled |= errno == EINTR;
-            return -errno;
+            zm_signalled |= rc == -EINTR;
+            return rc;
         }
         if (deadline_ns >= 0 && zm_now_ns() >= deadline_ns)
             return -ETIMEDOUT;
@@ -461,6 +520,7 @@ int zm_epoll_open(zm_driver **out_driver)
         return -ENOMEM;
     e->base.ops = &epoll_ops;
     e->base.fd = -1;
+    e->asks = 1;
     int rc = resize_slots(e, SLOTS_MIN);
     if (rc == 0)
         rc = e->base.fd = zm_waitset_open();
@@ -488,10 +548,11 @@ static const zm_driver_ops epoll_ops = {
     .start = epoll_start,
     .cancel = epoll_cancel,
     .submit = epoll_submit,
+    .push = nothing_to_push,
     .reap = epoll_reap,
     .ready = epoll_ready,
     .reap_pays = epoll_reap_pays,
-    .wait_prepare = epoll_wait_prepare,
+    .wait_prepare = nothing_to_push,
     .wait = epoll_driver_wait,
     .wake = epoll_wake,
 };

@@ -582,6 +582,7 @@ const zm_driver_ops zm_uring_ops = {
     .start = uring_start,
     .cancel = uring_cancel,
     .submit = uring_submit,
+    .push = uring_submit,
     .reap = uring_reap,
     .ready = uring_ready,
     .reap_pays = uring_reap_pays,

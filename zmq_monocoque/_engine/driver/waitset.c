@@ -168,42 +168,46 @@ static struct timespec left_until(int64_t until_ns)
 }
 
 #ifdef SYS_epoll_pwait2
+enum { UNKNOWN, NO, YES };
+static _Atomic int pwait2_works = UNKNOWN;
+
 /* Asked once, before the process makes the call for the first time. */
 static bool may_pwait2(void)
 {
-    enum { UNKNOWN, NO, YES };
-    static _Atomic int known = UNKNOWN;
     static const long call = SYS_epoll_pwait2;
-    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+    int answer = atomic_load_explicit(&pwait2_works, memory_order_relaxed);
     if (answer == UNKNOWN) {
         answer = zm_sandbox_kills(&call, 1) ? NO : YES;
-        atomic_store_explicit(&known, answer, memory_order_relaxed);
+        atomic_store_explicit(&pwait2_works, answer, memory_order_relaxed);
     }
     return answer == YES;
 }
 #endif
 
-static int wait_for(int waitset, struct epoll_event *events, int count, int64_t until_ns)
+int zm_waitset_events(int epoll_fd, struct epoll_event *out_events, int count, int64_t until_ns)
 {
     struct timespec left = left_until(until_ns < 0 ? 0 : until_ns);
+    bool in_ms = until_ns < 0 || (left.tv_sec == 0 && left.tv_nsec == 0);
 #ifdef SYS_epoll_pwait2
-    if (may_pwait2()) {
-        long n = syscall(SYS_epoll_pwait2, waitset, events, count, until_ns < 0 ? NULL : &left,
-                         NULL, (size_t) 0);
-        /* Where it is not there, or a container forbids it (EPERM), the older call does it. */
+    if (!in_ms && may_pwait2()) {
+        long n = syscall(SYS_epoll_pwait2, epoll_fd, out_events, count, &left, NULL, (size_t) 0);
         if (n >= 0 || errno == EINTR)
-            return n < 0 ? 0 : (int) n;
+            return n < 0 ? -EINTR : (int) n;
+        /* Where it is not there, or a container forbids it (EPERM), the older call does it. */
+        atomic_store_explicit(&pwait2_works, NO, memory_order_relaxed);
     }
 #endif
     int ms = until_ns < 0 ? -1 : (int) (left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000);
-    int ready = epoll_wait(waitset, events, count, ms);
-    return ready < 0 ? 0 : ready;
+    int ready = epoll_wait(epoll_fd, out_events, count, ms);
+    return ready < 0 ? -errno : ready;
 }
 
 int zm_waitset_wait(int waitset, void **out_owners, int count, int64_t until_ns)
 {
     struct epoll_event events[EVENTS_MAX];
-    int n = wait_for(waitset, events, count < EVENTS_MAX ? count : EVENTS_MAX, until_ns);
+    int n = zm_waitset_events(waitset, events, count < EVENTS_MAX ? count : EVENTS_MAX, until_ns);
+    if (n < 0)
+        return 0;
     for (int i = 0; i < n; i++) {
         out_owners[i] = events[i].data.ptr;
         RECEIVE(out_owners[i]);

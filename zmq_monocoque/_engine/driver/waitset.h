@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 
 /* A signaler: a descriptor that is readable from set() to clear(). Any thread. -errno when it
  * cannot be. */
@@ -40,6 +41,9 @@ void zm_waitset_signal_clear(int waitset);
 /* Waits until `until_ns` (CLOCK_MONOTONIC; < 0: no limit). How many owners were written to
  * out_owners; 0 after the time, or a signal. */
 int zm_waitset_wait(int waitset, void **out_owners, int count, int64_t until_ns);
+
+/* The same of any epoll descriptor; how many, 0 after the time, or -errno (-EINTR). */
+int zm_waitset_events(int epoll_fd, struct epoll_event *out_events, int count, int64_t until_ns);
 
 /* See engine.h. */
 const void *zm_poll_sigmask_set(const void *borrowed);
