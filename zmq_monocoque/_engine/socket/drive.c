@@ -75,8 +75,8 @@ static void drive(zm_socket *s, int timers) ZM_LOCKED
     bool news;
     do {
         zm_transfer_start_some_locked(s);
-        zm_transfer_submit_locked(s);
-        news = zm_transfer_reap_locked(s);
+        zm_transfer_push_locked(s);
+        news = (!rounds || zm_driver_reap_pays(s->driver)) && zm_transfer_reap_locked(s);
     } while (news && ++rounds < ROUNDS_MAX && !zm_lock_wanted(&s->lock));
     /* A wake that was reaped is gone: what it was for is looked at now. */
     bool commands = atomic_load_explicit(&s->attention, memory_order_acquire);
@@ -170,7 +170,7 @@ void zm_drive_peek_locked(zm_socket *s)
     int rounds = 0;
     do {
         zm_transfer_arm_locked(s);
-        zm_transfer_submit_locked(s);
+        zm_transfer_push_locked(s);
     } while (zm_transfer_reap_locked(s) && ++rounds < ROUNDS_MAX);
     zm_reap_ended_locked(s);
     zm_io_thread_resume_locked(s);

@@ -45,6 +45,9 @@ int zm_transfer_reap_locked(zm_socket *s)
            && zm_driver_reap(s->driver, &done, 1)) {
         done.op->done(done.op, done.res);
         total++;
+        /* What the kernel had is taken in, and it was asked a moment ago. */
+        if (!zm_driver_reap_pays(s->driver))
+            break;
     }
     return total;
 }
@@ -116,7 +119,10 @@ void zm_socket_flush_locked(zm_socket *s)
     if (s->arm_thread == zm_thread_id() && !s->bulk && !s->pattern->can_recv(s))
         zm_transfer_arm_locked(s);
     zm_transfer_flush_locked(s);
-    zm_transfer_submit_locked(s);
+    if (s->driven)
+        zm_transfer_submit_locked(s);
+    else
+        zm_transfer_push_locked(s);
     if (!s->driven && zm_driver_reap_pays(s->driver) && zm_transfer_reap_locked(s)) {
         /* What was sent or received only in part is started again before anybody else looks. */
         zm_transfer_start_locked(s);
@@ -133,7 +139,7 @@ void zm_drive_for_room_locked(zm_conn *conn)
         || (conn->send_op.in_flight && !zm_driver_reap_pays(s->driver)))
         return;
     zm_transfer_flush_locked(s);
-    zm_transfer_submit_locked(s);
+    zm_transfer_push_locked(s);
     if (zm_transfer_reap_locked(s)) {
         zm_transfer_start_locked(s);
         zm_transfer_submit_locked(s);

@@ -50,12 +50,22 @@ static inline void zm_transfer_start_some_locked(zm_socket *s) ZM_LOCKED
     zm_transfer_arm_except_locked(s, s->bulk_is_left ? s->bulk : NULL, MAY_GIVE_WAY);
     zm_transfer_flush_for_locked(s, MAY_GIVE_WAY);
 }
+static inline void zm_transfer_submitted_locked(zm_socket *s) ZM_LOCKED
+{
+    if (s->order && zm_list_empty(&s->wants_send))
+        zm_order_leave_locked(s);
+}
 /* The kernel has what was started. */
 static inline void zm_transfer_submit_locked(zm_socket *s) ZM_LOCKED
 {
     zm_driver_submit(s->driver);
-    if (s->order && zm_list_empty(&s->wants_send))
-        zm_order_leave_locked(s);
+    zm_transfer_submitted_locked(s);
+}
+/* The same where what is complete is taken in at once. */
+static inline void zm_transfer_push_locked(zm_socket *s) ZM_LOCKED
+{
+    zm_driver_push(s->driver);
+    zm_transfer_submitted_locked(s);
 }
 
 /* Takes in what is complete. Returns how many. Not while another thread waits in the driver. */
