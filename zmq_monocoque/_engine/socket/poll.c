@@ -27,6 +27,7 @@ typedef struct watch {
     uint32_t generation;
     bool driving; /* zm_drive_take_locked() was called */
     bool counted; /* in socket->pollers */
+    uint32_t since; /* what that is given back with */
     bool silent;  /* the kernel was asked already, and has nothing for the driver */
 } watch;
 
@@ -127,7 +128,7 @@ static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t
         *until = zm_sooner(*until, s->waiting_until);
         rc = zm_driver_ready(s->driver) ? 1 : zm_socket_is_dead_locked(s) ? -EPERM : 0;
     } else {
-        rc = zm_socket_poller_enters_locked(s);
+        rc = zm_socket_poller_enters_locked(s, &w->since);
         if (rc >= 0) {
             w->counted = true;
             fd->fd = rc;
@@ -151,7 +152,7 @@ static void finish(watch *w, const struct pollfd *fd)
     if (w->driving)
         zm_drive_leave_locked(s, fd->revents || zm_driver_ready(s->driver));
     if (w->counted)
-        zm_socket_poller_leaves_locked(s, fd->revents);
+        zm_socket_poller_leaves_locked(s, w->since, fd->revents);
     zm_presence_drives(&s->presence, zm_now_ns());
     w->driving = w->counted = false;
     zm_socket_leave(s);

@@ -176,6 +176,7 @@ void zm_socket_close_locked(zm_socket *s) ZM_LOCKS_UNCHECKED
     if (reap_locked(s))
         return;
     /* Threads that are still in a call find the socket gone; the I/O thread does the rest. */
+    zm_drive_wake_followers_locked(s);
     zm_socket_wake(s);
     zm_io_thread_look(s, zm_now_ns());
     zm_socket_lock_give(s);

@@ -55,6 +55,9 @@ struct zm_socket {
     ZM_HELD bool driven; /* a thread is in zm_driver_wait, or polls the driver's descriptor */
     ZM_HELD uint32_t followers; /* threads that sleep on seq */
     _Atomic uint32_t pollers; /* threads in zm_poll that sleep on the signaler */
+    _Atomic uint32_t tells;   /* how often they were told */
+    /* Pollers that came when `tells` was at `fresh_since`, and were not told since. */
+    ZM_HELD uint32_t fresh, fresh_since;
     ZM_HELD uint32_t moving;     /* receives that are being taken over */
     uint32_t arm_thread; /* who drove last, and has the receives; ZM_NO_THREAD: nobody yet */
     /* by arm_thread, and by others: the newest at the end */

@@ -16,8 +16,10 @@
 
 static void notify_pollers(zm_socket *s)
 {
-    if (atomic_load(&s->pollers))
-        zm_signaler_set(atomic_load(&s->signaler));
+    if (!atomic_load(&s->pollers))
+        return;
+    atomic_fetch_add(&s->tells, 1); /* before it is heard: who leaves then sees whom it was for */
+    zm_signaler_set(atomic_load(&s->signaler));
 }
 
 /* The signal first: it may be heard once more than there was a reason to, but never for ever. */
@@ -113,14 +115,28 @@ void zm_socket_notify_locked(zm_socket *s)
 {
     s->unseen = true;
     s->refused = false;
-    if (ZM_UNLIKELY(atomic_load_explicit(&s->has_watchers, memory_order_relaxed))
-        && s->watcher != zm_thread_id()) {
+    if (ZM_LIKELY(!atomic_load_explicit(&s->has_watchers, memory_order_relaxed)))
+        return;
+    if (s->watcher != zm_thread_id())
         notify_watchers(s);
-    }
+    else
+        notify_pollers(s); /* which are other threads */
 }
 
-int zm_socket_poller_enters_locked(zm_socket *s)
+/* The pollers that nobody has told anything since they came are counted anew with each tell. */
+static uint32_t tells_counted(zm_socket *s) ZM_LOCKED
 {
+    uint32_t tells = atomic_load(&s->tells);
+    if (tells != s->fresh_since) {
+        s->fresh_since = tells;
+        s->fresh = 0;
+    }
+    return tells;
+}
+
+int zm_socket_poller_enters_locked(zm_socket *s, uint32_t *out_since)
+{
+    ZM_POISON(out_since);
     int fd = atomic_load(&s->signaler);
     if (fd < 0) {
         fd = zm_signaler_open();
@@ -128,16 +144,25 @@ int zm_socket_poller_enters_locked(zm_socket *s)
             return fd;
         atomic_store(&s->signaler, fd);
     }
+    *out_since = tells_counted(s);
+    s->fresh++;
     atomic_fetch_add(&s->pollers, 1);
     atomic_store(&s->has_watchers, true);
     return fd;
 }
 
-void zm_socket_poller_leaves_locked(zm_socket *s, bool was_told)
+/* The signaler stays set as long as it is for others, which may not sleep yet: for them it would be
+ * lost. Those that were not meant find it set meanwhile, and look once more. */
+void zm_socket_poller_leaves_locked(zm_socket *s, uint32_t since, bool was_told)
 {
-    if (was_told)
+    uint32_t left = atomic_fetch_sub(&s->pollers, 1) - 1, tells = tells_counted(s);
+    s->fresh -= since == tells;
+    if (was_told && left == s->fresh) {
         zm_signaler_clear(atomic_load(&s->signaler));
-    if (atomic_fetch_sub(&s->pollers, 1) == 1 && s->public_fd < 0)
+        if (left && atomic_load(&s->tells) != tells)
+            zm_signaler_set(atomic_load(&s->signaler)); /* it came meanwhile, and may be cleared */
+    }
+    if (!left && s->public_fd < 0)
         atomic_store(&s->has_watchers, false);
 }
 

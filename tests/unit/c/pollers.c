@@ -1,0 +1,168 @@
+/* Threads that poll() one socket share its signaler: none clears it as long as it is for another,
+ * and it does not stay set when it is for nobody. The threads are played one step at a time. */
+#include "base/check.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "driver/driver.h"
+#include "driver/waitset.h"
+#include "model.h"
+#include "socket/socket.h"
+#include "socket/wakeup.h"
+
+enum { SIGNALER = 7 };
+
+static zm_socket s;
+static bool is_set;       /* the signaler */
+static bool tell_meanwhile; /* as it is being cleared */
+
+/* --- what a wake-up calls -------------------------------------------------------------------- */
+
+int zm_signaler_open(void)
+{
+    return SIGNALER;
+}
+
+void zm_signaler_set(int signaler)
+{
+    CHECK(signaler == SIGNALER);
+    is_set = true;
+}
+
+void zm_signaler_clear(int signaler)
+{
+    CHECK(signaler == SIGNALER);
+    if (tell_meanwhile) {
+        tell_meanwhile = false;
+        zm_socket_wake(&s);
+    }
+    is_set = false;
+}
+
+void zm_fd_close(int fd)
+{
+    (void) fd;
+}
+
+int zm_driver_fd(const zm_driver *driver)
+{
+    (void) driver;
+    return -1;
+}
+
+void zm_driver_wake(zm_driver *driver)
+{
+    (void) driver;
+}
+
+int zm_waitset_open(void)
+{
+    return -1;
+}
+
+int zm_waitset_add(int waitset, int fd, void *owner)
+{
+    (void) waitset, (void) fd, (void) owner;
+    return -1;
+}
+
+int zm_waitset_signal_open(int waitset)
+{
+    (void) waitset;
+    return -1;
+}
+
+void zm_waitset_signal_set(int waitset)
+{
+    (void) waitset;
+}
+
+void zm_waitset_signal_clear(int waitset)
+{
+    (void) waitset;
+}
+
+/* --- the threads ----------------------------------------------------------------------------- */
+
+static uint32_t enter(void)
+{
+    uint32_t since;
+    CHECK(zm_socket_poller_enters_locked(&s, &since) == SIGNALER);
+    return since;
+}
+
+static void leave(uint32_t since)
+{
+    zm_socket_poller_leaves_locked(&s, since, is_set);
+}
+
+static void one_alone(void)
+{
+    uint32_t a = enter();
+    zm_socket_wake(&s);
+    CHECK(is_set);
+    leave(a);
+    CHECK(!is_set && !atomic_load(&s.has_watchers));
+    zm_socket_wake(&s);
+    CHECK(!is_set); /* nobody is there */
+}
+
+static void who_does_not_sleep_yet_hears_it(void)
+{
+    uint32_t a = enter(), b = enter(), c = enter();
+    zm_socket_wake(&s);
+    leave(a);
+    CHECK(is_set);
+    /* It comes back before the others were there, and hears what was not for it. */
+    for (int times = 0; times < 3; times++) {
+        a = enter();
+        leave(a);
+        CHECK(is_set);
+    }
+    a = enter();
+    leave(b);
+    CHECK(is_set);
+    b = enter();
+    leave(c);
+    CHECK(!is_set); /* a and b came after it */
+    zm_socket_wake(&s);
+    leave(b);
+    CHECK(is_set);
+    leave(a);
+    CHECK(!is_set);
+}
+
+static void a_tell_while_it_is_cleared_stays(void)
+{
+    uint32_t a = enter();
+    zm_socket_wake(&s);
+    uint32_t b = enter();
+    tell_meanwhile = true;
+    leave(a);
+    CHECK(!tell_meanwhile && is_set);
+    leave(b);
+    CHECK(!is_set);
+}
+
+/* Whoever read EVENTS last is told nothing of what it does itself; others sleep all the same. */
+static void others_than_the_watcher_hear_it(void)
+{
+    uint32_t a = enter();
+    s.watcher = zm_thread_id();
+    zm_socket_notify_locked(&s);
+    CHECK(is_set);
+    leave(a);
+    CHECK(!is_set);
+}
+
+int main(void)
+{
+    zm_list_init(&s.ended);
+    atomic_init(&s.signaler, -1);
+    atomic_init(&s.public_fd, -1);
+    one_alone();
+    who_does_not_sleep_yet_hears_it();
+    a_tell_while_it_is_cleared_stays();
+    others_than_the_watcher_hear_it();
+    CHECK(!atomic_load(&s.pollers) && !s.fresh);
+    return 0;
+}
