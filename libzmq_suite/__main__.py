@@ -29,8 +29,6 @@ ROOT = Path(__file__).resolve().parent.parent
 DRIVERS = ("io_uring", "epoll")
 #: For one program. libzmq's own limit is 10 s, on a machine that does nothing else.
 SECONDS = 40
-#: Of a program that failed beside others: the machine may have other work than ours.
-TRIES_ALONE = 3
 #: Those that libzmq gives more.
 LONG_SECONDS = {"test_security_curve": 120, "test_heartbeats": 120, "test_security_zap": 120}
 
@@ -148,22 +146,19 @@ def run_all(built: Built, columns: list[Column], jobs: int) -> dict[str, dict[st
 def once_more(
     built: Built, column: Column, found: dict[str, Outcome], expected: Expectations
 ) -> list[str]:
-    """Programs that failed beside others are run again, alone: most count on sleeps that are long
-    enough on a machine which does nothing else. Says which those are."""
-    notes = []
+    """Programs that failed beside others are run again, once, alone: most count on sleeps that are
+    long enough on a machine which does nothing else. Returns those that passed so, and with what
+    they had failed."""
+    passed = []
     for name, outcome in found.items():
         failed = outcome.failed()
         if all(expected.reason(FAILED, f"{name}::{test}", column.name) for test in failed):
             continue
-        for tries in range(1, TRIES_ALONE + 1):
-            again = run_one(name, built.programs[name], column)
-            if again.failed():
-                continue
+        again = run_one(name, built.programs[name], column)
+        if not again.failed():
             found[name] = again
-            what = f"{name} ({'; '.join(failed)})"
-            notes.append(f"failed beside others, passed alone at try {tries}: {what}")
-            break
-    return notes
+            passed.append(f"{name} ({'; '.join(failed)})")
+    return passed
 
 
 def library_of(options: argparse.Namespace, work: Path) -> Path:
@@ -218,10 +213,9 @@ def run(options: argparse.Namespace) -> bool:
     nothing = Expectations([], [], [])
     for column in (libzmq, *columns):
         is_reference = column is libzmq
-        for note in once_more(
-            built, column, found[column.name], nothing if is_reference else expected
-        ):
-            print(f"{column.name}: {note}")
+        alone = once_more(built, column, found[column.name], nothing if is_reference else expected)
+        for what in alone:
+            print(f"{column.name}: failed beside others, passed alone: {what}")
         outcome = verdict(
             found[column.name],
             {} if is_reference else found["libzmq"],
@@ -231,7 +225,8 @@ def run(options: argparse.Namespace) -> bool:
         complaints = [c for c in outcome.complaints if c.startswith("failed") or not is_reference]
         for text in (*outcome.notes, *complaints):
             print(f"{column.name}: {text}")
-        lines.append(f"{column.name}: {outcome.line()}")
+        only_alone = f" ({len(alone)} of the programs passed only alone)" if alone else ""
+        lines.append(f"{column.name}: {outcome.line()}{only_alone}")
         is_good = is_good and (is_reference or not complaints)
     if options.sanitize:
         texts = sanitize.reported(reports)
