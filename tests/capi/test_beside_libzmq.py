@@ -3,15 +3,14 @@ libzmq does not crash."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.capi import libzmq_of_pyzmq
 
 
 def answers(library: str) -> dict[str, object]:
@@ -31,11 +30,10 @@ def answers(library: str) -> dict[str, object]:
 def test_misuse_is_answered_as_by_libzmq_where_that_survives(face):
     if "san.so" in os.environ.get("LD_PRELOAD", ""):
         pytest.skip("libzmq's own faults would be reported")
-    files = importlib.metadata.files("pyzmq") or []
-    theirs = [f for f in files if re.match(r"libzmq.*\.so", f.name)]
-    if not theirs:
+    theirs = libzmq_of_pyzmq()
+    if theirs is None:
         pytest.skip("this pyzmq brings no libzmq of its own")
-    expected, found = answers(str(theirs[0].locate())), answers(face.path)
+    expected, found = answers(theirs), answers(face.path)
     assert {name for name, answer in found.items() if answer is None} == set(), "ours survives all"
     survived = {name: answer for name, answer in expected.items() if answer is not None}
     assert len(survived) > 120

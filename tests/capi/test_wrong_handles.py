@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import re
 from errno import EFAULT, EINVAL, ENOTSOCK
+from pathlib import Path
 
 import pytest
 from support.capi import (
@@ -178,20 +180,98 @@ def test_a_handle_is_not_given_out_again_soon(face, context):
         assert face.zmq_close(socket) == 0
 
 
-def test_every_function_of_the_header_is_tried(face, package):
-    """Those without a handle have tests of their own."""
-    import re
-    from pathlib import Path
+#: Sockets that are not the first argument, and those of proxies and polls. HERE: the wrong one.
+HERE = object()
+ELSEWHERE = {
+    ("zmq_msg_send", "socket"): ("message", HERE, 1),
+    ("zmq_msg_recv", "socket"): ("message", HERE, 1),
+    ("zmq_sendmsg", "socket"): (HERE, "message", 1),
+    ("zmq_recvmsg", "socket"): (HERE, "message", 1),
+    ("zmq_device", "frontend"): (1, HERE, "socket"),
+    ("zmq_device", "backend"): (1, "socket", HERE),
+    ("zmq_proxy", "frontend"): (HERE, "socket", None),
+    ("zmq_proxy", "backend"): ("socket", HERE, None),
+    ("zmq_proxy", "capture"): ("socket", "socket", HERE),
+    ("zmq_proxy_steerable", "frontend"): (HERE, "socket", None, None),
+    ("zmq_proxy_steerable", "backend"): ("socket", HERE, None, None),
+    ("zmq_proxy_steerable", "capture"): ("socket", "socket", HERE, None),
+    ("zmq_proxy_steerable", "control"): ("socket", "socket", None, HERE),
+    ("zmq_poller_add", "socket"): ("poller", HERE, None, 1),
+    ("zmq_poller_modify", "socket"): ("poller", HERE, 1),
+    ("zmq_poller_remove", "socket"): ("poller", HERE),
+}
+#: NULL there is no handle at all.
+MAY_BE_NOTHING = {"capture", "control"}
 
+
+@pytest.mark.parametrize("place", ELSEWHERE, ids=" ".join)
+def test_a_wrong_socket_is_refused_wherever_it_stands(face, handles, place):
+    live, _ = handles
+    message = ctypes.create_string_buffer(64)
+    face.zmq_msg_init(message)
+    name, parameter = place
+    for handle in wrong(handles, "socket"):
+        if handle is None and parameter in MAY_BE_NOTHING:
+            continue
+        stands_for = {HERE: handle, "message": message, **live}
+        arguments = [stands_for.get(argument, argument) for argument in ELSEWHERE[place]]
+        is_missing_side = handle is None and parameter in ("frontend", "backend")
+        error = EFAULT if is_missing_side else ENOTSOCK
+        assert face.refusal(name, *arguments) == (-1, error), handle
+    assert face.zmq_msg_close(message) == 0, "it is the program's still"
+
+
+class PollItem(ctypes.Structure):
+    _fields_ = (
+        ("socket", ctypes.c_void_p),
+        ("fd", ctypes.c_int),
+        ("events", ctypes.c_short),
+        ("revents", ctypes.c_short),
+    )
+
+
+def test_a_poll_with_a_wrong_socket_is_refused(face, handles):
+    live, _ = handles
+    for handle in wrong(handles, "socket"):
+        if handle is None:
+            continue  # a descriptor is meant
+        items = (PollItem * 2)(PollItem(live["socket"], -1, 3), PollItem(handle, -1, 1))
+        for name, more in (("zmq_poll", ()), ("zmq_ppoll", (None,))):
+            assert face.refusal(name, items, 2, ctypes.c_long(-1), *more) == (-1, ENOTSOCK)
+
+
+#: Parameters that are no handles: bytes, a program's own pointers, names.
+NO_HANDLES = {"arg", "buf", "data", "hint", "optval", "routing_id", "sigmask", "user_data"}
+#: Places that the tests above try by name.
+BY_NAME = {
+    *(("zmq_socket", "context"), ("zmq_timers_add", "timers"), ("zmq_connect_peer", "socket")),
+    *(("zmq_timers_destroy", "timers_p"), ("zmq_poller_destroy", "poller_p")),
+    *(("zmq_atomic_counter_destroy", "counter_p"), ("zmq_atomic_counter_set", "counter")),
+    *(("zmq_stopwatch_intermediate", "watch"), ("zmq_stopwatch_stop", "watch")),
+    *(("zmq_threadclose", "thread"), ("zmq_poll", "items"), ("zmq_ppoll", "items")),
+    *((f"zmq_msg_{name}", place) for name in ("move", "copy") for place in ("dest", "src")),
+    *((f"zmq_msg_{name}", "msg") for name in ("send", "recv")),
+    *((f"zmq_msg_{name}", "msg") for name in ("init", "init_size", "init_data", "init_buffer")),
+    *(("zmq_sendmsg", "msg"), ("zmq_recvmsg", "msg")),
+}
+
+
+def test_every_place_for_a_handle_in_the_header_is_tried(face, package):
+    """Whoever declares a function is told here that there are handles to try it with."""
     header = (Path(package.get_includes()[-1]) / "zmq.h").read_text()
-    declared = set(re.findall(r"\b(zmq_\w+)\(", header)) - {"zmq_free_fn", "zmq_timer_fn"}
-    tried = set(re.findall(r"zmq_\w+", Path(__file__).read_text()))
-    for table in (ON_SOCKETS, ON_CONTEXTS, ON_TIMERS, ON_POLLERS, ON_COUNTERS, ON_MESSAGES):
-        tried |= set(table)
-    tried |= set(OF_MESSAGES)
-    without = {
-        *("zmq_errno", "zmq_strerror", "zmq_ctx_new", "zmq_init", "zmq_sleep", "zmq_ppoll"),
-    }
-    assert declared - tried - without == set()
-    for name in declared:
+    takes, handle = set(), re.compile(r"(?:void|zmq_msg_t|zmq_pollitem_t) \*+(\w+)")
+    for name, parameters in re.findall(r"^ZMQ_EXPORT [^;(]*\b(zmq_\w+)\(([^;]*)\);", header, re.M):
         getattr(face, name)  # it is there
+        takes |= {(name, found) for found in handle.findall(parameters)}
+    assert len(takes) > 90
+    tried = BY_NAME | set(ELSEWHERE)
+    for tables, place in (
+        ((ON_SOCKETS,), "socket"),
+        ((ON_CONTEXTS,), "context"),
+        ((ON_TIMERS,), "timers"),
+        ((ON_POLLERS,), "poller"),
+        ((ON_COUNTERS,), "counter"),
+        ((ON_MESSAGES, OF_MESSAGES), "msg"),
+    ):
+        tried |= {(name, place) for table in tables for name in table}
+    assert {(name, place) for name, place in takes if place not in NO_HANDLES} == tried

@@ -6,6 +6,8 @@ No pytest here: test_beside_libzmq.py runs it in a process of its own.
 from __future__ import annotations
 
 import ctypes
+import importlib.metadata
+import re
 
 COUNT, POINTER = ctypes.c_size_t, ctypes.c_void_p
 
@@ -36,6 +38,12 @@ ANSWERS = {
     "zmq_connect_peer": ctypes.c_uint32,
     "zmq_version": None,
 }
+
+
+def libzmq_of_pyzmq() -> str | None:
+    """The libzmq that a wheel of pyzmq brings."""
+    files = importlib.metadata.files("pyzmq") or []
+    return next((str(f.locate()) for f in files if re.match(r"libzmq.*\.so", f.name)), None)
 
 
 class Face:
