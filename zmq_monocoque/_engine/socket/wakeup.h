@@ -47,8 +47,8 @@ int zm_socket_fd_locked(zm_socket *s) ZM_LOCKED;
 int zm_socket_fd_extend_locked(zm_socket *s) ZM_LOCKED;
 /* EVENTS is being read: the descriptor is quiet until there is something newer. */
 void zm_socket_fd_clear_locked(zm_socket *s) ZM_LOCKED;
-/* A thread that does not drive is about to sleep on a descriptor, on which others may sleep as well:
- * which one, or -errno. It gives *out_since back when it leaves. */
+/* A thread that does not drive is about to sleep on a descriptor, as others may: which one, or
+ * -errno. It gives *out_since back when it leaves. */
 int zm_socket_poller_enters_locked(zm_socket *s, uint32_t *out_since) ZM_LOCKED;
 void zm_socket_poller_leaves_locked(zm_socket *s, uint32_t since, bool was_told) ZM_LOCKED;
 
