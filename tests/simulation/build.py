@@ -28,6 +28,8 @@ FLAGS = ["-std=gnu11", "-D_GNU_SOURCE=", "-DZM_SIMULATED", "-g", "-O1", f"-I{ENG
 #: answers are not looked at there, as those of the real ones are not.
 ENGINE_FLAGS = [f"-I{WORLD / 'include'}", "-w"]
 WORLD_FLAGS = [f"-I{WORLD}", "-Wall", "-Wextra", "-Werror"]
+#: The engine's memory is counted in bytes, for scale.c.
+COUNTED = [f"-D{name}=sim_engine_{name}" for name in ("malloc", "calloc", "realloc", "free")]
 #: Listed in world.h, and left to the C library.
 KEPT = {"mmap", "munmap", "dlerror"}
 #: Whose functions the world has itself.
@@ -88,6 +90,12 @@ def headers() -> str:
     return digest(version, *FLAGS, *ENGINE_FLAGS, *WORLD_FLAGS, *texts)
 
 
+def number_of_sources() -> int:
+    """The same for the same engine and world: what starts a search that can be had again."""
+    files = sorted([*ENGINE.rglob("*.[ch]"), *WORLD.rglob("*.[ch]")])
+    return int(digest(*(path.read_text() for path in files))[:10], 16)
+
+
 def run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if done.returncode:
@@ -121,7 +129,8 @@ def build(faults: tuple[Fault, ...] = (), store: Path = STORE) -> Path:
         for path in sorted(ENGINE.rglob("*.c")):
             name = str(path.relative_to(ENGINE))
             if name not in REPLACED:
-                jobs.append((path, planted.get(name) or path.read_text(), ENGINE_FLAGS))
+                flags = [*ENGINE_FLAGS, *(COUNTED if name == "base/alloc.c" else [])]
+                jobs.append((path, planted.get(name) or path.read_text(), flags))
         jobs += [(path, path.read_text(), WORLD_FLAGS) for path in sorted(WORLD.glob("*.c"))]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(

@@ -49,7 +49,7 @@ CANARIES = [
             "    if (!s->followers)\n        return;\n",
             "    return;\n",
         ),
-        (LOST, WAKE, TERM, RUNS, TIME),
+        (LOST, WAKE, GOES, TERM, RUNS, TIME),
         400,
     ),
     Canary(

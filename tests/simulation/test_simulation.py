@@ -13,7 +13,12 @@ import pytest
 
 from simulation import timeline
 from simulation.build import Fault, NoCompiler, build
-from simulation.canaries import CANARIES, find
+from simulation.canaries import CANARIES, MARK, find
+from simulation.case import Case, execute, with_less
+from simulation.case import run as run_case
+from simulation.scale import measure
+from simulation.seeds import named
+from simulation.shrink import Shrinker, size_of
 
 FIXED = 60
 #: The first test of a session compiles the engine, and others wait for it.
@@ -63,6 +68,60 @@ def test_a_run_is_the_same_again(program, driver, tmp_path):
     assert "fingerprint" in said[0]
     assert said[0] == said[1]
     assert traces[0] == traces[1]
+
+
+@pytest.mark.parametrize("one", named(), ids=lambda one: one.name.replace(" ", "-"))
+def test_what_was_found_once_breaks_no_law(program, one):
+    outcome = run_case(program, one.case)
+    assert outcome.law is None, f"{outcome.said}\n{one.story}"
+
+
+def fingerprint(said: str) -> str:
+    return said.rpartition("fingerprint ")[2].strip()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_list_of_its_choices_is_the_run_again(program, driver):
+    """Without the seed's chance of who runs and what fails: by the list alone."""
+    case = Case(7, driver=DRIVERS[driver])
+    outcome = run_case(program, case)
+    assert len(outcome.choices) > 20
+    again = with_less(case, f"only={','.join(outcome.choices)}")
+    assert fingerprint(execute(program, again)) == fingerprint(outcome.said)
+    plain = with_less(case, "only=")
+    assert run_case(program, plain).choices == ()
+
+
+def test_what_is_left_out_is_not_there(program):
+    whole = size_of(run_case(program, Case(7)))
+    less = size_of(run_case(program, with_less(Case(7), "service0=0 hosts=1")))
+    assert less.hosts <= 1
+    assert less.sockets < whole.sockets
+
+
+def test_a_planted_fault_is_shrunk_to_what_it_needs(program, store):
+    canary = next(canary for canary in CANARIES if MARK in canary.laws)
+    faulty = build((canary.fault,), store)
+    seed = find(canary, store)
+    assert seed is not None
+    shrinker = Shrinker(faulty, Case(seed, driver=canary.driver), tries=1500)
+    before = size_of(shrinker.first)
+    small = shrinker.shrink()
+    after = size_of(small)
+    assert small.law == shrinker.first.law
+    assert before.sockets >= after.sockets <= 4
+    assert before.messages >= after.messages <= 20
+    assert before.choices >= after.choices <= 20
+    # The one line says it all: another process breaks the same law at the same step.
+    again = run_case(faulty, with_less(Case(seed, small.case.luck, canary.driver), small.case.less))
+    assert again.said == small.said
+
+
+@pytest.mark.parametrize("brokers", [0, 3])
+def test_many_hosts_are_the_same_again(program, brokers):
+    once, again = (measure(program, peers=30, brokers=brokers, messages=5) for _ in range(2))
+    assert once == again
+    assert once["rate"] > 0
 
 
 @pytest.mark.parametrize("canary", CANARIES, ids=lambda canary: canary.name.replace(" ", "-"))

@@ -109,9 +109,16 @@ static int send_part(end *e, const void *data, size_t size, int flags, int64_t d
 int app_send(end *e, const arrival *to, int flags, uint32_t *out_number)
 {
     static const uint32_t sizes[] = {0, 1, 10, 100, 1000, 5000, 20000, 100000};
+    static uint32_t sizes_most, parts_most; /* of a run */
+    if (!sizes_most) {
+        sizes_most = sim_less(sizeof sizes / sizeof sizes[0], 1, "sizes");
+        parts_most = sim_less(PARTS_MAX, 1, "parts");
+    }
     bool one = e->sharers > 1 || e->of->conflates;
-    int parts = one || sim_below(3) ? 1 : 1 + (int) sim_below(PARTS_MAX);
-    uint32_t body = sizes[sim_below(e->group || sim_below(4) ? 5 : 8)];
+    uint32_t drawn_parts = one || sim_below(3) ? 1 : 1 + sim_below(PARTS_MAX);
+    uint32_t size = sim_below(e->group || sim_below(4) ? 5 : 8);
+    int parts = (int) (drawn_parts < parts_most ? drawn_parts : parts_most);
+    uint32_t body = sizes[size < sizes_most ? size : sizes_most - 1];
     app_memory();
     uint32_t number = law_offer(e, parts, body);
     *out_number = number;

@@ -8,6 +8,10 @@
 #include "api.h"
 #include "engine.h"
 
+/* A run without some of its sockets has the others as they were. */
+#define sim_below sim_draw_below
+#define sim_chance sim_draw_chance
+
 enum {
     OPT_ROUTING_ID = 5, OPT_SUBSCRIBE = 6, OPT_RCVMORE = 13, OPT_FD = 14, OPT_EVENTS = 15,
     OPT_LINGER = 17, OPT_RECONNECT_IVL = 18, OPT_BACKLOG = 19, OPT_RECONNECT_IVL_MAX = 21,
@@ -53,6 +57,7 @@ enum { TOPICS = 4, NOBODY = 0xffff }; /* a publisher's message n is of topic n %
 typedef struct end {
     int id, type, host, sharers;
     service *of;
+    bool absent; /* left out of this run */
     bool binder, open, failed, sends, receives;
     int64_t handle;
     zm_socket *socket;

@@ -167,10 +167,9 @@ int __wrap_close(int fd)
 
 typedef struct item {
     sim_waiter waiter;
-    struct item *next, *ready_next; /* of the set; of those that may be ready */
+    struct item *next, *prev, *ready_next; /* of the set; of those that may be ready */
     struct set *set;
     sim_file *target;
-    int fd;
     bool ready, off; /* off: one shot, and that is over */
     struct epoll_event event;
 } item;
@@ -220,13 +219,15 @@ static uint32_t set_mask(sim_file *file)
 
 static void unlink_item(set *s, item *gone)
 {
-    for (item **at = &s->items; *at; at = &(*at)->next)
-        if (*at == gone) {
-            *at = gone->next;
-            break;
-        }
-    item *kept = s->ready;
-    s->ready = s->ready_last = NULL;
+    if (gone->prev)
+        gone->prev->next = gone->next;
+    else
+        s->items = gone->next;
+    if (gone->next)
+        gone->next->prev = gone->prev;
+    item *kept = gone->ready ? s->ready : NULL;
+    if (gone->ready)
+        s->ready = s->ready_last = NULL;
     for (item *next; kept; kept = next) {
         next = kept->ready_next;
         kept->ready = false;
@@ -268,14 +269,21 @@ int __wrap_epoll_create1(int flags)
     return sim_answer(sim_fd_new(&s->file, &set_kind));
 }
 
+/* By the file, which few sets watch. */
+static item *item_of(const set *s, sim_file *target)
+{
+    for (sim_waiter *w = target->waiters.next; w != &target->waiters; w = w->next)
+        if (w->changed == item_changed && ((item *) w->owner)->set == s)
+            return w->owner;
+    return NULL;
+}
+
 static int control(set *s, int what, int fd, const struct epoll_event *event)
 {
     sim_file *target = sim_file_of(fd);
     if (!s || !target)
         return -EBADF;
-    item *i = s->items;
-    while (i && !(i->fd == fd && i->target == target))
-        i = i->next;
+    item *i = item_of(s, target);
     if (what == EPOLL_CTL_DEL) {
         if (!i)
             return -ENOENT;
@@ -288,7 +296,9 @@ static int control(set *s, int what, int fd, const struct epoll_event *event)
         return -ENOENT;
     if (!i) {
         i = calloc(1, sizeof *i);
-        *i = (item) {.set = s, .target = target, .fd = fd, .next = s->items};
+        *i = (item) {.set = s, .target = target, .next = s->items};
+        if (i->next)
+            i->next->prev = i;
         i->waiter = (sim_waiter) {.changed = item_changed, .owner = i};
         s->items = i;
         sim_listen_to(target, &i->waiter);

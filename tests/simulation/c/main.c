@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "scale.h"
 #include "sim.h"
 #include "work.h"
 
@@ -46,12 +47,29 @@ static void draw_plan(uint64_t seed, int driver)
     p->stalls = bad ? some(5000) : 0;
     p->no_files = sim_below(10) ? 0 : 20000;
     p->no_memory = sim_below(10) ? 0 : 20u << sim_below(8);
+#define LESS(field, least) p->field = (__typeof__(p->field)) sim_less((uint32_t) p->field, least, \
+                                                                      #field)
+    LESS(shorts, 0);
+    LESS(stray, 0);
+    LESS(reset, 0);
+    LESS(half_open, 0);
+    LESS(refuse, 0);
+    LESS(drop, 0);
+    LESS(stalls, 0);
+    LESS(no_files, 0);
+    LESS(no_memory, 0);
+    LESS(jitter, 0);
+    LESS(latency, 1000);
+    LESS(by_priority, 0);
+    LESS(cpus, 1);
+#undef LESS
 }
 
-static void run(uint64_t seed, int driver, const char *trace)
+static void run(uint64_t seed, uint64_t luck, int driver, const char *trace)
 {
     sim_init(seed);
     draw_plan(seed, driver);
+    sim_begin(seed, luck);
     if (trace)
         sim_trace_to(trace);
     sim_say("seed %llu: driver %d, %d processors, switching %u%s, latency %lld us, jitter %lld, "
@@ -62,6 +80,18 @@ static void run(uint64_t seed, int driver, const char *trace)
             (long long) PLAN->jitter / 1000, PLAN->sndbuf, PLAN->rcvbuf, PLAN->shorts, PLAN->stray,
             PLAN->reset, PLAN->refuse, PLAN->drop, PLAN->stalls, PLAN->no_files, PLAN->no_memory);
     sim_run(work, NULL);
+}
+
+/* A network without faults, whose hosts have a clock each. */
+static void run_scale(const char *asked)
+{
+    sim_plan *p = PLAN;
+    *p = (sim_plan) {.seed = 1, .cpus = 1, .apart = true, .latency = 10 * SIM_MS,
+                     .jitter = 10 * SIM_MS, .rate = 125000000, .sndbuf = 1 << 18,
+                     .rcvbuf = 1 << 18};
+    scale_ask(asked);
+    sim_begin(1, 0);
+    sim_run(scale, NULL);
 }
 
 static void report(void)
@@ -77,8 +107,9 @@ static void report(void)
 
 int main(int argc, char **argv)
 {
-    uint64_t first = 1, count = 1;
+    uint64_t first = 1, count = 1, first_luck = 0, lucks = 1;
     const char *trace = NULL;
+    rlim_t seconds = RUN_SECONDS_MAX;
     int driver = -1;
     bool quiet = false, stop = false;
     for (int i = 1; i < argc; i++) {
@@ -86,6 +117,20 @@ int main(int argc, char **argv)
             first = strtoull(argv[++i], NULL, 0);
         else if (!strcmp(argv[i], "--count") && i + 1 < argc)
             count = strtoull(argv[++i], NULL, 0);
+        else if (!strcmp(argv[i], "--luck") && i + 1 < argc)
+            first_luck = strtoull(argv[++i], NULL, 0);
+        else if (!strcmp(argv[i], "--lucks") && i + 1 < argc)
+            lucks = strtoull(argv[++i], NULL, 0);
+        else if (!strcmp(argv[i], "--less") && i + 1 < argc)
+            sim_have_less(argv[++i]);
+        else if (!strcmp(argv[i], "--record") && i + 1 < argc)
+            sim_record_to(argv[++i]);
+        else if (!strcmp(argv[i], "--scale") && i + 1 < argc)
+            run_scale(argv[++i]);
+        else if (!strcmp(argv[i], "--drawn"))
+            sim_tell_drawn();
+        else if (!strcmp(argv[i], "--cpu") && i + 1 < argc)
+            seconds = strtoul(argv[++i], NULL, 0);
         else if (!strcmp(argv[i], "--trace") && i + 1 < argc)
             trace = argv[++i];
         else if (!strcmp(argv[i], "--driver") && i + 1 < argc)
@@ -102,15 +147,16 @@ int main(int argc, char **argv)
         }
     }
     uint64_t broken = 0;
-    for (uint64_t seed = first; seed < first + count; seed++) {
+    for (uint64_t i = 0; i < count * lucks; i++) {
+        uint64_t seed = first + i / lucks, luck = first_luck + i % lucks;
         fflush(NULL);
         pid_t child = fork();
         if (child == 0) {
             /* Of the processor's time: a busy machine is no fault. */
-            setrlimit(RLIMIT_CPU, &(struct rlimit) {RUN_SECONDS_MAX, RUN_SECONDS_MAX});
+            setrlimit(RLIMIT_CPU, &(struct rlimit) {seconds, seconds});
             if (!quiet)
                 atexit(report);
-            run(seed, driver, trace);
+            run(seed, luck, driver, trace);
             abort();
         }
         int status = 0;
@@ -119,8 +165,8 @@ int main(int argc, char **argv)
             continue;
         broken++;
         if (WIFSIGNALED(status))
-            printf("BROKEN the engine goes on: signal %d\n  seed %llu\n", WTERMSIG(status),
-                   (unsigned long long) seed);
+            printf("BROKEN the engine goes on: signal %d\n  seed %llu, luck %llu\n",
+                   WTERMSIG(status), (unsigned long long) seed, (unsigned long long) luck);
         if (stop)
             break;
     }

@@ -451,6 +451,13 @@ static int bind_path(stream *s, const struct sockaddr *address, socklen_t size)
     return 0;
 }
 
+static in_port_t fresh_port(void)
+{
+    if (next_port > UINT16_MAX)
+        next_port = PORT_FIRST;
+    return htons((uint16_t) next_port++);
+}
+
 int __wrap_bind(int fd, const struct sockaddr *address, socklen_t size)
 {
     sim_syscall();
@@ -463,7 +470,7 @@ int __wrap_bind(int fd, const struct sockaddr *address, socklen_t size)
     memcpy(in, address, sizeof *in);
     make_whole(in, s->host);
     if (in->sin_port == 0)
-        in->sin_port = htons((uint16_t) next_port++);
+        in->sin_port = fresh_port();
     else if (place_of(&s->local))
         return sim_answer(-EADDRINUSE);
     return 0;
@@ -600,7 +607,7 @@ int sim_socket_connect(sim_file *file, const struct sockaddr *address, socklen_t
     struct sockaddr_in *local = (struct sockaddr_in *) &s->local;
     make_whole(local, s->host);
     if (!local->sin_port)
-        local->sin_port = htons((uint16_t) next_port++);
+        local->sin_port = fresh_port();
     memcpy(&s->remote, address, size);
     s->remote_size = size;
     make_whole((struct sockaddr_in *) &s->remote, s->host);

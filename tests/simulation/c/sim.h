@@ -18,9 +18,30 @@
 #define SIM_NEVER INT64_MAX
 
 /* --- chance: sched.c ------------------------------------------------------------------------- */
+/* Of the world. What threads do draws from what is theirs, so that one who is left out of a run
+ * changes as little as can be for the others. */
 uint64_t sim_random(void);
 uint32_t sim_below(uint32_t n); /* 0 .. n-1; n > 0 */
-bool sim_chance(uint32_t of_a_million);
+bool sim_chance(uint32_t of_a_million); /* a fault, and a choice: see below */
+/* Of the workload: the same, whatever the world's chance is. app.h has its files use these. */
+uint32_t sim_draw_below(uint32_t n);
+bool sim_draw_chance(uint32_t of_a_million);
+/* From here on this thread draws what has this number. */
+void sim_draw_from(uint64_t number);
+
+/* --- less of it: less.c ---------------------------------------------------------------------- */
+/* `value`, or what --less says of that name where it is less; never less than `least`. */
+uint32_t sim_less(uint32_t value, uint32_t least, const char *name, ...)
+    __attribute__((format(printf, 3, 4)));
+void sim_have_less(const char *argument);
+void sim_tell_drawn(void); /* "DRAWN name=value/least", as it is drawn */
+/* Choices: 'p', at its step `number` a thread makes way for thread `to`; 'n', at its wait `number`
+ * `to` is the next, and not who could run first; 'f', fault `number` of a thread (0: the net's). */
+void sim_record_to(const char *path);
+void sim_note_choice(char kind, int thread, uint64_t number, int to);
+bool sim_replays(void);
+/* Where sim_replays(): `to`, or -1. */
+int sim_chosen(char kind, int thread, uint64_t number);
 
 /* --- time and threads: sched.c --------------------------------------------------------------- */
 typedef struct sim_thread sim_thread;
@@ -35,6 +56,8 @@ struct sim_thread {
     int64_t deadline;  /* while it is blocked; SIM_NEVER: none */
     bool timed_out;    /* how the last block ended */
     const void *key;   /* what it is blocked on */
+    sim_thread *key_next, *key_prev; /* of those that are blocked on it, or on one like it */
+    int64_t ready_at, starts_at; /* PLAN->apart: it can run; and its host's processor is free */
     const char *doing; /* the call of the engine that it is in, for a person; NULL: none */
     int64_t doing_since;
     void *doing_object; /* of the workload */
@@ -43,6 +66,8 @@ struct sim_thread {
     int locks; /* that it holds */
     uint64_t calls, calls_before; /* of the system; before a law began to count */
     uint64_t steps, locked_at; /* its own; and when it took the first of them */
+    uint64_t waits, faults;    /* its own */
+    uint64_t chance[4], draws[4]; /* states of chance: the world's, and the workload's */
     void *(*entry)(void *);
     void *argument, *result;
     void *specific;
@@ -56,7 +81,9 @@ extern sim_thread *sim_current, *sim_threads;
 extern int64_t sim_clock;
 extern uint64_t sim_steps;
 
+/* For the plan; then, with it, for the world. The same `luck` is the same run. */
 void sim_init(uint64_t seed);
+void sim_begin(uint64_t seed, uint64_t luck);
 /* Runs `entry` as the first thread until it returns. */
 void sim_run(void *(*entry)(void *), void *argument);
 sim_thread *sim_spawn(const char *name, int host, bool engines, void *(*entry)(void *),
@@ -80,9 +107,10 @@ void sim_at(int64_t when, void (*run)(void *), void *argument);
 
 /* --- the plan of a run: what chance may do to it --------------------------------------------- */
 typedef struct sim_plan {
-    uint64_t seed;
+    uint64_t seed, luck;
     int driver;          /* 0 epoll, 1 io_uring, 2 io_uring of an older kernel */
     int cpus;
+    bool apart;          /* each host has a processor and a clock; the seed does not say who runs */
     uint32_t switching;  /* of a million steps, how many another thread follows */
     bool by_priority;    /* the runnable thread with the highest priority runs */
     uint32_t priority_changes; /* of a million steps */

@@ -80,9 +80,9 @@ void sim_broken(const char *law, const char *format, ...)
     va_end(list);
     if (out)
         write_line(out, text);
-    printf("BROKEN %s: %s\n  seed %llu, at %.6f s, step %llu\n", law, text,
-           (unsigned long long) PLAN->seed, (double) (sim_clock - 1000 * SIM_S) / 1e9,
-           (unsigned long long) sim_steps);
+    printf("BROKEN %s: %s\n  seed %llu, luck %llu, at %.6f s, step %llu\n", law, text,
+           (unsigned long long) PLAN->seed, (unsigned long long) PLAN->luck,
+           (double) (sim_clock - 1000 * SIM_S) / 1e9, (unsigned long long) sim_steps);
     for (const sim_thread *t = sim_threads; t; t = t->next)
         if (!t->done)
             printf("  %s#%d on host %d: %s%s for %.6f s\n", t->name, t->id, t->host,

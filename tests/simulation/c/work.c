@@ -110,6 +110,12 @@ static void draw_options(end *e)
     e->conflate = e->of->conflates && sim_below(4);
 }
 
+/* Has this socket the option of that name? */
+static bool some_of(uint32_t n, const char *name, const end *e)
+{
+    return sim_less(sim_below(n) == 0, 0, "%s%d", name, e->id);
+}
+
 static int open_end(end *e)
 {
     int64_t handle = zm_socket_new(contexts[e->host], e->type);
@@ -137,28 +143,28 @@ static int open_end(end *e)
         set(e, OPT_XPUB_NODROP, 1);
     if (e->conflate)
         set(e, OPT_CONFLATE, 1);
-    if ((e->type == T_PUB || e->type == T_XPUB) && sim_below(4) == 0)
+    if ((e->type == T_PUB || e->type == T_XPUB) && some_of(4, "verbose", e))
         set(e, OPT_XPUB_VERBOSE, 1);
-    if (e->type == T_ROUTER && sim_below(4) == 0)
+    if (e->type == T_ROUTER && some_of(4, "handover", e))
         set(e, OPT_ROUTER_HANDOVER, 1);
-    if (e->type == T_DEALER && ends[e->of->first_end].type == T_ROUTER && sim_below(4) == 0)
+    if (e->type == T_DEALER && ends[e->of->first_end].type == T_ROUTER && some_of(4, "probe", e))
         set(e, OPT_PROBE_ROUTER, 1);
-    if (sim_below(4) == 0) {
+    if (some_of(4, "named", e)) {
         char id[8];
         int size = snprintf(id, sizeof id, "end%d", e->id);
         zm_socket_set(e->handle, OPT_ROUTING_ID, id, (size_t) size);
     }
-    if (sim_below(8) == 0)
+    if (some_of(8, "handshake", e))
         set(e, OPT_HANDSHAKE_IVL, 5000 + (int) sim_below(60000));
-    if (sim_below(4) == 0)
+    if (some_of(4, "backlog", e))
         set(e, OPT_BACKLOG, 1 + (int) sim_below(10));
-    if (sim_below(8) == 0 && !e->conflate)
+    if (some_of(8, "immediate", e) && !e->conflate)
         set(e, OPT_IMMEDIATE, 1);
-    if (sim_below(4) == 0) {
+    if (some_of(4, "reconnect", e)) {
         set(e, OPT_RECONNECT_IVL, 1 + (int) sim_below(50));
         set(e, OPT_RECONNECT_IVL_MAX, (int) sim_below(2) * 200);
     }
-    if (sim_below(6) == 0) {
+    if (some_of(6, "heartbeats", e)) {
         set(e, OPT_HEARTBEAT_IVL, 20 + (int) sim_below(500));
         if (sim_below(2))
             set(e, OPT_HEARTBEAT_TIMEOUT, 500 + (int) sim_below(2000));
@@ -388,6 +394,7 @@ static void *own(void *argument)
 {
     end *e = argument;
     sim_thread *others[4];
+    sim_draw_from((uint64_t) e->id);
     sim_sleep((int64_t) sim_below(50) * SIM_MS);
     int rc = open_end(e);
     if (rc < 0) {
@@ -505,6 +512,7 @@ static void draw_service(service *of)
     int transport = (int) sim_below(5); /* 0 inproc, 1 ipc, else tcp */
     bool taken_apart = k->hub == T_PAIR || k->hub == T_ROUTER || k->hub == T_REP;
     of->conflates = !taken_apart && sim_below(10) == 0;
+    bool absent = !sim_less(1, 0, "service%d", of->id);
     of->first_end = end_total;
     of->end_count = spokes + 1;
     of->inproc = transport == 0;
@@ -523,8 +531,10 @@ static void draw_service(service *of)
         e->host = i == 0 || transport < 2 ? hub_host : (int) sim_below((uint32_t) host_total);
         of->remote |= e->host != hub_host;
         e->sends = i ? k->spoke_sends : k->hub_sends;
-        if (e->sends)
-            e->budget = 1 + sim_below(sim_below(3) ? 20 : BUDGET_MAX);
+        e->absent = absent || (i > 0 && !sim_less(1, 0, "socket%d", e->id));
+        uint32_t budget = 1 + sim_below(sim_below(3) ? 20 : BUDGET_MAX);
+        if (e->sends && !e->absent)
+            e->budget = sim_less(budget, 1, "sends%d", e->id);
         bool replies = e->type == T_REP || e->type == T_ROUTER;
         e->receives = i ? k->hub_sends || e->type == T_REQ || e->type == T_DEALER : k->spoke_sends;
         e->sends |= replies;
@@ -532,7 +542,7 @@ static void draw_service(service *of)
         bool sharable = e->type == T_PUSH || e->type == T_PULL || e->type == T_DEALER
                         || e->type == T_SUB;
         if (sharable && sim_below(4) == 0)
-            e->sharers = 2;
+            e->sharers = 1 + (int) sim_less(1, 0, "shared%d", e->id);
     }
     security_draw(of);
     /* Whoever shares a socket sends and reads single parts. */
@@ -548,6 +558,8 @@ static void draw_service(service *of)
         ends[of->first_end + i].sharers = shared ? 2 : 1;
     for (int i = 0; i < of->end_count; i++) {
         end *e = &ends[of->first_end + i];
+        if (e->absent)
+            continue;
         infinite |= e->rcvtimeo < 0 || e->sndtimeo < 0;
         sim_say("socket %d: type %d of %s on host %d, %s, marks %d %d, timeouts %d %d, sends %u, "
                 "%d threads", e->id, e->type, k->name, e->host, of->endpoint, e->sndhwm, e->rcvhwm,
@@ -627,7 +639,7 @@ static void settle(int64_t quiet, int64_t most)
 
 static void join_owner(sim_thread *owner)
 {
-    if (owner) /* the second door is its neighbour's */
+    if (owner) /* the second door is its neighbour's; and there are those that are left out */
         sim_join(owner);
 }
 
@@ -649,11 +661,11 @@ void *work(void *unused)
     api = zm_api_get();
     zm_counts_get(&before);
     int fds = sim_fd_count();
-    host_total = 1 + (int) sim_below(HOSTS_MAX);
+    host_total = (int) sim_less(1 + sim_below(HOSTS_MAX), 1, "hosts");
     service_total = 1 + (int) sim_below(SERVICES_MAX);
-    churn = sim_below(4) == 0;
+    churn = sim_less(sim_below(4) == 0, 0, "churn");
     for (int i = 0; i < host_total; i++)
-        contexts[i] = zm_context_new(1 + (int) (sim_below(4) == 0));
+        contexts[i] = zm_context_new(1 + (int) sim_less(sim_below(4) == 0, 0, "threads%d", i));
     for (int i = 0; i < service_total; i++) {
         services[i].id = i;
         draw_service(&services[i]);
@@ -679,7 +691,7 @@ void *work(void *unused)
                                                       (int) sim_below((uint32_t) host_total));
     }
     for (int i = 0; i < end_total; i++)
-        owners[i] = ends[i].group && i != leader
+        owners[i] = ends[i].absent || (ends[i].group && i != leader)
                         ? NULL
                         : sim_spawn("app", ends[i].host, false, i == leader ? own_doors : own,
                                     &ends[i]);
