@@ -19,14 +19,14 @@ static const char domain[] = "simulated", password[] = "open sesame";
 void security_draw(service *of)
 {
     const zm_crypto *crypto = zm_crypto_get();
-    if (of->inproc || sim_below(4))
+    if (of->inproc || !sim_less(sim_below(4) == 0, 0, "security%d", of->id))
         return;
     of->mechanism = sim_below(3) ? M_CURVE : M_PLAIN;
     crypto->box_keypair(of->public_key, of->secret_key);
     for (int i = 0; i < of->end_count; i++)
         crypto->box_keypair(ends[of->first_end + i].public_key, ends[of->first_end + i].secret_key);
     end *last = &ends[of->first_end + of->end_count - 1];
-    if (of->end_count == 2 || sim_below(2))
+    if (of->end_count == 2 || !sim_less(sim_below(2), 0, "intruder%d", of->id))
         return;
     if (sim_below(3) == 0)
         last->intrusion = NO_MECHANISM;

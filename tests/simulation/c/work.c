@@ -671,7 +671,7 @@ void *work(void *unused)
         draw_service(&services[i]);
     }
     int leader = -1;
-    if (sim_below(4) == 0) {
+    if (sim_less(sim_below(4) == 0, 0, "doors")) {
         draw_doors();
         leader = end_total - 3;
         working++;
@@ -686,7 +686,8 @@ void *work(void *unused)
             guarded[host] = true;
             guests[guest_total++] = security_handler(host, contexts[host]);
         }
-        if (!services[i].inproc && services[i].endpoint[0] == 't' && sim_below(6) == 0)
+        if (!services[i].inproc && services[i].endpoint[0] == 't'
+            && sim_less(sim_below(6) == 0, 0, "stranger%d", i))
             guests[guest_total++] = security_stranger(&services[i],
                                                       (int) sim_below((uint32_t) host_total));
     }
