@@ -144,6 +144,7 @@ def on() -> None:
         restore(here)  # somebody ended it midway
     present = installed(NAME, here)
     moved = movable(present, here) if present else []
+    theirs = present.version if present else ""  # it reads what is moved
     if not present and (here / "zmq").exists():
         raise Refused(f"{here / 'zmq'} is there, and belongs to no {NAME}. Nothing was changed.")
     try:
@@ -169,7 +170,7 @@ def on() -> None:
         )
     print(f"on: in {here.parent} `import zmq` is zmq_monocoque, and {NAME} is {VERSION}")
     if present:
-        print(f"{NAME} {present.version} is put away in {store}; `switch off` puts it back")
+        print(f"{NAME} {theirs} is put away in {store}; `switch off` puts it back")
     for directory in searched()[searched().index(here) + 1 :]:
         if behind := installed(NAME, directory):
             print(
