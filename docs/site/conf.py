@@ -23,6 +23,8 @@ html_show_sphinx = False
 # Colours that keep to WCAG's contrast of 4.5 on both backgrounds.
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
+# A block that names no language is a picture, or what a program prints.
+highlight_language = "none"
 
 # Anchors as on GitHub, so that a link serves both.
 myst_heading_anchors = 4

@@ -221,6 +221,12 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
+    def press(self, key: str, code: int) -> None:
+        key_code = {"key": key, "windowsVirtualKeyCode": code}
+        text = {"text": key} if len(key) == 1 else {}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", **key_code, **text)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **key_code)
+
     def click(self, selector: str, way: str = "click") -> None:
         """Follows the link, or submits the form, to the page that is behind it."""
         script = f"document.querySelector({json.dumps(selector)}).{way}()"
@@ -263,6 +269,32 @@ def test_a_reader_gets_around(browser):
     browser.click(".sidebar-search-container", "submit")
     hits = browser.run(FOUND)
     assert any("zmq_monocoque.html#zmq_monocoque.Socket.send_many" in hit for hit in hits), hits
+
+
+#: Of what has the keyboard: its id, or the text of a link, and whether it can be seen.
+FOCUSED = """(() => {
+    const here = document.activeElement, frame = here.getBoundingClientRect();
+    return [here.id || here.innerText, frame.left >= 0 && frame.width > 0];
+})()"""
+
+
+def test_the_keyboard_reaches_what_is_shown_and_nothing_else(browser):
+    browser.open("index.html")
+    narrow = browser.run("window.innerWidth") < 1000
+    seen = {}
+    for _ in range(14):
+        browser.press("Tab", 9)
+        name, shown = browser.run(FOCUSED)
+        seen[name.strip()] = shown
+    assert "Skip to content" in seen and all(seen.values()), seen
+    assert ("1. Patterns" in seen) != narrow, seen
+    if narrow:
+        browser.run("document.getElementById('__navigation').focus()")
+        browser.press(" ", 32)
+        assert browser.run("document.getElementById('__navigation').checked")
+        link = "document.querySelector('.sidebar-drawer a.reference')"
+        assert browser.run(f"getComputedStyle({link}).visibility") == "visible"
+        assert browser.run(f"{link}.focus(), document.activeElement === {link}")
 
 
 def test_nothing_sticks_out_of_a_page(browser):
