@@ -69,14 +69,15 @@ def check(words: list[str], page: Path) -> None:
         check_variable(words[1])
     elif words[0] == "python":
         check_python(words[1:], page)
-    elif words[:2] == ["pip", "install"]:
+    elif words[:2] in (["pip", "install"], ["pip", "wheel"]):
         check_pip(words[2:])
     elif words[0] == "pytest":
         check_pytest(words[1:])
     elif words[0] == "tox":
         check_tox(words[1:])
     else:
-        assert words[0] in SYSTEMS or words == ["pip", "check"], words
+        known = words[0] in SYSTEMS or words[:2] in (["pip", "check"], ["pip", "uninstall"])
+        assert known, words
 
 
 def check_variable(assignment: str) -> None:

@@ -100,8 +100,7 @@ def lay_out(source: Path) -> None:
         target.write_text(for_the_site(page.read_text(encoding="utf-8"), place), encoding="utf-8")
     for picture in (ROOT / "docs").rglob("*.svg"):
         shutil.copy(picture, source / picture.relative_to(ROOT))
-    for program in (ROOT / "examples").glob("*.py"):
-        shutil.copy(program, source / "examples")
+    show_examples(source / "examples")
     shutil.copytree(HERE / "_static", source / "_static")
     write_modules(source / API)
     adr = source / "docs" / "adr" / "README.md"
@@ -110,6 +109,19 @@ def lay_out(source: Path) -> None:
         file.write(f"\n```{{toctree}}\n:hidden:\n\n{decisions}\n```\n")
     with (source / f"{START}.md").open("a", encoding="utf-8") as file:
         file.write("\n" + contents(source))
+
+
+def show_examples(folder: Path) -> None:
+    """The programs stand below the page that names them."""
+    page = folder / README
+    text = page.read_text(encoding="utf-8")
+    for program in sorted((ROOT / "examples").glob("*.py")):
+        shutil.copy(program, folder)
+        text = text.replace(f"]({program.name})", f"](#{program.stem}py)")
+        text += (
+            f"\n## {program.name}\n\n```{{literalinclude}} {program.name}\n:language: python\n```\n"
+        )
+    page.write_text(text, encoding="utf-8")
 
 
 # --- the modules ----------------------------------------------------------------------------------
@@ -132,7 +144,7 @@ def directive(name: names.Name) -> list[str]:
         lines = [f".. autofunction:: {name.path}"]
         # A module may have the same name as the function in it.
         return [*lines, "   :no-index:" if name.path in sys.modules else "", ""]
-    lines = [f".. py:data:: {name.path}"]
+    lines = [f".. py:data:: {name.name}", f"   :module: {name.module}"]
     if isinstance(name.thing, (int, str, bytes)):
         lines += [f"   :value: {name.thing!r}"]
     return [*lines, "", f"   {names.comment_of(name)}", ""]

@@ -506,7 +506,9 @@ OPTIONS = {
     "ZAP_ENFORCE_DOMAIN": Told(
         "next",
         "4.2.3, as a draft",
-        "1: without a ZAP_DOMAIN nobody is asked about, whatever the mechanism.",
+        "1, with a ZAP_DOMAIN: without a ZAP handler nobody comes in; with 0 everybody does. 1,"
+        " without a ZAP_DOMAIN: no handler is asked, and everybody comes in. So set both, or"
+        " neither.",
     ),
     # --- ours
     "MAXMSGSIZE": Told(
