@@ -242,6 +242,8 @@ static void detach(zm_conn *conn) ZM_LOCKED
     zm_peer *peer = conn->peer;
     conn->peer = NULL;
     peer->conn = NULL;
+    if (peer->in_flight_conn)
+        return; /* that one still sends from the queue, so this one has sent nothing of it */
     if (conn->send_op.in_flight) {
         conn->in_flight_peer = peer;
         peer->in_flight_conn = conn;

@@ -274,7 +274,7 @@ void zm_conn_send_done_locked(zm_op *op, int32_t res)
     zm_conn *conn = op->owner;
     zm_socket *s = conn->socket;
     zm_peer *peer = conn->peer;
-    if (peer)
+    if (peer && !peer->in_flight_conn) /* else what is submitted is the one's before */
         peer->out.submitted = 0;
     if (conn->state == ZM_CONN_CLOSING) {
         if (conn->in_flight_peer)
