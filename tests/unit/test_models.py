@@ -18,7 +18,7 @@ MODELS = {
     "handles_model": ("context/handles.c", "base/lock.c", *BASE),
     "timers_model": ("base/timer.c", *BASE),
     "in_queue_model": ("pipe/frames.c", *BLOCKS),
-    "inproc_model": ("pipe/inproc.c", *PEERS, "base/names.c"),
+    "inproc_model": ("pipe/inproc.c", "socket/endpoint_state.c", *PEERS, "base/names.c"),
     "out_queue_model": ("pipe/frames.c", *BLOCKS),
     # It has a base/check.c of its own, since an assert that fires is what it looks for.
     "states_model": tuple(

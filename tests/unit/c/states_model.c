@@ -243,6 +243,7 @@ static void step(life *l)
         } else if (!l->ended) {
             l->flying = true;
             l->peer->in_flight_conn = &l->conn;
+            l->conn.in_flight_peer = l->peer;
         }
         break;
     case 4:

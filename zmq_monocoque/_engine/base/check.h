@@ -16,6 +16,18 @@ _Noreturn void zm_check_failed(const char *expression, const char *file, int lin
 #define ZM_ASSERT(x) \
     (ZM_LIKELY(x) ? (void) 0 : zm_check_failed(#x, __FILE__, __LINE__))
 
+/* What a function relies on, or leaves behind: checked in builds with a sanitizer, which the whole
+ * suite runs in, in the C tests and in the simulation. Elsewhere it is not even evaluated. An
+ * assert that keeps memory from harm is a ZM_ASSERT. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || defined(ZM_SIMULATED)
+#define ZM_DEBUG 1
+#endif
+#if defined(ZM_DEBUG)
+#define ZM_DEBUG_ASSERT(x) ZM_ASSERT(x)
+#else
+#define ZM_DEBUG_ASSERT(x) ((void) sizeof(!(x)))
+#endif
+
 #define ZM_CONTAINER(pointer, type, member) \
     ((type *) (void *) ((char *) (pointer) - offsetof(type, member)))
 

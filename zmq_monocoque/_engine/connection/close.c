@@ -35,6 +35,8 @@ void zm_conn_free_control_locked(const zm_conn *conn, uint8_t *taken, size_t siz
 void zm_conn_handshake_over_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
+    ZM_DEBUG_ASSERT(s->handshakes >= conn->counted);
+    ZM_DEBUG_ASSERT(s->handshaking_count >= zm_list_linked(&conn->handshaking_link));
     s->handshakes -= conn->counted;
     conn->counted = false;
     s->handshaking_count -= zm_list_linked(&conn->handshaking_link);
@@ -66,12 +68,16 @@ void zm_conn_leave_connecter_locked(zm_conn *conn)
     zm_endpoint *endpoint = conn->endpoint;
     if (!endpoint || endpoint->conn != conn)
         return;
+    ZM_DEBUG_ASSERT(endpoint->state == ZM_ENDPOINT_CONNECTED);
     endpoint->conn = NULL;
     zm_endpoint_become_locked(endpoint, ZM_ENDPOINT_WAITING);
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(endpoint));
 }
 
 void zm_conn_leave_endpoint_locked(zm_conn *conn)
 {
+    ZM_DEBUG_ASSERT(!conn->endpoint == !zm_list_linked(&conn->of_endpoint));
+    ZM_DEBUG_ASSERT(!conn->endpoint || conn->endpoint->conn != conn);
     conn->endpoint = NULL;
     zm_list_remove(&conn->of_endpoint);
 }
@@ -102,6 +108,7 @@ void zm_conn_end_if_done_locked(zm_conn *conn)
     if (conn->state != ZM_CONN_CLOSING || conn->fd < 0 || conn->recv_op.in_flight
         || conn->send_op.in_flight)
         return;
+    ZM_DEBUG_ASSERT(!conn->in_flight_peer);
     zm_fd_close(conn->fd);
     conn->fd = -1;
     zm_list_remove(&conn->link);
@@ -112,6 +119,8 @@ void zm_conn_free_locked(zm_ended *ended)
 {
     zm_conn *conn = ZM_CONTAINER(ended, zm_conn, ended);
     zm_socket *s = conn->socket;
+    ZM_DEBUG_ASSERT(conn->state == ZM_CONN_CLOSING && conn->fd < 0);
+    ZM_DEBUG_ASSERT(zm_conn_is_sound_locked(conn));
     if (conn->peer) {
         /* Only a lingering peer stays with its connection to the end. */
         conn->peer->conn = NULL;
@@ -143,6 +152,7 @@ void zm_conn_free_locked(zm_ended *ended)
 void zm_conn_close_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
+    ZM_DEBUG_ASSERT(zm_conn_is_sound_locked(conn));
     if (conn->state != ZM_CONN_CLOSING) {
         zm_conn_become_locked(conn, ZM_CONN_CLOSING);
         zm_conn_settled_locked(conn);
@@ -158,6 +168,7 @@ void zm_conn_close_locked(zm_conn *conn)
         if (conn->send_op.in_flight)
             zm_driver_cancel(s->driver, &conn->send_op);
     }
+    ZM_DEBUG_ASSERT(zm_conn_is_sound_locked(conn));
     zm_conn_end_if_done_locked(conn);
 }
 
@@ -175,8 +186,10 @@ void zm_conn_end_locked(zm_conn *conn)
 
 void zm_conn_finish_locked(zm_conn *conn)
 {
+    ZM_DEBUG_ASSERT(conn->peer && conn->endpoint);
     zm_conn_become_locked(conn, ZM_CONN_DRAINING);
     zm_conn_stop_timers(conn);
+    ZM_DEBUG_ASSERT(zm_conn_is_sound_locked(conn));
     if (conn->send_failed)
         zm_conn_broke_locked(conn, EPIPE);
     else
@@ -203,6 +216,7 @@ static void drop_incomplete(zm_conn *conn, zm_peer *peer) ZM_LOCKED
 void zm_conn_linger_locked(zm_conn *conn, int linger_ms)
 {
     zm_peer *peer = conn->peer;
+    ZM_DEBUG_ASSERT(zm_conn_is_sound_locked(conn));
     zm_conn_leave_endpoint_locked(conn);
     if (peer) {
         zm_peer_rollback_locked(peer);
@@ -219,6 +233,7 @@ void zm_conn_linger_locked(zm_conn *conn, int linger_ms)
     if (linger_ms > 0)
         zm_conn_set_timer(conn, &conn->linger, linger_ms);
     zm_conn_wants_send_locked(conn);
+    ZM_DEBUG_ASSERT(zm_conn_is_sound_locked(conn));
 }
 
 /* The connection is over: what of its peer's queue is gone with it. A message of which anything was
@@ -240,6 +255,8 @@ static void settle_queue(zm_conn *conn, zm_peer *peer, size_t sent) ZM_LOCKED
 static void detach(zm_conn *conn) ZM_LOCKED
 {
     zm_peer *peer = conn->peer;
+    ZM_DEBUG_ASSERT(peer->conn == conn);
+    ZM_DEBUG_ASSERT(!conn->in_flight_peer);
     conn->peer = NULL;
     peer->conn = NULL;
     if (peer->in_flight_conn)
@@ -256,9 +273,12 @@ static void detach(zm_conn *conn) ZM_LOCKED
 void zm_conn_settle_in_flight_locked(zm_conn *conn, int32_t res)
 {
     zm_peer *peer = conn->in_flight_peer;
+    ZM_DEBUG_ASSERT(conn->state == ZM_CONN_CLOSING && !conn->send_op.in_flight);
+    ZM_DEBUG_ASSERT(peer->in_flight_conn == conn);
     conn->in_flight_peer = NULL;
     peer->in_flight_conn = NULL;
     settle_queue(conn, peer, res > 0 ? (size_t) res : 0);
+    ZM_DEBUG_ASSERT(zm_peer_is_sound_locked(peer));
     if (zm_peer_is_ended_locked(peer))
         zm_peer_ripen_locked(peer);
     else
@@ -275,6 +295,7 @@ static void leave_peer(zm_conn *conn) ZM_LOCKED
     zm_socket *s = conn->socket;
     if (!peer)
         return;
+    ZM_DEBUG_ASSERT(zm_peer_is_sound_locked(peer));
     detach(conn);
     drop_incomplete(conn, peer); /* as at the other end of it (S-20, S-51) */
     if (conn->raw)
@@ -289,6 +310,7 @@ static void leave_peer(zm_conn *conn) ZM_LOCKED
         endpoint->peer = NULL;
     peer->endpoint = NULL;
     zm_peer_end_locked(peer);
+    ZM_DEBUG_ASSERT(zm_peer_is_sound_locked(peer));
 }
 
 void zm_conn_failed_locked(zm_conn *conn, bool reconnect)

@@ -97,6 +97,8 @@ static char *copy_text(const char *text)
 int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner *owner,
                         zm_transport transport, int fd)
 {
+    ZM_DEBUG_ASSERT(fd >= 0 && s->driver);
+    ZM_DEBUG_ASSERT(endpoint->state == ZM_ENDPOINT_WAITING && !endpoint->conn);
     zm_conn *conn = zm_calloc(sizeof *conn);
     int rc = -ENOMEM;
     if (!conn)
@@ -156,6 +158,7 @@ int zm_conn_open_locked(zm_socket *s, zm_endpoint *endpoint, const zm_conn_owner
      * bytes. */
     if (!conn->raw && endpoint->kind == ZM_LISTENER)
         zm_conn_pull_locked(conn);
+    ZM_DEBUG_ASSERT(zm_conn_is_sound_locked(conn));
     return 0;
 
 no_timers:

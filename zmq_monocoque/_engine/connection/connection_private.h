@@ -18,6 +18,8 @@ enum ping { NO_PING, PING_QUEUED, PING_FLIES };
 
 /* state.c */
 void zm_conn_become_locked(zm_conn *conn, zm_conn_state state) ZM_LOCKED;
+/* For asserts: what holds of a connection whenever no function of connection/ is at work on it. */
+bool zm_conn_is_sound_locked(const zm_conn *conn) ZM_LOCKED;
 
 /* close.c */
 /* Frees bytes that went to the peer, or did not. */

@@ -71,6 +71,7 @@ void zm_conn_turn_away_locked(zm_conn *conn)
 {
     zm_socket *s = conn->socket;
     zm_endpoint *endpoint = conn->endpoint;
+    ZM_DEBUG_ASSERT(conn->state == ZM_CONN_HANDSHAKE && !conn->peer);
     zm_monitor_event(s, ZM_DISCONNECTED, (uint32_t) conn->fd, conn->text);
     if (zm_conn_take_session_output_locked(conn) < 0)
         return;
@@ -80,6 +81,7 @@ void zm_conn_turn_away_locked(zm_conn *conn)
     zm_conn_leave_connecter_locked(conn);
     zm_conn_leave_endpoint_locked(conn);
     zm_conn_set_timer(conn, &conn->linger, FAREWELL_MS);
+    ZM_DEBUG_ASSERT(zm_conn_is_sound_locked(conn));
     if (endpoint->kind == ZM_CONNECTER) {
         conn->owner->lost(endpoint, false);
     }
@@ -90,6 +92,8 @@ void zm_conn_ready_locked(zm_conn *conn)
     zm_socket *s = conn->socket;
     zm_endpoint *endpoint = conn->endpoint;
     char address[128];
+    ZM_DEBUG_ASSERT(conn->state == ZM_CONN_HANDSHAKE && !conn->peer);
+    ZM_DEBUG_ASSERT(zm_conn_is_sound_locked(conn));
     zm_timer_stop(&s->timers, &conn->handshake);
     if (!conn->raw && zm_conn_take_session_output_locked(conn) < 0)
         return; /* our READY goes before anything the pattern says */
@@ -98,6 +102,7 @@ void zm_conn_ready_locked(zm_conn *conn)
                                             address, &conn->zap_properties);
     zm_peer *peer = endpoint->kind == ZM_CONNECTER ? endpoint->peer : NULL;
     bool fresh = !peer;
+    ZM_DEBUG_ASSERT(fresh || (zm_peer_is_sound_locked(peer) && !peer->conn));
     if (metadata && fresh)
         peer = zm_peer_new_locked(s);
     if (!peer || !metadata) {

@@ -193,6 +193,7 @@ static int parse_large(zm_conn *conn) ZM_LOCKED
 {
     zm_event event;
     zm_block *large = conn->large;
+    ZM_DEBUG_ASSERT(conn->large_have == large->size);
     ssize_t n = zm_session_next(&conn->session, large->data, large->size, &event);
     conn->large = NULL;
     if (n < 0) {
@@ -230,6 +231,8 @@ void zm_conn_receive_done_locked(zm_op *op, int32_t res)
     s->moving -= conn->moving;
     conn->moving = false;
     zm_list_remove(&conn->armed_link);
+    ZM_DEBUG_ASSERT(!op->in_flight);
+    ZM_DEBUG_ASSERT(zm_conn_is_sound_locked(conn));
     if (conn->state == ZM_CONN_CLOSING) {
         zm_conn_end_if_done_locked(conn);
         return;
@@ -271,6 +274,7 @@ void zm_conn_receive_done_locked(zm_op *op, int32_t res)
 /* Memory for the next receive. 0, -ENOMEM, -EMSGSIZE. */
 static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size) ZM_LOCKED
 {
+    ZM_DEBUG_ASSERT(!conn->recv_op.in_flight); /* the kernel writes there */
     ZM_POISON(out_to);
     ZM_POISON(out_size);
     if (conn->large) {
@@ -322,6 +326,7 @@ static int make_room(zm_conn *conn, uint8_t **out_to, size_t *out_size) ZM_LOCKE
     size_t most = conn->raw ? RAW_BYTES_MAX : conn->expects_large ? HEAD_BYTES : SIZE_MAX;
     if (*out_size > most)
         *out_size = most;
+    ZM_DEBUG_ASSERT(*out_size > 0);
     return 0;
 }
 

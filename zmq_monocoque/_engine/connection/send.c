@@ -226,6 +226,8 @@ void zm_conn_flush_locked(zm_conn *conn)
         conn->unpaced = true;
         zm_connection_unpace(conn->fd);
     }
+    ZM_DEBUG_ASSERT(conn->sending_control + conn->sending_queue > 0);
+    ZM_DEBUG_ASSERT(zm_conn_is_sound_locked(conn));
     conn->header = (struct msghdr){.msg_iov = conn->vectors, .msg_iovlen = (size_t) n};
     conn->send_op.whole = true;
     zm_driver_send(conn->socket->driver, &conn->send_op, conn->fd, &conn->header);

@@ -41,6 +41,8 @@ struct zm_zap {
 
 void zm_zap_free_locked(zm_zap *taken)
 {
+    ZM_DEBUG_ASSERT(taken->conn->zap == taken);
+    ZM_DEBUG_ASSERT(taken->asker.inproc);
     taken->conn->zap = NULL;
     zm_inproc_close_locked(&taken->asker);
     zm_frames_fini(&taken->asker.in);
@@ -130,6 +132,8 @@ static int decide_alone(zm_conn *conn) ZM_LOCKED
 
 int zm_zap_ask_locked(zm_conn *conn, const zm_event *event)
 {
+    ZM_DEBUG_ASSERT(conn->state == ZM_CONN_HANDSHAKE);
+    ZM_DEBUG_ASSERT(!conn->zap);
     zm_zap *zap = zm_calloc(sizeof *zap);
     if (!zap)
         return -ENOMEM;

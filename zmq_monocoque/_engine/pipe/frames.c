@@ -30,6 +30,7 @@ int zm_frames_push_slow(zm_frames *frames, zm_frame frame)
 
 void zm_frames_drop_newest(zm_frames *frames, uint32_t count)
 {
+    ZM_DEBUG_ASSERT(count <= frames->count);
     while (count--) {
         zm_frame *gone = zm_frames_at(frames, --frames->count);
         if (!gone->block)
@@ -217,6 +218,7 @@ void zm_outq_rollback(zm_outq *q)
 {
     if (!q->partial)
         return;
+    ZM_DEBUG_ASSERT(q->partial + q->submitted <= q->bytes);
     truncate_to(q, q->bytes - q->partial);
     q->partial = 0;
 }
@@ -239,6 +241,7 @@ uint32_t zm_outq_forget_waiting(zm_outq *q)
 int zm_outq_vectors(const zm_outq *q, struct iovec *vectors, int count, size_t limit,
                     size_t *out_bytes)
 {
+    ZM_DEBUG_ASSERT(!q->submitted);
     size_t left = q->bytes - q->partial, taken = 0;
     if (left > limit)
         left = limit;
@@ -307,6 +310,7 @@ uint32_t zm_outq_consume(zm_outq *q, size_t bytes)
         q->count--;
     }
     q->sent_of_first = done;
+    ZM_DEBUG_ASSERT(!done || (q->count && done < q->lengths[q->first]));
     return gone;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "../base/block.h"
+#include "../base/check.h"
 
 enum { ZM_MORE = 1, ZM_COMMAND = 4, ZM_SUBSCRIBE_FRAME = 16, ZM_CANCEL_FRAME = 32 };
 
@@ -53,6 +54,7 @@ static inline zm_frame *zm_frames_at(const zm_frames *frames, uint32_t i)
 /* The caller owns what the frame refers to. Not empty. */
 static inline zm_frame zm_frames_take(zm_frames *frames)
 {
+    ZM_DEBUG_ASSERT(frames->count > 0);
     zm_frame frame = frames->ring[frames->first];
     frames->first = (frames->first + 1) & (frames->capacity - 1);
     frames->count--;
@@ -89,6 +91,7 @@ static inline int zm_outq_commit(zm_outq *q)
 {
     if (q->count == q->capacity && zm_outq_widen(q) < 0)
         return -ENOMEM;
+    ZM_DEBUG_ASSERT(q->partial + q->submitted <= q->bytes);
     q->lengths[(q->first + q->count++) & (q->capacity - 1)] = q->partial;
     q->partial = 0;
     return 0;

@@ -129,6 +129,8 @@ static zm_peer *peer_of(zm_socket *s, zm_link *link, int side) ZM_LOCKED
     peer->inproc = link;
     peer->socket->links++;
     peer->side = (uint8_t) side;
+    ZM_DEBUG_ASSERT(!link->side[side].peer && !link->side[side].closed);
+    ZM_DEBUG_ASSERT(link->side[side].socket == s);
     link->side[side].peer = peer;
     return peer;
 }
@@ -223,6 +225,7 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
     zm_context *context = s->context;
     if (zm_wants_taken_id(s))
         return -EINVAL;
+    ZM_DEBUG_ASSERT(s->open);
     zm_link *link = zm_calloc(sizeof *link);
     if (!link)
         return -ENOMEM;
@@ -269,6 +272,7 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
     }
     zm_lock_give(&link->lock);
     zm_context_lock_give(context);
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep) && zm_peer_is_sound_locked(peer));
     zm_peer_attach_locked(peer);
     return 0;
 }
@@ -278,6 +282,8 @@ int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_p
     static const side_facts nobody; /* without a routing id: one socket asks many questions */
     zm_socket *s = asker->socket;
     zm_context *context = s->context;
+    ZM_DEBUG_ASSERT(!asker->inproc);
+    ZM_DEBUG_ASSERT(!zm_list_linked(&asker->link)); /* no peer of the pattern's */
     zm_link *link = zm_calloc(sizeof *link);
     if (!link)
         return -ENOMEM;
@@ -354,6 +360,9 @@ static bool refill(zm_peer *peer) ZM_LOCKED
     zm_link *link = peer->inproc;
     zm_link_side *writer = other(peer), *me = mine(peer);
     zm_lock_take(&link->lock);
+    ZM_DEBUG_ASSERT(writer->out_fresh + peer->in_messages + peer->in_unreported
+                    <= writer->out_messages);
+    ZM_DEBUG_ASSERT(writer->out_staged <= writer->out.count);
     uint32_t hwm = capacity_of(writer, me), half = (hwm + 1) / 2;
     writer->out_messages -= peer->in_unreported;
     writer->out_kept = hwm ? (writer->out_kept + peer->in_unreported) % half : 0;
@@ -540,6 +549,8 @@ int zm_inproc_write_locked(zm_peer *peer, const void *data, size_t size, zm_bloc
             }
         }
     }
+    ZM_DEBUG_ASSERT(me->out_fresh <= me->out_messages);
+    ZM_DEBUG_ASSERT(me->out_staged <= me->out.count);
     zm_lock_give(&link->lock);
     return rc;
 }
@@ -658,6 +669,8 @@ void zm_inproc_close_locked(zm_peer *peer)
     }
     zm_context_lock_give(context);
     zm_lock_take(&link->lock);
+    ZM_DEBUG_ASSERT(me->peer == peer && !me->closed);
+    ZM_DEBUG_ASSERT(peer->socket->links > 0);
     me->closed = true;
     me->peer = NULL;
     if (other(peer)->answered)
@@ -710,6 +723,8 @@ static void disconnect(zm_endpoint *ep, int linger_ms) ZM_LOCKED
 {
     (void) linger_ms; /* what is queued is the other side's already */
     zm_peer *peer = ep->peer;
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep));
+    ZM_DEBUG_ASSERT(!peer || peer->inproc);
     zm_endpoint_free_locked(ep);
     if (peer) {
         peer->endpoint = NULL;

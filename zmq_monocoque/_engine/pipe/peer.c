@@ -38,6 +38,7 @@ static int take_index(zm_socket *s, zm_peer *peer) ZM_LOCKED
         }
         s->peer_capacity = capacity;
     }
+    ZM_DEBUG_ASSERT(s->peer_free <= s->peer_capacity);
     peer->index = s->peer_free - 1;
     s->peer_free = s->peer_table[peer->index].next_free;
     s->peer_table[peer->index].peer = peer;
@@ -46,6 +47,7 @@ static int take_index(zm_socket *s, zm_peer *peer) ZM_LOCKED
 
 static void give_index(zm_socket *s, const zm_peer *peer) ZM_LOCKED
 {
+    ZM_DEBUG_ASSERT(s->peer_table[peer->index].peer == peer);
     s->peer_table[peer->index].next_free = s->peer_free;
     s->peer_free = peer->index + 1;
 }
@@ -69,6 +71,8 @@ zm_peer *zm_peer_new_locked(zm_socket *s)
 void zm_peer_attach_locked(zm_peer *peer)
 {
     zm_socket *s = peer->socket; /* a peer that the pattern has no memory for may be gone then */
+    ZM_DEBUG_ASSERT(zm_peer_is_sound_locked(peer));
+    ZM_DEBUG_ASSERT(zm_list_linked(&peer->link));
     zm_peer_become_locked(peer, ZM_PIPE_ATTACHED);
     s->pattern->attached(peer);
     zm_socket_notify_locked(s);
@@ -77,6 +81,7 @@ void zm_peer_attach_locked(zm_peer *peer)
 void zm_peer_detach_locked(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
+    ZM_DEBUG_ASSERT(zm_peer_is_sound_locked(peer));
     if (!zm_peer_is_attached_locked(peer))
         return;
     zm_peer_become_locked(peer, peer->state == ZM_PIPE_ENDED ? ZM_PIPE_CLOSING : ZM_PIPE_DETACHED);
@@ -90,6 +95,7 @@ void zm_peer_detach_locked(zm_peer *peer)
         s->sending_to = NULL;
         s->dropping = true;
     }
+    ZM_DEBUG_ASSERT(zm_peer_is_sound_locked(peer));
     zm_socket_notify_locked(s);
 }
 
@@ -100,6 +106,8 @@ void zm_peer_free_locked(zm_peer *taken)
     zm_peer_detach_locked(taken);
     if (taken->state != ZM_PIPE_CLOSING)
         zm_peer_become_locked(taken, ZM_PIPE_CLOSING);
+    ZM_DEBUG_ASSERT(zm_peer_is_sound_locked(taken));
+    ZM_DEBUG_ASSERT(s->sending_to != taken && s->receiving_from != taken);
     if (taken->conn)
         taken->conn->peer = NULL;
     if (taken->endpoint)
@@ -127,6 +135,7 @@ uint32_t zm_peer_low_water(int hwm)
 void zm_peer_end_locked(zm_peer *peer)
 {
     zm_socket *s = peer->socket;
+    ZM_DEBUG_ASSERT(zm_peer_is_sound_locked(peer));
     if (zm_peer_is_ended_locked(peer))
         return;
     zm_peer_become_locked(peer, peer->state == ZM_PIPE_ATTACHED ? ZM_PIPE_ENDED : ZM_PIPE_CLOSING);
@@ -136,6 +145,7 @@ void zm_peer_end_locked(zm_peer *peer)
     }
     zm_turn_leave(&peer->turn_out);
     zm_peer_ripen_locked(peer);
+    ZM_DEBUG_ASSERT(zm_peer_is_sound_locked(peer));
 }
 
 void zm_peer_ripen_locked(zm_peer *peer)
@@ -194,6 +204,7 @@ void zm_peer_read_locked(zm_peer *peer, zm_frame *out)
 static void message_arrived(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
+    ZM_DEBUG_ASSERT(zm_peer_is_sound_locked(peer));
     peer->in_staged = 0;
     s->stats.messages_received++;
     if (peer->in_messages++ == 0 && !peer->reading && !peer->ignored) {

@@ -107,7 +107,11 @@ union zm_peer_slot {
     uint32_t next_free; /* likewise from 1 */
 };
 
-void zm_peer_become_locked(zm_peer *peer, zm_pipe_state state) ZM_LOCKED; /* state.c */
+/* state.c */
+void zm_peer_become_locked(zm_peer *peer, zm_pipe_state state) ZM_LOCKED;
+/* For asserts: what holds of a peer whenever no function of peer.c is at work on it. */
+bool zm_peer_is_sound_locked(const zm_peer *peer) ZM_LOCKED;
+
 zm_peer *zm_peer_new_locked(zm_socket *s) ZM_LOCKED;
 /* Tells the pattern. */
 void zm_peer_attach_locked(zm_peer *peer) ZM_LOCKED;

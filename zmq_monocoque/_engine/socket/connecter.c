@@ -78,6 +78,8 @@ int zm_connecter_connect_locked(zm_socket *s, const zm_address *address)
         zm_peer_attach_locked(ep->peer);
     }
     memcpy(s->last_endpoint, ep->text, sizeof s->last_endpoint);
+    ZM_DEBUG_ASSERT(s->open && ep->state == ZM_ENDPOINT_WAITING);
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep));
     start_connect(ep);
     zm_order_begin_locked(s);
     return 0;
@@ -87,6 +89,8 @@ int zm_connecter_connect_locked(zm_socket *s, const zm_address *address)
 static void give_up(zm_endpoint *ep) ZM_LOCKED
 {
     zm_peer *peer = ep->peer;
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep));
+    ZM_DEBUG_ASSERT(!ep->conn);
     if (peer) {
         peer->endpoint = NULL;
         ep->peer = NULL;
@@ -101,6 +105,7 @@ static void retry_later(zm_endpoint *ep) ZM_LOCKED
 {
     zm_socket *s = ep->socket;
     const zm_options *o = &ep->options;
+    ZM_DEBUG_ASSERT(ep->state == ZM_ENDPOINT_WAITING && ep->fd < 0);
     int64_t delay = o->reconnect_ivl_ms;
     if (delay <= 0) {
         if (ep->lingering)
@@ -133,6 +138,7 @@ static void attempt_failed(zm_endpoint *ep, int error) ZM_LOCKED
 static int start_resolving(zm_endpoint *ep) ZM_LOCKED
 {
     zm_address address = ep->address;
+    ZM_DEBUG_ASSERT(ep->state == ZM_ENDPOINT_WAITING && !ep->resolution);
     if (zm_socks_wanted(ep) && zm_socks_address(ep, &address) < 0)
         return -EINVAL;
     zm_resolution *resolution;
@@ -142,6 +148,7 @@ static int start_resolving(zm_endpoint *ep) ZM_LOCKED
         ep->resolution = resolution;
         zm_endpoint_become_locked(ep, ZM_ENDPOINT_RESOLVING);
     }
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep));
     return rc;
 }
 
@@ -150,6 +157,7 @@ static void open_connection(zm_endpoint *ep, const zm_address *address) ZM_LOCKE
 {
     zm_socket *s = ep->socket;
     int fd;
+    ZM_DEBUG_ASSERT(ep->fd < 0 && ep->state == ZM_ENDPOINT_WAITING);
     int rc = zm_connecter_open(address, &ep->options.tuning, &fd);
     if (rc < 0) {
         attempt_failed(ep, -rc);
@@ -172,6 +180,7 @@ static void open_connection(zm_endpoint *ep, const zm_address *address) ZM_LOCKE
     if (ep->options.connect_timeout_ms > 0)
         zm_timer_set(&s->timers, &ep->timeout,
                      zm_now_ns() + ep->options.connect_timeout_ms * ZM_MS);
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep));
 }
 
 static void start_connect(zm_endpoint *ep)
@@ -193,8 +202,10 @@ static void start_connect(zm_endpoint *ep)
 static void resolved(void *owner, const zm_address *address, int result)
 {
     zm_endpoint *ep = owner;
+    ZM_DEBUG_ASSERT(ep->state == ZM_ENDPOINT_RESOLVING);
     ep->resolution = NULL;
     zm_endpoint_become_locked(ep, ZM_ENDPOINT_WAITING);
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep));
     if (result == 0) {
         open_connection(ep, address); /* names are looked up anew at each attempt */
     } else {
@@ -208,6 +219,8 @@ static void connected(zm_endpoint *ep, int32_t res, bool timed_out)
 {
     zm_socket *s = ep->socket;
     int fd = ep->fd;
+    ZM_DEBUG_ASSERT(ep->state == ZM_ENDPOINT_WAITING && !ep->conn);
+    ZM_DEBUG_ASSERT(fd >= 0 && !ep->op.in_flight);
     if (zm_socks_busy(ep)) {
         int rc = zm_socks_step_locked(ep, res);
         if (rc == 0) {
@@ -257,6 +270,9 @@ static void connect_done(zm_op *op, int32_t res) ZM_LOCKED
 {
     zm_endpoint *ep = op->owner;
     bool timed_out = ep->state == ZM_ENDPOINT_TIMED_OUT;
+    ZM_DEBUG_ASSERT(timed_out || ep->state == ZM_ENDPOINT_CONNECTING
+                    || ep->state == ZM_ENDPOINT_CLOSING);
+    ZM_DEBUG_ASSERT(!op->in_flight && ep->socket->handshakes > 0);
     ep->socket->handshakes--;
     zm_endpoint_become_locked(ep, ZM_ENDPOINT_WAITING);
     if (ep->state == ZM_ENDPOINT_CLOSING)
@@ -292,6 +308,7 @@ static void timeout_due(zm_timer *timer) ZM_LOCKED
     zm_endpoint *ep = timer->owner;
     ZM_ASSERT(ep->state == ZM_ENDPOINT_CONNECTING);
     zm_endpoint_become_locked(ep, ZM_ENDPOINT_TIMED_OUT);
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep));
     if (ep->op.in_flight)
         zm_driver_cancel(ep->socket->driver, &ep->op);
 }
@@ -302,6 +319,8 @@ static void linger_connecter(zm_endpoint *ep, int linger_ms) ZM_LOCKED
     zm_socket *s = ep->socket;
     zm_peer *peer = ep->peer;
     zm_conn *conn = ep->conn;
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep));
+    ZM_DEBUG_ASSERT(!conn || conn->peer == peer || !conn->peer);
     if (peer) {
         zm_peer_rollback_locked(peer);
         zm_peer_detach_locked(peer);

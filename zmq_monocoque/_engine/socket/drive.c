@@ -308,6 +308,7 @@ static int follow(zm_socket *s, int64_t deadline_ns) ZM_LOCKED
 void zm_drive_take_locked(zm_socket *s)
 {
     ZM_ASSERT(!s->driven);
+    ZM_DEBUG_ASSERT(s->driver && !atomic_load(&s->wakeable));
     take_over_receives(s);
     zm_transfer_start_locked(s);
     if (s->order)
@@ -323,6 +324,8 @@ void zm_drive_take_locked(zm_socket *s)
 
 void zm_drive_leave_locked(zm_socket *s, bool news)
 {
+    ZM_DEBUG_ASSERT(s->driven);
+    ZM_DEBUG_ASSERT(atomic_load(&s->wakeable) == s->driver && atomic_load(&s->sleeping) > 0);
     atomic_fetch_sub(&s->sleeping, 1);
     atomic_store(&s->wakeable, NULL);
     s->driven = false;

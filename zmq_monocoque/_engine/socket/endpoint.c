@@ -53,6 +53,8 @@ zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
 void zm_endpoint_free_locked(zm_endpoint *ep)
 {
     zm_socket *s = ep->socket;
+    ZM_DEBUG_ASSERT(!ep->op.in_flight && !ep->resolution);
+    ZM_DEBUG_ASSERT(!ep->conn && zm_list_empty(&ep->conns));
     zm_timer_stop(&s->timers, &ep->retry);
     zm_timer_stop(&s->timers, &ep->timeout);
     zm_timer_stop(&s->timers, &ep->linger);
@@ -80,6 +82,7 @@ void zm_endpoint_free_if_done_locked(zm_endpoint *ep)
 void zm_endpoint_close_locked(zm_endpoint *ep)
 {
     zm_socket *s = ep->socket;
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep));
     if (ep->state == ZM_ENDPOINT_CLOSING)
         return;
     zm_endpoint_become_locked(ep, ZM_ENDPOINT_CLOSING);
@@ -92,6 +95,7 @@ void zm_endpoint_close_locked(zm_endpoint *ep)
         ep->peer->endpoint = NULL;
         ep->peer = NULL;
     }
+    ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep));
     if (ep->op.in_flight)
         zm_driver_cancel(s->driver, &ep->op);
     zm_endpoint_free_if_done_locked(ep);

@@ -79,6 +79,8 @@ zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
 void zm_endpoint_free_locked(zm_endpoint *taken) ZM_LOCKED;
 /* It changes to `state`, unless it is closing. */
 void zm_endpoint_become_locked(zm_endpoint *endpoint, zm_endpoint_state state) ZM_LOCKED;
+/* For asserts: what holds of an endpoint whenever nothing is at work on it. */
+bool zm_endpoint_is_sound_locked(const zm_endpoint *endpoint) ZM_LOCKED;
 /* Of one that is closed. */
 void zm_endpoint_free_if_done_locked(zm_endpoint *endpoint) ZM_LOCKED;
 int zm_listener_bind_locked(zm_socket *s, const zm_address *address) ZM_LOCKED;

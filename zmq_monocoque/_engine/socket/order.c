@@ -97,11 +97,13 @@ void zm_order_enter_locked(zm_socket *s)
     order->newest = s;
     if (s->order)
         return;
+    ZM_DEBUG_ASSERT(!zm_list_linked(&s->in_order));
     s->order = order;
     atomic_fetch_add(&order->refs, 1);
     zm_lock_take(&order->lock);
     zm_list_append(&order->bursts, &s->in_order);
     atomic_fetch_add(&order->count, 1);
+    ZM_DEBUG_ASSERT(order->thread == zm_thread_mark());
     zm_lock_give(&order->lock);
 }
 
@@ -112,6 +114,8 @@ void zm_order_leave_locked(zm_socket *s)
         return;
     s->order = NULL;
     zm_lock_take(&order->lock);
+    ZM_DEBUG_ASSERT(zm_list_linked(&s->in_order));
+    ZM_DEBUG_ASSERT(atomic_load(&order->count) > 0);
     zm_list_remove(&s->in_order);
     atomic_fetch_sub(&order->count, 1);
     zm_lock_give(&order->lock);
@@ -130,6 +134,8 @@ void zm_order_begin_locked(zm_socket *s)
     zm_order *order = zm_order_mine ? zm_order_mine : make_mine();
     if (!order || s->beginner)
         return;
+    ZM_DEBUG_ASSERT(!zm_list_linked(&s->in_begun));
+    ZM_DEBUG_ASSERT(order->thread == zm_thread_mark());
     s->beginner = order;
     atomic_fetch_add(&order->refs, 1);
     zm_lock_take(&order->lock);
@@ -146,6 +152,8 @@ void zm_order_begun_locked(zm_socket *s)
         return;
     s->beginner = NULL;
     zm_lock_take(&order->lock);
+    ZM_DEBUG_ASSERT(zm_list_linked(&s->in_begun));
+    ZM_DEBUG_ASSERT(atomic_load(&order->begun_count) > 0);
     zm_socket *next = s->in_begun.next == &order->begun
                           ? NULL : ZM_CONTAINER(s->in_begun.next, zm_socket, in_begun);
     zm_list_remove(&s->in_begun);

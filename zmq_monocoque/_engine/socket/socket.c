@@ -60,13 +60,13 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     if (!s)
         return -EMFILE;
     zm_socket_lock_take(s);
+    ZM_DEBUG_ASSERT(!s->open && !s->closing); /* the slot is nobody's */
     size_t from = offsetof(zm_socket, attention);
     memset((char *) s + from, 0, sizeof *s - from);
     s->context = context;
     s->type = type;
     s->pattern = pattern;
     s->reap = reap_locked;
-    s->open = true;
     zm_options_init(&s->options, type, context->blocky, context->ipv6);
     zm_list_init(&s->peers);
     zm_list_init(&s->conns);
@@ -96,7 +96,9 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
         zm_socket_slot_give(s);
         return rc;
     }
+    s->open = true;
     atomic_store(&s->generation, zm_generation_new());
+    ZM_DEBUG_ASSERT(!zm_list_linked(&s->in_context));
     zm_list_append(&context->sockets, &s->in_context);
     atomic_fetch_add(&context->socket_count, 1);
     atomic_fetch_add(&zm_live_sockets, 1);
@@ -108,6 +110,10 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
 static void destroy_locked(zm_socket *s) ZM_GIVES(zm_a_socket)
 {
     zm_context *context = s->context;
+    ZM_DEBUG_ASSERT(s->closing && !s->open && !s->driven);
+    ZM_DEBUG_ASSERT(!s->connection_count && !s->handshakes && !s->newcomers && !s->moving);
+    ZM_DEBUG_ASSERT(!s->handshaking_count && zm_list_empty(&s->handshaking));
+    ZM_DEBUG_ASSERT(zm_list_empty(&s->wants_send) && zm_list_empty(&s->wants_recv));
     zm_order_leave_locked(s);
     zm_order_begun_locked(s);
     stop_monitor_locked(s);
@@ -120,6 +126,7 @@ static void destroy_locked(zm_socket *s) ZM_GIVES(zm_a_socket)
     do
         zm_commands_take_locked(s); /* a link that is turned away may have left one */
     while (atomic_load(&s->mailbox) || s->commands_left);
+    ZM_DEBUG_ASSERT(!s->links && !s->stats.peers && !s->timers.reserved);
     if (s->pattern->closed)
         s->pattern->closed(s);
     zm_free(s->state);
@@ -157,6 +164,7 @@ static bool reap_locked(zm_socket *s)
 
 void zm_socket_close_locked(zm_socket *s) ZM_LOCKS_UNCHECKED
 {
+    ZM_DEBUG_ASSERT(s->open && !s->closing);
     s->open = false;
     s->closing = true;
     atomic_store(&s->generation, 0);
@@ -173,6 +181,7 @@ void zm_socket_close_locked(zm_socket *s) ZM_LOCKS_UNCHECKED
         zm_drive_for_io_thread_locked(s);
         zm_drive_for_io_thread_locked(s);
     }
+    ZM_DEBUG_ASSERT(!s->sending_to && !s->receiving_from);
     if (reap_locked(s))
         return;
     /* Threads that are still in a call find the socket gone; the I/O thread does the rest. */
@@ -189,9 +198,11 @@ static void stop_monitor_locked(zm_socket *s)
     zm_socket *monitor = s->monitor;
     if (!monitor)
         return;
+    ZM_DEBUG_ASSERT(monitor->type == ZM_PAIR && monitor->context == s->context);
     zm_monitor_event(s, ZM_MONITOR_STOPPED, 0, "");
     s->monitor = NULL;
     zm_socket_lock_take(monitor);
+    ZM_DEBUG_ASSERT(monitor->open);
     zm_socket_close_locked(monitor);
 }
 
@@ -207,6 +218,7 @@ static int start_monitor_locked(zm_socket *s, const char *endpoint, int events) 
     if (events & ~0xFFFF)
         return -EINVAL;
     stop_monitor_locked(s);
+    ZM_DEBUG_ASSERT(!s->monitor);
     zm_socket *monitor;
     zm_context_lock_take(s->context);
     rc = zm_socket_make(s->context, ZM_PAIR, &monitor);
@@ -221,6 +233,7 @@ static int start_monitor_locked(zm_socket *s, const char *endpoint, int events) 
         return rc;
     }
     zm_socket_lock_give(monitor);
+    ZM_DEBUG_ASSERT(monitor != s);
     s->monitor = monitor;
     s->monitor_events = events;
     return 0;
