@@ -1,7 +1,8 @@
 """Checks with clang that what needs a lock is done with it held (-Wthread-safety).
 
-The words it reads are in base/lock.h and objects.h. It runs clang, or else clang-tidy, which is on
-PyPI (and in the extra `lint`); where neither is, it says so and checks nothing.
+The words it reads are in base/lock.h and objects.h; the C face uses the engine's. It runs clang, or
+else clang-tidy, which is on PyPI (and in the extra `lint`); where neither is, it says so and checks
+nothing.
 """
 
 from __future__ import annotations
@@ -17,19 +18,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "zmq_monocoque" / "_engine"
+CAPI = ROOT / "zmq_monocoque" / "_capi"
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Wno-everything", "-Wthread-safety", "-Werror"]
 
 
 def _sources() -> list[Path]:
-    """The engine's C files. The list is loaded by its path: that of the package is no place to
-    import from, since it has an asyncio.py."""
+    """The C files of the engine and the C face. The list is loaded by its path: that of the package
+    is no place to import from, since it has an asyncio.py."""
     spec = importlib.util.spec_from_file_location(
         "engine", ROOT / "zmq_monocoque" / "_build" / "engine.py"
     )
     assert spec and spec.loader
     engine = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(engine)
-    return [ENGINE / source for source in engine.SOURCES]
+    return [
+        *(ENGINE / source for source in engine.SOURCES),
+        *(CAPI / source for source in engine.CAPI_SOURCES),
+    ]
 
 
 def tool() -> list[str] | None:
@@ -43,7 +48,7 @@ def tool() -> list[str] | None:
 
 def check(command: list[str], source: Path) -> str:
     """What clang says of one file; empty when it is content."""
-    flags = [*FLAGS, f"-I{ENGINE}"]
+    flags = [*FLAGS, f"-I{ENGINE}", f"-I{CAPI}"]
     if "clang-tidy" in command[0]:
         command = [*command, str(source), "--"]
     else:

@@ -19,7 +19,13 @@ HELD = ("ZM_LOCKED", "ZM_GIVES(zm_a_socket)")
 #: What gives the lock up, and is named after that.
 GIVERS = {"zm_socket_lock_give", "zm_socket_lock_is_given", "zm_socket_leave"}
 
-INCLUDES = '#include "connection/connection.h"\n#include "context/handles.h"\n'
+INCLUDES = "".join(
+    f'#include "{name}"\n'
+    for name in (
+        *("capi.h", "connection/connection.h", "context/context.h", "context/handles.h"),
+        *("pipe/inproc.h", "socket/order.h"),
+    )
+)
 #: What is done without the lock, and what clang finds wrong with it.
 WITHOUT = {
     "void planted(zm_socket *s) { zm_reap_ended_locked(s); }": "calling function",
@@ -28,6 +34,11 @@ WITHOUT = {
     "void planted(zm_socket *s) { s->work_left = true; }": "writing variable",
     "void planted(zm_socket *s) { zm_socket_lock_take(s); }": "still held",
     "void planted(zm_socket *s) { zm_socket_lock_give(s); }": "was not held",
+    "int planted(zm_context *context) { return context->max_sockets; }": "reading variable",
+    "int planted(zm_context *context) ZM_NEEDS(zm_a_link) { return context->ipv6; }": "a_context",
+    "void planted(zm_link_side *side) ZM_LOCKED { side->out_fresh = 0; }": "writing variable",
+    "bool planted(zm_socket *s) ZM_LOCKED { return s->in_order.next; }": "an_order",
+    "void planted(capi_cell *cell) { capi_cell_unlock(cell); }": "was not held",
 }
 WITH = """void planted(int64_t handle)
 {

@@ -60,8 +60,14 @@ static inline capi_cell *capi_cell_of(const void *handle, capi_kind kind)
     capi_cell *cell = &all[offset / sizeof *all];
     return atomic_load_explicit(&cell->kind, memory_order_acquire) == kind ? cell : NULL;
 }
+/* Some cell's lock, for -Wthread-safety (base/lock.h). */
+extern struct zm_lock_kind capi_a_cell;
 /* The same with its lock held, so that nobody ends it meanwhile. */
-capi_cell *capi_cell_lock(const void *handle, capi_kind kind);
+capi_cell *capi_cell_lock(const void *handle, capi_kind kind) ZM_TAKES_IF(true, capi_a_cell);
+static inline void capi_cell_unlock(capi_cell *cell) ZM_GIVES(capi_a_cell) ZM_LOCKS_UNCHECKED
+{
+    zm_lock_give(&cell->lock);
+}
 
 /* --- answers --------------------------------------------------------------------------------- */
 

@@ -16,15 +16,15 @@ enum {
 static zm_lock lock;
 _Atomic(capi_cell *) capi_cells;
 uint32_t capi_cells_max;
-static uint32_t used; /* cells that were given out at least once */
-static uint32_t free_first = NONE, free_last = NONE, free_count;
+ZM_GUARDED_BY(lock) static uint32_t used; /* cells that were given out at least once */
+ZM_GUARDED_BY(lock) static uint32_t free_first = NONE, free_last = NONE, free_count;
 
 static void unlock_in_child(void)
 {
     atomic_store(&lock.word, 0);
 }
 
-static bool map_locked(void)
+static bool map_locked(void) ZM_NEEDS(lock)
 {
     for (uint32_t count = CELLS_MAX; count >= CELLS_MIN; count /= 2) {
         void *at = mmap(NULL, count * sizeof(capi_cell), PROT_READ | PROT_WRITE,
@@ -39,7 +39,7 @@ static bool map_locked(void)
     return false;
 }
 
-static capi_cell *take_locked(void)
+static capi_cell *take_locked(void) ZM_NEEDS(lock)
 {
     capi_cell *all = atomic_load_explicit(&capi_cells, memory_order_relaxed);
     if (!all && !map_locked())
@@ -90,7 +90,7 @@ void capi_cell_free(capi_cell *cell)
     zm_lock_give(&lock);
 }
 
-capi_cell *capi_cell_lock(const void *handle, capi_kind kind)
+capi_cell *capi_cell_lock(const void *handle, capi_kind kind) ZM_LOCKS_UNCHECKED
 {
     capi_cell *cell = capi_cell_of(handle, kind);
     if (!cell)

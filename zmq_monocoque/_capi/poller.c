@@ -20,7 +20,7 @@ typedef struct poller {
 enum { EVENTS = ZMQ_POLLIN | ZMQ_POLLOUT | ZMQ_POLLERR | ZMQ_POLLPRI };
 
 /* The poller behind a handle, locked; NULL, errno EFAULT: there is none. */
-static poller *poller_lock(const void *handle, capi_cell **out_cell)
+static poller *poller_lock(const void *handle, capi_cell **out_cell) ZM_TAKES_IF(true, capi_a_cell)
 {
     *out_cell = capi_cell_lock(handle, CAPI_POLLER);
     if (*out_cell)
@@ -29,13 +29,13 @@ static poller *poller_lock(const void *handle, capi_cell **out_cell)
     return NULL;
 }
 
-static int poller_unlock(capi_cell *cell, int rc)
+static int poller_unlock(capi_cell *cell, int rc) ZM_GIVES(capi_a_cell)
 {
-    zm_lock_give(&cell->lock);
+    capi_cell_unlock(cell);
     return capi_answer(rc);
 }
 
-static entry *find(poller *p, const void *socket, int fd)
+static entry *find(poller *p, const void *socket, int fd) ZM_NEEDS(capi_a_cell)
 {
     for (size_t i = 0; i < p->count; i++)
         if (p->entries[i].socket == socket && (socket || p->entries[i].fd == fd))
@@ -61,11 +61,13 @@ CAPI void *zmq_poller_new(void)
 CAPI int zmq_poller_destroy(void **poller_p)
 {
     capi_cell *cell;
-    poller *p = poller_p ? poller_lock(*poller_p, &cell) : NULL;
-    if (!p)
+    if (!poller_p)
         return capi_refuse(EFAULT);
+    poller *p = poller_lock(*poller_p, &cell);
+    if (!p)
+        return -1;
     capi_cell_end(cell, CAPI_POLLER);
-    zm_lock_give(&cell->lock);
+    capi_cell_unlock(cell);
     free(p->entries);
     free(p);
     capi_cell_free(cell);
@@ -77,10 +79,12 @@ CAPI int zmq_poller_size(void *handle)
 {
     capi_cell *cell;
     poller *p = poller_lock(handle, &cell);
-    return p ? poller_unlock(cell, (int) p->count) : -1;
+    if (!p)
+        return -1;
+    return poller_unlock(cell, (int) p->count);
 }
 
-static int add(poller *p, entry one)
+static int add(poller *p, entry one) ZM_NEEDS(capi_a_cell)
 {
     if (one.events & ~EVENTS || find(p, one.socket, one.fd))
         return -EINVAL;
@@ -96,7 +100,7 @@ static int add(poller *p, entry one)
     return 0;
 }
 
-static int change(poller *p, const void *socket, int fd, short events)
+static int change(poller *p, const void *socket, int fd, short events) ZM_NEEDS(capi_a_cell)
 {
     entry *one = find(p, socket, fd);
     if (!one || events & ~EVENTS)
@@ -105,7 +109,7 @@ static int change(poller *p, const void *socket, int fd, short events)
     return 0;
 }
 
-static int take(poller *p, const void *socket, int fd)
+static int take(poller *p, const void *socket, int fd) ZM_NEEDS(capi_a_cell)
 {
     entry *one = find(p, socket, fd);
     if (!one)
@@ -204,7 +208,7 @@ typedef struct snapshot {
     int count;
 } snapshot;
 
-static int snapshot_take(const poller *p, snapshot *out)
+static int snapshot_take(const poller *p, snapshot *out) ZM_NEEDS(capi_a_cell)
 {
     out->count = (int) p->count;
     out->entries = malloc((p->count + 1) * sizeof *out->entries);
@@ -222,7 +226,7 @@ static int snapshot_take(const poller *p, snapshot *out)
     return 0;
 }
 
-static bool waits_for_something(const poller *p)
+static bool waits_for_something(const poller *p) ZM_NEEDS(capi_a_cell)
 {
     for (size_t i = 0; i < p->count; i++)
         if (p->entries[i].events)
@@ -244,7 +248,7 @@ CAPI int zmq_poller_wait_all(void *handle, zmq_poller_event_t *events, int n_eve
         rc = -EFAULT; /* it would never end */
     if (rc == 0)
         rc = snapshot_take(p, &shot);
-    zm_lock_give(&cell->lock);
+    capi_cell_unlock(cell);
     if (rc < 0)
         return capi_answer(rc);
     rc = capi_poll(shot.items, shot.count, capi_deadline(timeout));

@@ -22,7 +22,7 @@ typedef struct timers {
     int last_id;
 } timers;
 
-static timers *timers_lock(const void *handle, capi_cell **out_cell)
+static timers *timers_lock(const void *handle, capi_cell **out_cell) ZM_TAKES_IF(true, capi_a_cell)
 {
     *out_cell = capi_cell_lock(handle, CAPI_TIMERS);
     if (*out_cell)
@@ -31,13 +31,13 @@ static timers *timers_lock(const void *handle, capi_cell **out_cell)
     return NULL;
 }
 
-static int timers_unlock(capi_cell *cell, int rc)
+static int timers_unlock(capi_cell *cell, int rc) ZM_GIVES(capi_a_cell)
 {
-    zm_lock_give(&cell->lock);
+    capi_cell_unlock(cell);
     return capi_answer(rc);
 }
 
-static void insert(timers *all, timer *one)
+static void insert(timers *all, timer *one) ZM_NEEDS(capi_a_cell)
 {
     int64_t now = zm_now_ns();
     bool is_far = one->interval > (size_t) (INT64_MAX - now) / MS;
@@ -50,7 +50,7 @@ static void insert(timers *all, timer *one)
 }
 
 /* Takes a timer out of the list; NULL: there is none of this number. */
-static timer *take_out(timers *all, int id)
+static timer *take_out(timers *all, int id) ZM_NEEDS(capi_a_cell)
 {
     for (timer **at = &all->first; *at; at = &(*at)->next)
         if ((*at)->id == id) {
@@ -79,11 +79,13 @@ CAPI void *zmq_timers_new(void)
 CAPI int zmq_timers_destroy(void **timers_p)
 {
     capi_cell *cell;
-    timers *all = timers_p ? timers_lock(*timers_p, &cell) : NULL;
-    if (!all)
+    if (!timers_p)
         return capi_refuse(EFAULT);
+    timers *all = timers_lock(*timers_p, &cell);
+    if (!all)
+        return -1;
     capi_cell_end(cell, CAPI_TIMERS);
-    zm_lock_give(&cell->lock);
+    capi_cell_unlock(cell);
     for (timer *one; (one = all->first);) {
         all->first = one->next;
         free(one);
@@ -157,7 +159,7 @@ CAPI long zmq_timers_timeout(void *handle)
     if (!all->first)
         return timers_unlock(cell, -EINVAL);
     int64_t left = all->first->deadline - zm_now_ns();
-    zm_lock_give(&cell->lock);
+    capi_cell_unlock(cell);
     int64_t ms = left <= 0 ? 0 : left / MS + (left % MS != 0);
     return ms > LONG_MAX ? LONG_MAX : (long) ms;
 }
@@ -178,7 +180,7 @@ CAPI int zmq_timers_execute(void *handle)
         int id = one->id;
         all->first = one->next;
         insert(all, one); /* behind `now`: each runs once. The handler may cancel it */
-        zm_lock_give(&cell->lock);
+        capi_cell_unlock(cell);
         handler(id, argument);
     }
 }

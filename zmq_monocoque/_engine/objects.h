@@ -9,11 +9,12 @@
  *   5. io_thread->lock   when an I/O thread looks after which socket
  *   6. order->lock       the sockets on which a thread has sent what has not left yet
  *
- * A function that is ZM_LOCKED is called with the socket's lock held. A field that is ZM_HELD is
- * read and written with it held. clang checks both (tests/tidy/lint_locks.py). All functions that
- * end in _locked are ZM_LOCKED, or give the lock up. Two things clang does not see: which socket is
- * locked (the few functions that lock two say so), and calls through a table (patterns, ops), all
- * of which are made with the lock held. */
+ * A function that is ZM_LOCKED is called with the socket's lock held; in a header its name ends in
+ * _locked, as does that of one that gives the lock up. A field that is ZM_HELD is read and written
+ * with it held. The locks of other objects are said likewise. clang checks it
+ * (tests/tidy/lint_locks.py) but for two things: which socket is locked (the few functions that
+ * lock two say so), and calls through a table (patterns, ops), all of which are made with the lock
+ * held. */
 #ifndef ZM_OBJECTS_H
 #define ZM_OBJECTS_H
 
@@ -29,7 +30,8 @@
 extern struct zm_lock_kind zm_a_socket;
 #define ZM_LOCKED ZM_NEEDS(zm_a_socket)
 #define ZM_HELD ZM_GUARDED_BY(zm_a_socket)
-extern struct zm_lock_kind zm_a_context;
+/* Those of a context, a link, an order and an I/O thread: likewise. */
+extern struct zm_lock_kind zm_a_context, zm_a_link, zm_an_order, zm_an_io_thread;
 
 typedef struct zm_context zm_context;
 typedef struct zm_io_thread zm_io_thread;

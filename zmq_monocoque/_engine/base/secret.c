@@ -20,7 +20,7 @@ typedef struct chunk {
 } chunk;
 
 static zm_lock lock;
-static chunk *chunks;
+ZM_GUARDED_BY(lock) static chunk *chunks;
 
 /* Where the advice is not known the bytes are as good as any other's. */
 static void protect(void *start)
@@ -30,7 +30,7 @@ static void protect(void *start)
     madvise(start, CHUNK_BYTES, MADV_WIPEONFORK);
 }
 
-static chunk *chunk_new(void)
+static chunk *chunk_new(void) ZM_NEEDS(lock)
 {
     chunk *c = zm_calloc(sizeof *c);
     if (!c)
@@ -90,7 +90,8 @@ void zm_secret_free(void *taken)
     zm_lock_give(&lock);
 }
 
-void zm_secrets_after_fork(void)
+/* There is no other thread then. */
+void zm_secrets_after_fork(void) ZM_LOCKS_UNCHECKED
 {
     atomic_store(&lock.word, 0);
     for (chunk *c = chunks; c; c = c->next)

@@ -85,6 +85,19 @@ int zm_context_shutdown(int64_t handle)
     return 0;
 }
 
+/* Nobody else knows it any more. */
+static void context_free(zm_context *taken) ZM_LOCKS_UNCHECKED
+{
+    for (int i = 0; i < ZM_IO_THREADS_MAX; i++)
+        if (taken->threads[i])
+            zm_io_thread_free(taken->threads[i]);
+    while (taken->spare_count)
+        zm_driver_close(taken->spares[--taken->spare_count]);
+    zm_names_fini(&taken->names);
+    atomic_fetch_sub(&zm_live_contexts, 1);
+    zm_context_slot_give(taken);
+}
+
 int zm_context_term(int64_t handle, int timeout_ms)
 {
     int64_t deadline = zm_deadline_ms(timeout_ms);
@@ -110,14 +123,7 @@ int zm_context_term(int64_t handle, int timeout_ms)
         return -EFAULT; /* another thread's term() came first */
     atomic_store(&context->generation, 0);
     zm_context_lock_give(context);
-    for (int i = 0; i < ZM_IO_THREADS_MAX; i++)
-        if (context->threads[i])
-            zm_io_thread_free(context->threads[i]);
-    while (context->spare_count)
-        zm_driver_close(context->spares[--context->spare_count]);
-    zm_names_fini(&context->names);
-    atomic_fetch_sub(&zm_live_contexts, 1);
-    zm_context_slot_give(context);
+    context_free(context);
     return 0;
 }
 

@@ -1,6 +1,5 @@
 /* Contexts: their sockets, inproc names, drivers that are kept and I/O threads. A context is in a
- * slot that stays for ever, and is kept alive by its sockets. All of it needs the context's lock,
- * but for what is atomic and what is set before the first socket is made. */
+ * slot that stays for ever, and is kept alive by its sockets. */
 #ifndef ZM_CONTEXT_CONTEXT_H
 #define ZM_CONTEXT_CONTEXT_H
 
@@ -18,6 +17,8 @@ enum {
 };
 #define ZM_NO_THREAD UINT32_MAX
 
+#define ZM_OF_CONTEXT ZM_GUARDED_BY(zm_a_context)
+
 struct zm_context {
     struct zm_context *next_free; /* of the slot, while it is free */
     zm_lock lock;
@@ -26,19 +27,20 @@ struct zm_context {
     _Atomic bool ended;           /* shutdown() or term() was called */
     _Atomic uint32_t socket_count; /* open and lingering */
     _Atomic uint32_t departures;   /* counts up when one goes: the wait word of term() */
-    zm_list sockets;
-    zm_names names; /* inproc names that are bound, or waited for */
-    zm_list waited_names;
-    int io_threads, max_sockets, max_msg_size, thread_priority, thread_policy, zero_copy;
-    bool blocky, ipv6;
-    bool cpus[ZM_CPUS_MAX]; /* THREAD_AFFINITY_CPU_ADD */
-    char thread_prefix[17];
-    zm_io_thread *threads[ZM_IO_THREADS_MAX];
-    uint32_t next_thread;
+    ZM_OF_CONTEXT zm_list sockets;
+    ZM_OF_CONTEXT zm_names names; /* inproc names that are bound, or waited for */
+    ZM_OF_CONTEXT zm_list waited_names;
+    ZM_OF_CONTEXT int io_threads, max_sockets, max_msg_size, thread_priority, thread_policy;
+    ZM_OF_CONTEXT int zero_copy;
+    ZM_OF_CONTEXT bool blocky, ipv6;
+    ZM_OF_CONTEXT bool cpus[ZM_CPUS_MAX]; /* THREAD_AFFINITY_CPU_ADD */
+    ZM_OF_CONTEXT char thread_prefix[17];
+    ZM_OF_CONTEXT zm_io_thread *threads[ZM_IO_THREADS_MAX];
+    ZM_OF_CONTEXT uint32_t next_thread;
     /* Drivers of closed sockets, for the next ones: io_uring takes 60 us to make and to end. */
-    zm_driver *spares[ZM_SPARE_DRIVERS];
-    uint32_t spare_count;
-    int64_t spares_until;
+    ZM_OF_CONTEXT zm_driver *spares[ZM_SPARE_DRIVERS];
+    ZM_OF_CONTEXT uint32_t spare_count;
+    ZM_OF_CONTEXT int64_t spares_until;
 };
 
 /* The three of base/lock.h, for the lock of a context. */

@@ -24,11 +24,11 @@ zm_socket zm_nobody; /* never open */
 static zm_lock table_lock;
 static _Atomic uint32_t last_generation;
 static _Atomic(zm_socket *) sockets[SLOTS_MAX];
-static uint32_t socket_slots;
-static zm_socket *free_sockets; /* linked by next_free */
+ZM_GUARDED_BY(table_lock) static uint32_t socket_slots;
+ZM_GUARDED_BY(table_lock) static zm_socket *free_sockets; /* linked by next_free */
 static _Atomic(zm_context *) contexts[CONTEXTS_MAX];
-static uint32_t context_slots;
-static zm_context *free_contexts;
+ZM_GUARDED_BY(table_lock) static uint32_t context_slots;
+ZM_GUARDED_BY(table_lock) static zm_context *free_contexts;
 
 uint32_t zm_generation_new(void)
 {
@@ -186,7 +186,7 @@ zm_context *zm_context_lock(int64_t handle)
 
 /* In the child: other threads are gone, whatever they held is as they left it. Nothing inside a
  * slot is trusted, no memory is freed, no driver is touched. */
-void zm_handles_after_fork(void)
+void zm_handles_after_fork(void) ZM_LOCKS_UNCHECKED
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         zm_socket *s = atomic_load(&sockets[i]);

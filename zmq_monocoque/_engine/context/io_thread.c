@@ -48,8 +48,19 @@ struct zm_io_thread {
     int policy, priority; /* of the thread; -1: as the thread that starts it */
     int64_t eager_until; /* of the thread's own: it does not sleep before that */
     zm_lock lock;        /* looks, and which sockets are ours */
-    zm_timers looks;     /* the sockets' `look`: those with a time in `look_at` */
+    /* the sockets' `look`: those with a time in `look_at` */
+    ZM_GUARDED_BY(zm_an_io_thread) zm_timers looks;
 };
+
+static void lock_take(zm_io_thread *t) ZM_TAKES(zm_an_io_thread) ZM_LOCKS_UNCHECKED
+{
+    zm_lock_take(&t->lock);
+}
+
+static void lock_give(zm_io_thread *t) ZM_GIVES(zm_an_io_thread) ZM_LOCKS_UNCHECKED
+{
+    zm_lock_give(&t->lock);
+}
 
 void zm_io_thread_plan(zm_io_thread *t, int64_t at)
 {
@@ -69,8 +80,8 @@ static bool is_set_before(const zm_socket *s, int64_t at)
     return set >= 0 && set <= at;
 }
 
-/* The I/O thread is locked, and has the socket. */
-static void set_look(zm_io_thread *t, zm_socket *s, int64_t at)
+/* The I/O thread has the socket. */
+static void set_look(zm_io_thread *t, zm_socket *s, int64_t at) ZM_NEEDS(zm_an_io_thread)
 {
     atomic_store(&s->look_at, at);
     if (at == ZM_FOREVER)
@@ -84,20 +95,20 @@ static void set_look(zm_io_thread *t, zm_socket *s, int64_t at)
  * taken: neither may undo what the other has set. */
 bool zm_io_thread_look_no_later(zm_io_thread *t, zm_socket *s, int64_t at)
 {
-    zm_lock_take(&t->lock);
+    lock_take(t);
     bool earlier = atomic_load(&s->io_thread) == t && !is_set_before(s, at);
     if (earlier)
         set_look(t, s, at);
-    zm_lock_give(&t->lock);
+    lock_give(t);
     return earlier;
 }
 
 /* The next look, of a socket that is locked. */
 void zm_io_thread_look_next(zm_io_thread *t, zm_socket *s, int64_t at)
 {
-    zm_lock_take(&t->lock);
+    lock_take(t);
     set_look(t, s, at);
-    zm_lock_give(&t->lock);
+    lock_give(t);
 }
 
 /* The kernel tells of the next completion. A socket that is gone before was never watched. */
@@ -162,17 +173,17 @@ static int64_t look_around(zm_io_thread *t)
     int count = 0;
     int64_t now = zm_now_ns();
     zm_timer *look;
-    zm_lock_take(&t->lock);
+    lock_take(t);
     while (count < DUE_MAX && (look = zm_timers_due(&t->looks, now))) {
         due[count] = look->owner;
         atomic_store(&due[count++]->look_at, ZM_FOREVER); /* the visit sets the next one */
     }
-    zm_lock_give(&t->lock);
+    lock_give(t);
     for (int i = 0; i < count; i++)
         visit(t, due[i]);
-    zm_lock_take(&t->lock);
+    lock_take(t);
     int64_t next = zm_timers_next(&t->looks);
-    zm_lock_give(&t->lock);
+    lock_give(t);
     return next;
 }
 
@@ -279,7 +290,7 @@ fail:
     return rc;
 }
 
-void zm_io_thread_free(zm_io_thread *taken)
+void zm_io_thread_free(zm_io_thread *taken) ZM_LOCKS_UNCHECKED
 {
     atomic_store(&taken->stop, true);
     zm_signaler_set(taken->signaler);
@@ -294,14 +305,14 @@ int zm_io_thread_add_locked(zm_io_thread *t, zm_socket *s)
 {
     s->parked = s->watched = false;
     s->burst.look_gap = ZM_LOOK_GAP_FIRST_NS;
-    zm_lock_take(&t->lock);
+    lock_take(t);
     int rc = zm_timers_reserve(&t->looks, 1);
     if (rc == 0) {
         s->look = (zm_timer){.owner = s};
         atomic_store(&s->look_at, ZM_FOREVER);
         atomic_store(&s->io_thread, t);
     }
-    zm_lock_give(&t->lock);
+    lock_give(t);
     /* Whoever opened it may do more than that, and close it. */
     if (rc == 0)
         zm_io_thread_look(s, zm_now_ns() + ZM_STEP_NS);
@@ -316,9 +327,9 @@ void zm_io_thread_remove_locked(zm_socket *s)
     if (s->watched)
         zm_waitset_remove(t->waitset, zm_driver_fd(s->driver));
     s->watched = false;
-    zm_lock_take(&t->lock);
+    lock_take(t);
     zm_timer_stop(&t->looks, &s->look);
     zm_timers_release(&t->looks, 1);
     atomic_store(&s->io_thread, NULL);
-    zm_lock_give(&t->lock);
+    lock_give(t);
 }

@@ -35,8 +35,9 @@ static int64_t trim(zm_context *context, int64_t now)
 
 static const zm_io_work work = {.serve = zm_serve_locked, .idle = trim};
 
-/* The I/O thread for the next socket; the context is locked. 0, -EMTHREAD, -errno. */
+/* The I/O thread for the next socket. 0, -EMTHREAD, -errno. */
 static int io_thread_for_next(zm_context *context, zm_io_thread **out_io_thread)
+    ZM_NEEDS(zm_a_context)
 {
     if (context->io_threads == 0)
         return -EMTHREAD;

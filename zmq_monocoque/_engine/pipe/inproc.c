@@ -53,14 +53,15 @@ static void link_told(zm_socket *s, zm_command *command) ZM_LOCKED;
 static const zm_peer_ops link_ops;
 static const zm_endpoint_ops bind_ops, connect_ops;
 
-static void drop_arena(zm_link_side *side)
+static void drop_arena(zm_link_side *side) ZM_NEEDS(zm_a_link)
 {
     if (side->arena)
         zm_block_unref_many(side->arena, side->arena_refs);
     side->arena = NULL;
 }
 
-static void link_unref(zm_link *taken)
+/* With the last reference nobody else knows it. */
+static void link_unref(zm_link *taken) ZM_LOCKS_UNCHECKED
 {
     if (atomic_fetch_sub(&taken->refs, 1) != 1)
         return;
@@ -83,7 +84,7 @@ static zm_link_side *other(zm_peer *peer)
 
 /* That side is to look at the link. The link is locked, so the socket cannot let go meanwhile; a
  * command that is under way holds a reference. */
-static void tell(zm_link_side *side) ZM_LOCKED
+static void tell(zm_link_side *side) ZM_LOCKED ZM_NEEDS(zm_a_link)
 {
     if (!side->socket || side->closed)
         return;
@@ -106,7 +107,9 @@ static void note_facts(side_facts *facts, const zm_socket *s)
         memcpy(facts->routing_id, o->routing_id.data, o->routing_id.size);
 }
 
-static void fill_side(zm_link *link, int i, zm_socket *s, const side_facts *facts)
+/* The link is locked, or the caller's alone. */
+static void fill_side(zm_link *link, int i, zm_socket *s,
+                      const side_facts *facts) ZM_LOCKS_UNCHECKED
 {
     zm_link_side *side = &link->side[i];
     side->socket = s;
@@ -135,21 +138,21 @@ static zm_peer *peer_of(zm_socket *s, zm_link *link, int side) ZM_LOCKED
     return peer;
 }
 
-static zm_inproc_name *find_name(zm_context *context, const char *name)
+static zm_inproc_name *find_name(zm_context *context, const char *name) ZM_NEEDS(zm_a_context)
 {
     zm_name *found = zm_names_find(&context->names, name);
     return found ? ZM_CONTAINER(found, zm_inproc_name, by_name) : NULL;
 }
 
 /* The socket that has bound the name; NULL: nobody. */
-static zm_inproc_name *find_bound(zm_context *context, const char *name)
+static zm_inproc_name *find_bound(zm_context *context, const char *name) ZM_NEEDS(zm_a_context)
 {
     zm_inproc_name *entry = find_name(context, name);
     return entry && entry->socket ? entry : NULL;
 }
 
 /* As find_name(), but makes what is not there. NULL: no memory. */
-static zm_inproc_name *need_name(zm_context *context, const char *name)
+static zm_inproc_name *need_name(zm_context *context, const char *name) ZM_NEEDS(zm_a_context)
 {
     zm_inproc_name *entry = find_name(context, name);
     if (entry)
@@ -163,7 +166,7 @@ static zm_inproc_name *need_name(zm_context *context, const char *name)
 }
 
 /* Unless somebody has bound it, or waits for that. */
-static void drop_name(zm_context *context, zm_inproc_name *entry)
+static void drop_name(zm_context *context, zm_inproc_name *entry) ZM_NEEDS(zm_a_context)
 {
     if (entry->socket || !zm_list_empty(&entry->waiting))
         return;
@@ -173,7 +176,7 @@ static void drop_name(zm_context *context, zm_inproc_name *entry)
 }
 
 /* The context's reference goes to the caller. */
-static zm_link *take_waiting(zm_inproc_name *entry)
+static zm_link *take_waiting(zm_inproc_name *entry) ZM_NEEDS(zm_a_context)
 {
     zm_link *link = ZM_CONTAINER(entry->waiting.next, zm_link, waiting);
     zm_list_remove(&link->waiting);
@@ -208,12 +211,12 @@ int zm_inproc_bind_locked(zm_socket *s, const zm_address *address)
     zm_list_remove(&entry->waited);
     while (!zm_list_empty(&entry->waiting)) {
         zm_link *link = take_waiting(entry);
-        zm_lock_take(&link->lock);
+        zm_link_lock_take(link);
         /* The context's reference becomes this side's. */
         fill_side(link, 1, s, &entry->facts);
         tell(&link->side[1]);
         tell(&link->side[0]);
-        zm_lock_give(&link->lock);
+        zm_link_lock_give(link);
     }
     zm_context_lock_give(context);
     zm_commands_take_locked(s);
@@ -260,7 +263,7 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
         return -ENOMEM;
     }
     atomic_fetch_add(&link->refs, 1);
-    zm_lock_take(&link->lock);
+    zm_link_lock_take(link);
     peer->joined = entry->socket != NULL;
     if (entry->socket) {
         fill_side(link, 1, entry->socket, &entry->facts);
@@ -270,7 +273,7 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address)
         if (!zm_list_linked(&entry->waited))
             zm_list_append(&context->waited_names, &entry->waited);
     }
-    zm_lock_give(&link->lock);
+    zm_link_lock_give(link);
     zm_context_lock_give(context);
     ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep) && zm_peer_is_sound_locked(peer));
     zm_peer_attach_locked(peer);
@@ -299,10 +302,10 @@ int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_p
     if (rc == 0) {
         atomic_fetch_add(&entry->socket->questions, 1);
         atomic_fetch_add(&link->refs, 1);
-        zm_lock_take(&link->lock);
+        zm_link_lock_take(link);
         fill_side(link, 1, entry->socket, &entry->facts);
         tell(&link->side[1]);
-        zm_lock_give(&link->lock);
+        zm_link_lock_give(link);
     }
     zm_context_lock_give(context);
     if (rc < 0) {
@@ -336,6 +339,7 @@ static bool conflates(const zm_link *link)
 
 /* Messages that the writer may have waiting at the reader: 0 is no limit. */
 static uint32_t capacity_of(const zm_link_side *writer, const zm_link_side *reader)
+    ZM_NEEDS(zm_a_link)
 {
     if (!reader->socket)
         return (uint32_t) writer->sndhwm;
@@ -343,13 +347,13 @@ static uint32_t capacity_of(const zm_link_side *writer, const zm_link_side *read
     return limited ? (uint32_t) writer->sndhwm + (uint32_t) reader->rcvhwm : 0;
 }
 
-static bool is_full(const zm_link_side *writer, uint32_t hwm)
+static bool is_full(const zm_link_side *writer, uint32_t hwm) ZM_NEEDS(zm_a_link)
 {
     return writer->blocked || (hwm && writer->out_messages + writer->out_kept >= hwm);
 }
 
 /* Is half of the capacity free? Then a writer that was full may go on. */
-static bool is_half_free(const zm_link_side *writer, uint32_t hwm)
+static bool is_half_free(const zm_link_side *writer, uint32_t hwm) ZM_NEEDS(zm_a_link)
 {
     return !hwm || writer->out_messages + writer->out_kept + (hwm + 1) / 2 <= hwm;
 }
@@ -359,7 +363,7 @@ static bool refill(zm_peer *peer) ZM_LOCKED
 {
     zm_link *link = peer->inproc;
     zm_link_side *writer = other(peer), *me = mine(peer);
-    zm_lock_take(&link->lock);
+    zm_link_lock_take(link);
     ZM_DEBUG_ASSERT(writer->out_fresh + peer->in_messages + peer->in_unreported
                     <= writer->out_messages);
     ZM_DEBUG_ASSERT(writer->out_staged <= writer->out.count);
@@ -397,7 +401,7 @@ static bool refill(zm_peer *peer) ZM_LOCKED
     peer->in_messages += messages;
     writer->out_fresh -= messages;
     me->idle = peer->in_messages == 0;
-    zm_lock_give(&link->lock);
+    zm_link_lock_give(link);
     return peer->in_messages > 0;
 }
 
@@ -430,14 +434,14 @@ static bool can_write(zm_peer *peer) ZM_LOCKED
     zm_link_side *me = mine(peer), *reader = other(peer);
     if (conflates(link) || peer->out_room)
         return true;
-    zm_lock_take(&link->lock);
+    zm_link_lock_take(link);
     uint32_t hwm = capacity_of(me, reader);
     bool full = is_full(me, hwm);
     bool gone = reader->closed;
     me->blocked = full;
     if (!full && !gone)
         peer->out_room = hwm ? hwm - me->out_messages - me->out_kept : UNLIMITED_ROOM;
-    zm_lock_give(&link->lock);
+    zm_link_lock_give(link);
     peer->out_full = full;
     return !full && !gone;
 }
@@ -446,6 +450,7 @@ static bool can_write(zm_peer *peer) ZM_LOCKED
  * references for all frames that fit are taken together: one at a time, writer and reader would
  * take the count from each other for every message. */
 static int to_arena(zm_link_side *me, const void *data, size_t size, zm_frame *frame)
+    ZM_NEEDS(zm_a_link)
 {
     if (!me->arena || me->arena->size - me->arena_used < size) {
         zm_block *fresh = zm_block_new(ARENA_BYTES);
@@ -468,7 +473,7 @@ static int to_arena(zm_link_side *me, const void *data, size_t size, zm_frame *f
 }
 
 static int make_frame(zm_link_side *me, const void *data, size_t size, zm_block *block,
-                      zm_frame *frame)
+                      zm_frame *frame) ZM_NEEDS(zm_a_link)
 {
     if (!size) {
         frame->data = (const uint8_t *) ""; /* of one that may come without an address */
@@ -496,7 +501,7 @@ int zm_inproc_write_locked(zm_peer *peer, const void *data, size_t size, zm_bloc
     zm_link_side *me = mine(peer), *reader = other(peer);
     bool subscription = flags & (ZM_SUBSCRIBE_FRAME | ZM_CANCEL_FRAME);
     zm_frame frame = {.size = size, .flags = flags};
-    zm_lock_take(&link->lock);
+    zm_link_lock_take(link);
     int rc = 0;
     uint32_t hwm = capacity_of(me, reader);
     if (reader->closed)
@@ -551,7 +556,7 @@ int zm_inproc_write_locked(zm_peer *peer, const void *data, size_t size, zm_bloc
     }
     ZM_DEBUG_ASSERT(me->out_fresh <= me->out_messages);
     ZM_DEBUG_ASSERT(me->out_staged <= me->out.count);
-    zm_lock_give(&link->lock);
+    zm_link_lock_give(link);
     return rc;
 }
 
@@ -559,10 +564,10 @@ static void rollback(zm_peer *peer)
 {
     zm_link *link = peer->inproc;
     zm_link_side *me = mine(peer);
-    zm_lock_take(&link->lock);
+    zm_link_lock_take(link);
     zm_frames_drop_newest(&me->out, me->out_staged);
     me->out_staged = 0;
-    zm_lock_give(&link->lock);
+    zm_link_lock_give(link);
 }
 
 /* --- commands, options, the end -------------------------------------------------------------- */
@@ -576,12 +581,12 @@ static zm_peer *join(zm_socket *s, zm_link *link, int side) ZM_LOCKED
         zm_peer_attach_locked(peer);
         return peer;
     }
-    zm_lock_take(&link->lock);
+    zm_link_lock_take(link);
     link->side[side].closed = true;
     if (link->side[!side].answered)
         atomic_fetch_sub(&s->questions, 1);
     tell(&link->side[!side]);
-    zm_lock_give(&link->lock);
+    zm_link_lock_give(link);
     link_unref(link);
     return NULL;
 }
@@ -601,13 +606,13 @@ static void look_at_link(zm_socket *s, zm_link_side *me) ZM_LOCKED
     if (!peer || s->closing || me->peer != peer)
         return;
     peer->out_room = 0; /* HWMs may have changed, or the other side is gone */
-    zm_lock_take(&link->lock);
+    zm_link_lock_take(link);
     bool closed = theirs->closed, bound = theirs->socket != NULL;
     uint32_t hwm = capacity_of(me, theirs);
     if (me->blocked && is_half_free(me, hwm))
         me->blocked = false;
     bool writable = !me->blocked;
-    zm_lock_give(&link->lock);
+    zm_link_lock_give(link);
     if (bound && !peer->joined) {
         peer->joined = true;
         if (s->pattern->connected)
@@ -638,21 +643,21 @@ static void hwm_changed(zm_peer *peer) ZM_LOCKED
 {
     zm_link *link = peer->inproc;
     zm_link_side *me = mine(peer);
-    zm_lock_take(&link->lock);
+    zm_link_lock_take(link);
     me->sndhwm = peer->socket->options.sndhwm;
     me->rcvhwm = peer->socket->options.rcvhwm;
     peer->out_room = 0;
     tell(me);
     tell(other(peer));
-    zm_lock_give(&link->lock);
+    zm_link_lock_give(link);
 }
 
 static void count_queued(zm_peer *peer, uint64_t *in, uint64_t *out) ZM_LOCKED
 {
-    zm_lock_take(&peer->inproc->lock);
+    zm_link_lock_take(peer->inproc);
     *in += other(peer)->out_messages - peer->in_unreported;
     *out += mine(peer)->out_messages;
-    zm_lock_give(&peer->inproc->lock);
+    zm_link_lock_give(peer->inproc);
 }
 
 void zm_inproc_close_locked(zm_peer *peer)
@@ -661,14 +666,17 @@ void zm_inproc_close_locked(zm_peer *peer)
     zm_link_side *me = mine(peer);
     zm_context *context = peer->socket->context;
     zm_context_lock_take(context);
-    if (zm_list_linked(&link->waiting) && (!me->out_messages || atomic_load(&context->ended))) {
+    zm_link_lock_take(link);
+    bool empty = !me->out_messages;
+    zm_link_lock_give(link);
+    if (zm_list_linked(&link->waiting) && (empty || atomic_load(&context->ended))) {
         /* With messages in it, it goes on waiting for its bind. */
         zm_list_remove(&link->waiting);
         drop_name(context, find_name(context, link->name));
         link_unref(link);
     }
     zm_context_lock_give(context);
-    zm_lock_take(&link->lock);
+    zm_link_lock_take(link);
     ZM_DEBUG_ASSERT(me->peer == peer && !me->closed);
     ZM_DEBUG_ASSERT(peer->socket->links > 0);
     me->closed = true;
@@ -676,7 +684,7 @@ void zm_inproc_close_locked(zm_peer *peer)
     if (other(peer)->answered)
         atomic_fetch_sub(&me->socket->questions, 1);
     tell(other(peer));
-    zm_lock_give(&link->lock);
+    zm_link_lock_give(link);
     peer->inproc = NULL;
     peer->socket->links--;
     link_unref(link);

@@ -21,7 +21,8 @@
 #include "wakeup.h"
 
 static zm_lock free_lock;
-static zm_order *free_orders; /* linked by next_free; their memory stays, as that of slots does */
+/* Linked by next_free; their memory stays, as that of slots does. */
+ZM_GUARDED_BY(free_lock) static zm_order *free_orders;
 static pthread_key_t thread_end;
 static pthread_once_t key_made = PTHREAD_ONCE_INIT;
 ZM_THREAD_LOCAL zm_order *zm_order_mine;
@@ -49,8 +50,8 @@ static void make_key(void)
     pthread_key_create(&thread_end, thread_ended);
 }
 
-/* The calling thread's. NULL: memory is out. */
-static zm_order *make_mine(void)
+/* The calling thread's, which no other one knows yet. NULL: memory is out. */
+static zm_order *make_mine(void) ZM_LOCKS_UNCHECKED
 {
     pthread_once(&key_made, make_key);
     zm_lock_take(&free_lock);
@@ -74,7 +75,8 @@ static zm_order *make_mine(void)
     return zm_order_mine = order;
 }
 
-void zm_order_after_fork(void)
+/* There is no other thread then. */
+void zm_order_after_fork(void) ZM_LOCKS_UNCHECKED
 {
     atomic_store(&free_lock.word, 0);
     free_orders = NULL;
@@ -100,11 +102,11 @@ void zm_order_enter_locked(zm_socket *s)
     ZM_DEBUG_ASSERT(!zm_list_linked(&s->in_order));
     s->order = order;
     atomic_fetch_add(&order->refs, 1);
-    zm_lock_take(&order->lock);
+    zm_order_lock_take(order);
     zm_list_append(&order->bursts, &s->in_order);
     atomic_fetch_add(&order->count, 1);
     ZM_DEBUG_ASSERT(order->thread == zm_thread_mark());
-    zm_lock_give(&order->lock);
+    zm_order_lock_give(order);
 }
 
 void zm_order_leave_locked(zm_socket *s)
@@ -113,12 +115,12 @@ void zm_order_leave_locked(zm_socket *s)
     if (!order)
         return;
     s->order = NULL;
-    zm_lock_take(&order->lock);
+    zm_order_lock_take(order);
     ZM_DEBUG_ASSERT(zm_list_linked(&s->in_order));
     ZM_DEBUG_ASSERT(atomic_load(&order->count) > 0);
     zm_list_remove(&s->in_order);
     atomic_fetch_sub(&order->count, 1);
-    zm_lock_give(&order->lock);
+    zm_order_lock_give(order);
     order_unref(order);
 }
 
@@ -138,11 +140,11 @@ void zm_order_begin_locked(zm_socket *s)
     ZM_DEBUG_ASSERT(order->thread == zm_thread_mark());
     s->beginner = order;
     atomic_fetch_add(&order->refs, 1);
-    zm_lock_take(&order->lock);
+    zm_order_lock_take(order);
     s->begun_ns = zm_now_ns();
     zm_list_append(&order->begun, &s->in_begun);
     atomic_fetch_add(&order->begun_count, 1);
-    zm_lock_give(&order->lock);
+    zm_order_lock_give(order);
 }
 
 void zm_order_begun_locked(zm_socket *s)
@@ -151,14 +153,14 @@ void zm_order_begun_locked(zm_socket *s)
     if (!order)
         return;
     s->beginner = NULL;
-    zm_lock_take(&order->lock);
+    zm_order_lock_take(order);
     ZM_DEBUG_ASSERT(zm_list_linked(&s->in_begun));
     ZM_DEBUG_ASSERT(atomic_load(&order->begun_count) > 0);
     zm_socket *next = s->in_begun.next == &order->begun
                           ? NULL : ZM_CONTAINER(s->in_begun.next, zm_socket, in_begun);
     zm_list_remove(&s->in_begun);
     atomic_fetch_sub(&order->begun_count, 1);
-    zm_lock_give(&order->lock);
+    zm_order_lock_give(order);
     order_unref(order);
     if (next) {
         /* It may hold messages back. Its memory stays, and to look once too often does no harm. */
@@ -174,10 +176,10 @@ bool zm_order_holds_locked(zm_socket *s)
     if (ZM_LIKELY(!order))
         return false;
     int64_t since = zm_now_ns() - ZM_HOLD_NS;
-    zm_lock_take(&order->lock);
+    zm_order_lock_take(order);
     for (zm_list *node = order->begun.next; node != &s->in_begun && !holds; node = node->next)
         holds = ZM_CONTAINER(node, zm_socket, in_begun)->begun_ns > since;
-    zm_lock_give(&order->lock);
+    zm_order_lock_give(order);
     return holds;
 }
 

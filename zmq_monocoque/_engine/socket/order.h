@@ -17,12 +17,24 @@ struct zm_order {
     int64_t returned_ns;
     _Atomic uint32_t refs; /* one of the thread, one for each socket in a list */
     zm_lock lock;
-    zm_list bursts;         /* sockets, by in_order, in the order in which their bursts began */
+    /* sockets, by in_order, in the order in which their bursts began */
+    ZM_GUARDED_BY(zm_an_order) zm_list bursts;
     _Atomic uint32_t count; /* of them; a hint for the thread */
-    zm_list begun;          /* sockets, by in_begun, that the thread has connected */
+    /* sockets, by in_begun, that the thread has connected */
+    ZM_GUARDED_BY(zm_an_order) zm_list begun;
     _Atomic uint32_t begun_count;
     zm_allowance turns; /* the thread's own */
 };
+
+/* Two of base/lock.h, for the lock of an order. */
+static inline void zm_order_lock_take(zm_order *order) ZM_TAKES(zm_an_order) ZM_LOCKS_UNCHECKED
+{
+    zm_lock_take(&order->lock);
+}
+static inline void zm_order_lock_give(zm_order *order) ZM_GIVES(zm_an_order) ZM_LOCKS_UNCHECKED
+{
+    zm_lock_give(&order->lock);
+}
 
 extern ZM_THREAD_LOCAL zm_order *zm_order_mine; /* the calling thread's; NULL: it has none yet */
 

@@ -36,8 +36,8 @@ struct zm_resolution {
 };
 
 static zm_lock lock;
-static zm_list queue = {&queue, &queue};
-static int threads;
+ZM_GUARDED_BY(lock) static zm_list queue = {&queue, &queue};
+ZM_GUARDED_BY(lock) static int threads;
 
 /* The next one to look up. NULL: there is none, and the calling thread counts no more. */
 static zm_resolution *take_next(void)
@@ -147,7 +147,8 @@ void zm_resolution_drop(zm_resolution *taken)
         zm_free(taken);
 }
 
-void zm_resolver_after_fork(void)
+/* There is no other thread then. */
+void zm_resolver_after_fork(void) ZM_LOCKS_UNCHECKED
 {
     atomic_store(&lock.word, 0);
     zm_list_init(&queue);

@@ -28,7 +28,7 @@ struct zm_socket {
     /* What an I/O thread may still look at when the slot is another socket's: changed under the
      * lock of that thread. */
     _Atomic(zm_io_thread *) io_thread;
-    zm_timer look;           /* io_thread->looks */
+    ZM_GUARDED_BY(zm_an_io_thread) zm_timer look; /* io_thread->looks */
     _Atomic int64_t look_at; /* when the I/O thread looks next; ZM_FOREVER: when the driver calls */
     _Atomic uint32_t attention; /* commands, or the context ends: look before anything else */
     _Atomic uint32_t sleeping;  /* threads that wait in the driver or on seq */
@@ -46,7 +46,7 @@ struct zm_socket {
     ZM_HELD bool open;    /* the application has it */
     ZM_HELD bool told;    /* a call answered that the context ends */
     ZM_HELD bool closing; /* lingers, or waits for requests in flight */
-    zm_list in_context; /* context->sockets */
+    ZM_GUARDED_BY(zm_a_context) zm_list in_context; /* context->sockets */
     ZM_HELD zm_options options;
     ZM_HELD char last_endpoint[ZM_ENDPOINT_MAX];
 
@@ -76,11 +76,11 @@ struct zm_socket {
     ZM_HELD zm_burst burst;
     /* of the thread whose messages wait here; NULL: none do, or they need not */
     ZM_HELD zm_order *order;
-    zm_list in_order; /* order->bursts; guarded by its lock */
+    ZM_GUARDED_BY(zm_an_order) zm_list in_order; /* order->bursts */
     /* of the thread that connected it last, as long as that is not through */
     ZM_HELD zm_order *beginner;
-    zm_list in_begun;   /* beginner->begun; guarded by its lock */
-    int64_t begun_ns;   /* guarded by the same */
+    ZM_GUARDED_BY(zm_an_order) zm_list in_begun; /* beginner->begun */
+    int64_t begun_ns; /* written with both locks held, so read with either of them */
     ZM_HELD bool held;          /* messages wait for connections that were begun earlier */
     ZM_HELD bool flush_due; /* a peer has half of SNDHWM, and the kernel none of it */
     _Atomic bool has_watchers; /* pollers, or a public_fd */
@@ -200,7 +200,7 @@ int zm_socket_recv_part_queued_locked(zm_socket *s, zm_part *out_part) ZM_LOCKED
 void zm_socket_recv_done_locked(zm_socket *s) ZM_LOCKED;
 int zm_socket_events_locked(zm_socket *s) ZM_LOCKED;
 int64_t zm_socket_deadline_locked(zm_socket *s, int direction) ZM_LOCKED;
-int zm_socket_make(zm_context *context, int type, zm_socket **out_socket);
+int zm_socket_make(zm_context *context, int type, zm_socket **out_socket) ZM_NEEDS(zm_a_context);
 /* The application's part of closing; frees at once what can be freed. Gives up the lock. */
 void zm_socket_close_locked(zm_socket *s) ZM_GIVES(zm_a_socket);
 /* Gives up the lock after a call that may have slept: the last one out of a closed socket reaps. */

@@ -153,9 +153,9 @@ void zm_drive_for_room_locked(zm_conn *conn)
  * locked it: the caller looks again then. */
 static zm_socket *first_of(zm_order *order)
 {
-    zm_lock_take(&order->lock);
+    zm_order_lock_take(order);
     zm_list *node = zm_list_empty(&order->bursts) ? NULL : order->bursts.next;
-    zm_lock_give(&order->lock);
+    zm_order_lock_give(order);
     return node ? ZM_CONTAINER(node, zm_socket, in_order) : NULL;
 }
 

@@ -23,11 +23,11 @@ enum {
 static int begun(zm_order *order, zm_socket *out[BEGUN_MAX])
 {
     int count = 0;
-    zm_lock_take(&order->lock);
+    zm_order_lock_take(order);
     ZM_LIST_EACH (node, &order->begun)
         if (count < BEGUN_MAX)
             out[count++] = ZM_CONTAINER(node, zm_socket, in_begun);
-    zm_lock_give(&order->lock);
+    zm_order_lock_give(order);
     return count;
 }
 
