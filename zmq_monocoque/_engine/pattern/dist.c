@@ -52,6 +52,8 @@ void zm_dist_send_locked(zm_dist *dist, zm_socket *s, const zm_outgoing *m)
 
 void zm_dist_forget(zm_dist *dist, const zm_peer *peer)
 {
+    if (!dist->sending)
+        return; /* the next message begins anew; of many peers many may go at once */
     for (uint32_t i = 0; i < dist->count; i++)
         if (dist->peers[i] == peer)
             dist->peers[i--] = dist->peers[--dist->count];
