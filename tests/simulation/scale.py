@@ -75,10 +75,12 @@ def engine_cost(out: Path) -> int:
     total, ours, of_callee = 0, False, False
     with open(out) as lines:
         for line in lines:
-            named = re.match(r"(f[lie])=\((\d+)\)(?: (.*))?", line)
+            named = re.match(r"(c?)f[lie]=\((\d+)\)(?: (.*))?", line)
             if named:
                 if named[3]:
                     names[named[2]] = named[3]
+                if named[1]:
+                    continue  # the callee's
                 ours = names[named[2]].startswith(str(ENGINE))
             elif line.startswith("calls="):
                 of_callee = True

@@ -22,7 +22,8 @@
 #include "kernel.h"
 #include "sim.h"
 
-enum { SEGMENT = 16 * 1024, NAMES_MAX = 1 << 15, SYN_TRIES = 5, PORT_FIRST = 32768 };
+enum { SEGMENT = 16 * 1024, NAMES_MAX = 1 << 15, CHAINS = 1 << 12, SYN_TRIES = 5,
+       PORT_FIRST = 32768 };
 
 typedef enum state { FRESH, LISTENING, CONNECTING, CONNECTED, FAILED } state;
 
@@ -57,12 +58,13 @@ struct stream {
     socklen_t local_size, remote_size;
     stream *line, *line_last, *line_next; /* of a listener: who waits to be accepted */
     int line_count, line_max;
+    stream *chain_next; /* of listeners, by name */
     link *link;
     int side;
     int tries;
 };
 
-static stream *listeners[NAMES_MAX]; /* tcp: by hash of address and port, open addressing */
+static stream *listeners[CHAINS]; /* tcp: by hash of address and port */
 static struct {
     char path[sizeof(((struct sockaddr_un *) 0)->sun_path)];
     size_t size;
@@ -299,11 +301,15 @@ static uint32_t stream_mask(sim_file *file)
     }
 }
 
+static stream **chain_of(const struct sockaddr_storage *name);
+
 static void drop_listener(stream *s)
 {
-    for (size_t i = 0; i < NAMES_MAX; i++)
-        if (listeners[i] == s)
-            listeners[i] = NULL;
+    stream **at = s->family == AF_INET ? chain_of(&s->local) : NULL;
+    while (at && *at && *at != s)
+        at = &(*at)->chain_next;
+    if (at && *at)
+        *at = s->chain_next;
     for (int i = 0; i < path_count; i++)
         if (paths[i].listener == s)
             paths[i].listener = NULL;
@@ -398,23 +404,25 @@ static void make_whole(struct sockaddr_in *in, int host)
         in->sin_addr.s_addr = htonl(sim_host_address(host));
 }
 
-static stream **place_of(const struct sockaddr_storage *name)
+static stream **chain_of(const struct sockaddr_storage *name)
 {
     const struct sockaddr_in *in = (const void *) name;
-    size_t i = (in->sin_port * 31u + in->sin_addr.s_addr * 2654435761u) % NAMES_MAX;
-    for (size_t n = 0; n < NAMES_MAX; n++, i = (i + 1) % NAMES_MAX)
-        if (listeners[i] && same_name(&listeners[i]->local, name))
-            return &listeners[i];
-    return NULL;
+    return &listeners[(in->sin_port * 31u + in->sin_addr.s_addr * 2654435761u) % CHAINS];
+}
+
+static stream *listener_at(const struct sockaddr_storage *name)
+{
+    stream *s = *chain_of(name);
+    while (s && !same_name(&s->local, name))
+        s = s->chain_next;
+    return s;
 }
 
 static void enter_listener(stream *s)
 {
-    const struct sockaddr_in *in = (const void *) &s->local;
-    size_t i = (in->sin_port * 31u + in->sin_addr.s_addr * 2654435761u) % NAMES_MAX;
-    while (listeners[i])
-        i = (i + 1) % NAMES_MAX;
-    listeners[i] = s;
+    stream **chain = chain_of(&s->local);
+    s->chain_next = *chain;
+    *chain = s;
 }
 
 static int path_at(const struct sockaddr_un *name, socklen_t size)
@@ -471,7 +479,7 @@ int __wrap_bind(int fd, const struct sockaddr *address, socklen_t size)
     make_whole(in, s->host);
     if (in->sin_port == 0)
         in->sin_port = fresh_port();
-    else if (place_of(&s->local))
+    else if (listener_at(&s->local))
         return sim_answer(-EADDRINUSE);
     return 0;
 }
@@ -538,7 +546,7 @@ static void knock(void *argument)
     stream *s = argument;
     if (s->closed)
         return;
-    stream **at = place_of(&s->remote), *listener = at ? *at : NULL;
+    stream *listener = listener_at(&s->remote);
     bool local = listener && listener->host == s->host;
     if (!listener || (!local && sim_chance(PLAN->refuse))) {
         sim_at(sim_clock + latency(NULL), refused, s);
