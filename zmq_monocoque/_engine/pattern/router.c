@@ -69,6 +69,12 @@ static int take_over(zm_peer *peer, zm_peer *old, const uint8_t *id, size_t size
     return zm_router_table_add(&own->routes, route_of(peer), id, size);
 }
 
+/* It is there only until a send has landed, or is about to be freed: nobody hears of it again. */
+static bool is_over(zm_peer *peer) ZM_LOCKED
+{
+    return zm_peer_is_ended_locked(peer) && !zm_peer_can_read_locked(peer);
+}
+
 static int identify(zm_peer *peer) ZM_LOCKED
 {
     zm_socket *s = peer->socket;
@@ -82,8 +88,13 @@ static int identify(zm_peer *peer) ZM_LOCKED
     if (!size || size > 255)
         return add_auto_id(peer);
     int rc = zm_router_table_add(&own->routes, route_of(peer), id, size);
-    if (rc == -EEXIST && s->options.router_handover) {
-        zm_peer *old = find(own, id, size);
+    if (rc != -EEXIST)
+        return rc;
+    zm_peer *old = find(own, id, size);
+    if (is_over(old)) {
+        zm_router_table_remove(&own->routes, route_of(old));
+        rc = zm_router_table_add(&own->routes, route_of(peer), id, size);
+    } else if (s->options.router_handover) {
         rc = take_over(peer, old, id, size);
     }
     return rc;
