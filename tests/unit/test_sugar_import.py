@@ -31,6 +31,38 @@ def test_the_import_is_light(zmq, on_libzmq):
     assert run(code) == "[]"
 
 
+#: What of Python's own the package imports.
+NEEDED = (
+    "__future__ atexit collections.abc contextlib enum errno functools importlib.machinery json"
+    " math os re threading types typing warnings weakref"
+)
+MODULES = 30
+
+
+def test_the_import_brings_nothing_that_it_does_not_need(zmq, on_libzmq):
+    """A module more is time for every program. Without what `site` has imported already."""
+    if on_libzmq:
+        pytest.skip("about our package")
+    places = [os.path.dirname(os.path.dirname(zmq.__file__)), *sys.path]
+    code = f"""if True:
+        import importlib, sys
+        sys.path[:0] = {places}
+        for name in {NEEDED.split()}:
+            importlib.import_module(name)
+        before = set(sys.modules)
+        import zmq_monocoque
+        new = set(sys.modules) - before
+        print(sorted(m for m in new if m.partition(".")[0] != "zmq_monocoque"))
+        print(len(new), sorted(m for m in new if m.count(".") == 1))
+    """
+    command = [sys.executable, "-I", "-S", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    others, own = done.stdout.splitlines()
+    assert others == "['_cffi_backend']"
+    assert int(own.split()[0]) <= MODULES, own
+
+
 def test_the_engine_does_not_bring_pyzmq_with_it(zmq, on_libzmq):
     if on_libzmq:
         pytest.skip("it is pyzmq")

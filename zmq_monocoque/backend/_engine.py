@@ -15,7 +15,6 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from importlib.machinery import PathFinder
-from pathlib import Path
 from warnings import warn
 
 try:
@@ -38,13 +37,13 @@ interruptible = partial(_ext.interruptible, int(lib.zm_api_address()))
 
 
 #: Wheels have libraries of their own (tools/wheels.py); what is built from source has packages.
-_LIBRARIES = Path(__file__).parents[1] / "_libs"
+_LIBRARIES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_libs")
 
 
 def library_path(name: str, package: str, extension: str) -> str | None:
     """The shared object with the functions of ``name``: our own, or that of a package."""
-    own = _LIBRARIES / f"{name}.so"
-    return str(own) if own.exists() else _extension_path(package, extension)
+    own = os.path.join(_LIBRARIES, f"{name}.so")
+    return own if os.path.exists(own) else _extension_path(package, extension)
 
 
 def _extension_path(package: str, name: str) -> str | None:
