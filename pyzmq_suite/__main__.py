@@ -33,8 +33,8 @@ BAR_CELLS = 20
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m pyzmq_suite",
-        description=f"Runs the tests of {PYZMQ}, unmodified, on this engine, and holds the outcome"
-        " against pyzmq_suite/expectations.toml.",
+        description=f"Runs the tests of pyzmq {PYZMQ}, unmodified, on this engine, and holds the"
+        " outcome against pyzmq_suite/expectations.toml.",
         epilog="What is not an option above goes to pytest, e.g. -k 'not large' tests/test_poll.py",
     )
     top.add_argument(
@@ -49,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         default=ROOT / "build" / "pyzmq_suite",
         help="environments, downloads and logs, kept for the next time (build/pyzmq_suite)",
+    )
+    top.add_argument(
+        "--pyzmq",
+        metavar="VERSION",
+        default=PYZMQ,
+        help=f"the tests of another release ({PYZMQ}); the expectations are of that one",
     )
     top.add_argument(
         "--in-place",
@@ -172,7 +178,7 @@ def _tail(log: Path, lines: int = 40) -> str:
 def run_mode(mode: str, options: argparse.Namespace, arguments: list[str]) -> tuple[str, bool]:
     """Runs one mode; returns its line, and whether all is as it should be."""
     expected = Expectations.load(mode)
-    environment = Environment(options.work.resolve(), mode)
+    environment = Environment(options.work.resolve(), mode, options.pyzmq)
     is_whole = not arguments
     run = Run(environment, arguments, expected.collected if is_whole else 0)
     run.progress.say(f"preparing {environment.directory}")
