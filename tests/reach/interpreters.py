@@ -213,8 +213,12 @@ def from_source(name: str, folder: Path) -> Path:
         archive.extractall(build, filter="data")
     top = folder / name
     shutil.rmtree(top, ignore_errors=True)
-    flags = ("--disable-gil", "--with-ensurepip=no", "CFLAGS=-O1", f"--prefix={top}")
-    run("nice", "./configure", "--quiet", *flags, cwd=source, seconds=BUILD_SECONDS)
+    run(
+        *("nice", "./configure", "--quiet", "--disable-gil", f"--prefix={top}", "CFLAGS=-O1"),
+        *("--with-ensurepip=no", "--disable-test-modules"),
+        cwd=source,
+        seconds=BUILD_SECONDS,
+    )
     run("nice", "make", "--silent", "-j2", cwd=source, seconds=BUILD_SECONDS)
     run("nice", "make", "--silent", "install", cwd=source, seconds=BUILD_SECONDS)
     shutil.rmtree(build)
