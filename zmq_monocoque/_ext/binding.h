@@ -8,7 +8,11 @@
  * The GIL is held everywhere in the extension except round api->wait(), api->flush() and
  * api->poll(), where a call that does not wait would have to (EXT_CALL), round the copy of a large
  * body, and in release.c's callbacks. No Python code runs, and nothing that may start a garbage
- * collection is called, between api->recv_begin() and api->recv_end(). */
+ * collection is called, between api->recv_begin() and api->recv_end().
+ *
+ * Where there is no GIL, the calls on a socket or frame have its critical section instead: it is
+ * given up at the same places, so that what is true of one object is so with and without. What no
+ * object guards is atomic, or belongs to one thread, or is made at import and stays as it is. */
 #ifndef ZM_EXT_BINDING_H
 #define ZM_EXT_BINDING_H
 
@@ -31,6 +35,11 @@
 /* So many options' kinds are remembered: all of libzmq's. */
 enum { EXT_OPTIONS = 128 };
 
+#if PY_VERSION_HEX < 0x030D0000
+#define Py_BEGIN_CRITICAL_SECTION(op) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
 /* --- module.c: the binding -------------------------------------------------------------------- */
 
 typedef struct ext_binding {
@@ -39,9 +48,9 @@ typedef struct ext_binding {
     PyObject *hooks;
     PyTypeObject *socket_type, *frame_type;
     PyObject *own_send, *own_recv; /* socket_type's, to see whether a subclass has its own */
-    PyTypeObject *frame_class;     /* what recv(copy=False) makes; asked for when needed */
-    PyObject *finished_tracker;    /* asked for when needed */
-    uint8_t option_kinds[EXT_OPTIONS]; /* of the options from 0; 0: to be asked for */
+    /* Asked for when they are needed, once: what recv(copy=False) makes, and the tracker. */
+    _Atomic(PyObject *) frame_class, finished_tracker;
+    _Atomic uint8_t option_kinds[EXT_OPTIONS]; /* of the options from 0; 0: to be asked for */
 } ext_binding;
 
 /* What a socket option's value is. */
@@ -214,14 +223,18 @@ typedef struct ext_frame {
     void *storage;           /* PyMem_Malloc()ed; NULL: none */
     zm_metadata *metadata;   /* one reference, or NULL */
     PyObject *source;        /* the bytes a zero-copy frame was made from */
+    PyObject *weakrefs;
+    bool lent;               /* somebody counts on it that the body is sent without a copy */
+    /* From here on in the frame's critical section. */
     PyObject *bytes;         /* .bytes, once it was asked for */
     PyObject *view_ref;      /* weak reference to .buffer */
     PyObject *tracker, *tracker_event;
-    PyObject *weakrefs;
     bool more;
 } ext_frame;
 
 PyTypeObject *ext_frame_type_new(PyObject *module);
+/* Its tracker, or None. */
+PyObject *ext_frame_tracker(ext_frame *frame);
 /* A received body as the binding's frame class. Takes `block` and `metadata` in any case. */
 PyObject *ext_frame_received(ext_binding *binding, zm_block *taken_block, const uint8_t *data,
                               size_t size, zm_metadata *taken_metadata, bool more, bool track);

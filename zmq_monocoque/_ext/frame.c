@@ -63,6 +63,7 @@ static int frame_fill_foreign(ext_frame *self, PyObject *object, Py_buffer *view
      * view with an owner already holds that second one. */
     if (!view->obj)
         self->source = Py_NewRef(object);
+    self->lent = self->source || self->tracker_event;
     self->data = view->buf;
     self->size = view->len;
     self->block = ext_hold_foreign(binding, object, view, self->tracker_event);
@@ -107,6 +108,7 @@ out:
     return rc;
 }
 
+/* `kwargs` is the call's own, and keeps its values meanwhile. */
 static PyObject *frame_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     ext_drain_if_due();
@@ -189,10 +191,13 @@ static PyObject *frame_fast_copy(PyObject *op, PyObject *unused)
     if (self->metadata)
         copy->metadata = api->metadata_ref(self->metadata);
     copy->source = Py_XNewRef(self->source);
+    copy->lent = self->lent;
+    Py_BEGIN_CRITICAL_SECTION(op);
     copy->bytes = Py_XNewRef(self->bytes);
     copy->tracker = Py_XNewRef(self->tracker);
     copy->tracker_event = Py_XNewRef(self->tracker_event);
     copy->more = self->more;
+    Py_END_CRITICAL_SECTION();
     return (PyObject *) copy;
 }
 
@@ -229,8 +234,7 @@ static void frame_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     const zm_api *api = self->binding->api;
     PyObject_GC_UnTrack(op);
-    if (self->weakrefs)
-        PyObject_ClearWeakRefs(op);
+    PyObject_ClearWeakRefs(op);
     frame_clear(op);
     PyMem_Free(self->storage);
     if (self->metadata)
@@ -262,15 +266,18 @@ static PyObject *frame_get_bytes(PyObject *op, void *unused)
 {
     (void) unused;
     ext_frame *self = (ext_frame *) op;
+    PyObject *bytes;
+    Py_BEGIN_CRITICAL_SECTION(op);
     if (!self->bytes)
         self->bytes = PyBytes_FromStringAndSize((const char *) self->data, self->size);
-    return Py_XNewRef(self->bytes);
+    bytes = Py_XNewRef(self->bytes);
+    Py_END_CRITICAL_SECTION();
+    return bytes;
 }
 
-static PyObject *frame_get_buffer(PyObject *op, void *unused)
+/* In the frame's critical section. */
+static PyObject *view_of(ext_frame *self)
 {
-    (void) unused;
-    ext_frame *self = (ext_frame *) op;
     PyObject *view = NULL;
     if (self->view_ref) {
 #if PY_VERSION_HEX >= 0x030D0000
@@ -283,7 +290,7 @@ static PyObject *frame_get_buffer(PyObject *op, void *unused)
 #endif
     }
     if (!view) {
-        view = PyMemoryView_FromObject(op);
+        view = PyMemoryView_FromObject((PyObject *) self);
         PyObject *ref = view ? PyWeakref_NewRef(view, NULL) : NULL;
         if (!ref) {
             Py_XDECREF(view);
@@ -294,10 +301,29 @@ static PyObject *frame_get_buffer(PyObject *op, void *unused)
     return view;
 }
 
+static PyObject *frame_get_buffer(PyObject *op, void *unused)
+{
+    (void) unused;
+    PyObject *view;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    view = view_of((ext_frame *) op);
+    Py_END_CRITICAL_SECTION();
+    return view;
+}
+
+static bool frame_more(PyObject *op)
+{
+    bool more;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    more = ((ext_frame *) op)->more;
+    Py_END_CRITICAL_SECTION();
+    return more;
+}
+
 static PyObject *frame_get_more(PyObject *op, void *unused)
 {
     (void) unused;
-    return PyBool_FromLong(((ext_frame *) op)->more);
+    return PyBool_FromLong(frame_more(op));
 }
 
 static int frame_set_more(PyObject *op, PyObject *value, void *unused)
@@ -307,7 +333,64 @@ static int frame_set_more(PyObject *op, PyObject *value, void *unused)
         PyErr_SetString(PyExc_AttributeError, "more cannot be deleted");
         return -1;
     }
-    return ext_bool(value, &((ext_frame *) op)->more);
+    bool more = false;
+    if (ext_bool(value, &more) < 0)
+        return -1;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    ((ext_frame *) op)->more = more;
+    Py_END_CRITICAL_SECTION();
+    return 0;
+}
+
+PyObject *ext_frame_tracker(ext_frame *self)
+{
+    PyObject *tracker;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    tracker = Py_NewRef(self->tracker ? self->tracker : Py_None);
+    Py_END_CRITICAL_SECTION();
+    return tracker;
+}
+
+static PyObject *frame_get_tracker(PyObject *op, void *unused)
+{
+    (void) unused;
+    return ext_frame_tracker((ext_frame *) op);
+}
+
+static PyObject *frame_get_tracker_event(PyObject *op, void *unused)
+{
+    (void) unused;
+    ext_frame *self = (ext_frame *) op;
+    PyObject *event;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    event = Py_NewRef(self->tracker_event ? self->tracker_event : Py_None);
+    Py_END_CRITICAL_SECTION();
+    return event;
+}
+
+/* What was there goes when the frame is whole again: it may run any code. */
+static int frame_set_tracker(PyObject *op, PyObject *value, void *unused)
+{
+    (void) unused;
+    PyObject *before;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    before = ((ext_frame *) op)->tracker;
+    ((ext_frame *) op)->tracker = Py_XNewRef(value);
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(before);
+    return 0;
+}
+
+static int frame_set_tracker_event(PyObject *op, PyObject *value, void *unused)
+{
+    (void) unused;
+    PyObject *before;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    before = ((ext_frame *) op)->tracker_event;
+    ((ext_frame *) op)->tracker_event = Py_XNewRef(value);
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(before);
+    return 0;
 }
 
 /* --- its properties --------------------------------------------------------------------------- */
@@ -322,7 +405,7 @@ static PyObject *frame_get_number(ext_frame *self, long option)
 {
     switch (option) {
     case OPTION_MORE:
-        return PyLong_FromLong(self->more);
+        return PyLong_FromLong(frame_more((PyObject *) self));
     case OPTION_SHARED:
         return PyLong_FromLong(self->block && atomic_load(&self->block->refs) > 1);
     case OPTION_SRCFD: {
@@ -429,10 +512,6 @@ static PyMethodDef frame_methods[] = {
 };
 
 static PyMemberDef frame_members[] = {
-    {"tracker", T_OBJECT, offsetof(ext_frame, tracker), 0,
-     "The MessageTracker of a tracked frame, else None."},
-    {"tracker_event", T_OBJECT, offsetof(ext_frame, tracker_event), 0,
-     "What is set when the engine is done with the body; None: the body was copied."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(ext_frame, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -442,6 +521,10 @@ static PyGetSetDef frame_getset[] = {
     {"buffer", frame_get_buffer, NULL, "A memoryview of the body, the same while it is in use.",
      NULL},
     {"more", frame_get_more, frame_set_more, "Do more parts of this message follow?", NULL},
+    {"tracker", frame_get_tracker, frame_set_tracker,
+     "The MessageTracker of a tracked frame, else None.", NULL},
+    {"tracker_event", frame_get_tracker_event, frame_set_tracker_event,
+     "What is set when the engine is done with the body; None: the body was copied.", NULL},
     {"group", frame_get_draft, frame_set_draft, "Raises RuntimeError.", "RADIO-DISH"},
     {"routing_id", frame_get_draft, frame_set_draft, "Raises RuntimeError.", "CLIENT-SERVER"},
     {NULL, NULL, NULL, NULL, NULL},

@@ -203,22 +203,33 @@ PyObject *ext_tracker_of_all(ext_binding *binding, PyObject *trackers)
     return tracker;
 }
 
+/* Keeps what a hook answered, unless another thread was first. What is kept stays. */
+static PyObject *keep_first(_Atomic(PyObject *) *slot, PyObject *taken)
+{
+    PyObject *first = NULL;
+    if (atomic_compare_exchange_strong(slot, &first, taken))
+        return taken;
+    Py_DECREF(taken);
+    return first;
+}
+
 PyObject *ext_finished_tracker(ext_binding *binding)
 {
-    if (!binding->finished_tracker) {
-        PyObject *tracker =
-            PyObject_CallMethodNoArgs(binding->hooks, ext_name.get_finished_tracker);
+    PyObject *tracker = atomic_load_explicit(&binding->finished_tracker, memory_order_acquire);
+    if (!tracker) {
+        tracker = PyObject_CallMethodNoArgs(binding->hooks, ext_name.get_finished_tracker);
         if (!tracker)
             return NULL;
-        Py_XSETREF(binding->finished_tracker, tracker);
+        tracker = keep_first(&binding->finished_tracker, tracker);
     }
-    return Py_NewRef(binding->finished_tracker);
+    return Py_NewRef(tracker);
 }
 
 PyTypeObject *ext_frame_class(ext_binding *binding)
 {
-    if (binding->frame_class)
-        return binding->frame_class;
+    PyObject *kept = atomic_load_explicit(&binding->frame_class, memory_order_acquire);
+    if (kept)
+        return (PyTypeObject *) kept;
     PyObject *type = PyObject_CallMethodNoArgs(binding->hooks, ext_name.frame_class);
     if (!type)
         return NULL;
@@ -229,26 +240,28 @@ PyTypeObject *ext_frame_class(ext_binding *binding)
         Py_DECREF(type);
         return NULL;
     }
-    Py_XSETREF(binding->frame_class, (PyTypeObject *) type);
-    return binding->frame_class;
+    return (PyTypeObject *) keep_first(&binding->frame_class, type);
 }
 
 ext_option_kind ext_option_kind_of(ext_binding *binding, int option)
 {
     bool remembered = option >= 0 && option < EXT_OPTIONS;
-    if (remembered && binding->option_kinds[option])
-        return binding->option_kinds[option];
+    ext_option_kind kind = remembered ? atomic_load_explicit(&binding->option_kinds[option],
+                                                             memory_order_relaxed)
+                                      : 0;
+    if (kind)
+        return kind;
     PyObject *number = PyLong_FromLong(option);
     PyObject *name =
         number ? PyObject_CallMethodOneArg(binding->hooks, ext_name.option_type, number) : NULL;
     Py_XDECREF(number);
     const char *text = name ? PyUnicode_AsUTF8(name) : NULL;
-    ext_option_kind kind = 0;
     if (text)
         kind = !strcmp(text, "bytes") ? EXT_BYTES : !strcmp(text, "int64") ? EXT_INT64 : EXT_INT;
     Py_XDECREF(name);
     if (kind && remembered)
-        binding->option_kinds[option] = kind;
+        atomic_store_explicit(&binding->option_kinds[option], (uint8_t) kind,
+                              memory_order_relaxed);
     return kind;
 }
 
@@ -273,8 +286,8 @@ static int binding_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->frame_type);
     Py_VISIT(self->own_send);
     Py_VISIT(self->own_recv);
-    Py_VISIT(self->frame_class);
-    Py_VISIT(self->finished_tracker);
+    Py_VISIT(atomic_load(&self->frame_class));
+    Py_VISIT(atomic_load(&self->finished_tracker));
     return 0;
 }
 
@@ -284,8 +297,8 @@ static int binding_traverse(PyObject *op, visitproc visit, void *arg)
 static int binding_clear(PyObject *op)
 {
     ext_binding *self = (ext_binding *) op;
-    Py_CLEAR(self->frame_class);
-    Py_CLEAR(self->finished_tracker);
+    Py_XDECREF(atomic_exchange(&self->frame_class, NULL));
+    Py_XDECREF(atomic_exchange(&self->finished_tracker, NULL));
     return 0;
 }
 
@@ -569,8 +582,7 @@ static PyModuleDef_Slot module_slots[] = {
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #endif
 #if PY_VERSION_HEX >= 0x030D0000
-    /* The GIL guards everything here: a free-threaded interpreter turns it on, and says so. */
-    {Py_mod_gil, Py_MOD_GIL_USED},
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
     {0, NULL},
 };

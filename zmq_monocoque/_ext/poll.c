@@ -76,8 +76,10 @@ static PyObject *descriptor_of(PyObject *taken_subject, int *out_fd)
 /* The next item: `pair` is (subject, events). 0, or -1 with an exception. */
 static int item_add(polled *p, PyObject *pair)
 {
-    PyObject *fast = PyTuple_CheckExact(pair) ? Py_NewRef(pair)
-                                              : PySequence_Fast(pair, "a pair is required");
+    /* A list may be another thread's, too. */
+    PyObject *fast = PyTuple_CheckExact(pair)  ? Py_NewRef(pair)
+                     : PyList_CheckExact(pair) ? PyList_AsTuple(pair)
+                                               : PySequence_Fast(pair, "a pair is required");
     if (!fast)
         return -1;
     if (PySequence_Fast_GET_SIZE(fast) != 2) {
@@ -97,7 +99,7 @@ static int item_add(polled *p, PyObject *pair)
     *item = (zm_pollitem) {.socket = -1, .fd = -1, .events = (short) (events & EVENTS_MASK)};
     if (is_socket(p, subject)) {
         /* A socket that is closed is never ready. */
-        int64_t handle = ((ext_socket *) subject)->handle;
+        int64_t handle = ext_socket_handle((ext_socket *) subject);
         item->socket = handle > 0 ? handle : -1;
     } else {
         p->sockets = NULL; /* any code may run now */
@@ -109,14 +111,23 @@ static int item_add(polled *p, PyObject *pair)
     return 0;
 }
 
+/* An item of somebody's list. */
+static inline PyObject *list_item(PyObject *list, Py_ssize_t i)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyList_GetItemRef(list, i);
+#else
+    return i < PyList_GET_SIZE(list) ? Py_NewRef(PyList_GET_ITEM(list, i))
+                                     : PySequence_GetItem(list, i);
+#endif
+}
+
 static int polled_fill(polled *p, PyObject *sockets, Py_ssize_t count)
 {
     bool is_list = PyList_CheckExact(sockets);
     for (Py_ssize_t i = 0; i < count; i++) {
         /* Code that runs on the way may shorten the list. */
-        PyObject *pair = is_list && i < PyList_GET_SIZE(sockets)
-                             ? Py_NewRef(PyList_GET_ITEM(sockets, i))
-                             : PySequence_GetItem(sockets, i);
+        PyObject *pair = is_list ? list_item(sockets, i) : PySequence_GetItem(sockets, i);
         int rc = pair ? item_add(p, pair) : -1;
         Py_XDECREF(pair);
         if (rc < 0)
@@ -169,9 +180,14 @@ static int leave_out_the_closed(polled *p)
         zm_pollitem *item = &p->items[i];
         if (item->socket < 0 || api->socket_find(item->socket, &generation))
             continue;
+        int rc = 0;
+        Py_BEGIN_CRITICAL_SECTION(p->subjects[i]);
         ext_socket *subject = (ext_socket *) p->subjects[i];
         if (subject->pid != getpid())
-            return ext_raise_status(subject, -ENOTSOCK);
+            rc = ext_raise_status(subject, -ENOTSOCK);
+        Py_END_CRITICAL_SECTION();
+        if (rc < 0)
+            return rc;
         item->socket = -1;
     }
     return 0;

@@ -39,18 +39,18 @@ static void outgoing_clear(outgoing *out, const zm_api *api)
 
 static int outgoing_from_frame(outgoing *out, ext_binding *binding, bool track)
 {
-    const ext_frame *frame = (const ext_frame *) out->object;
-    if (track && !frame->tracker) {
+    ext_frame *frame = (ext_frame *) out->object;
+    out->result = ext_frame_tracker(frame);
+    if (track && out->result == Py_None) {
         PyErr_SetString(PyExc_ValueError, "Not a tracked message");
         return -1;
     }
     out->data = frame->data;
     out->size = frame->size;
-    out->result = Py_NewRef(frame->tracker ? frame->tracker : Py_None);
     /* Shared if that is cheaper, or if somebody counts on no copy. A body somewhere inside its
      * block cannot be shared. */
     if (frame->block && frame->data == frame->block->data &&
-        (frame->size >= EXT_SHARE_MIN_BYTES || frame->source || frame->tracker_event))
+        (frame->size >= EXT_SHARE_MIN_BYTES || frame->lent))
         out->block = binding->api->block_ref(frame->block);
     return 0;
 }
@@ -265,7 +265,8 @@ fail:
 /* A tracker that somebody may have to wait for. */
 static bool is_live(ext_binding *binding, PyObject *tracker)
 {
-    return tracker && tracker != Py_None && tracker != binding->finished_tracker;
+    return tracker && tracker != Py_None &&
+           tracker != atomic_load_explicit(&binding->finished_tracker, memory_order_acquire);
 }
 
 /* Adds a part's tracker to those of its message: the list at `all`, made when it is needed. 0, or

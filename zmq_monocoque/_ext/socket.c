@@ -174,8 +174,7 @@ static void socket_dealloc(PyObject *op)
     ext_socket *self = (ext_socket *) op;
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    if (self->weakrefs)
-        PyObject_ClearWeakRefs(op);
+    PyObject_ClearWeakRefs(op);
     Py_DECREF(self->binding);
     type->tp_free(op);
     Py_DECREF(type);
@@ -214,6 +213,18 @@ static PyObject *socket_attach(PyObject *op, PyObject *handle)
         return NULL;
     ext_socket_attach(self, number);
     Py_RETURN_NONE;
+}
+
+static PyObject *socket_get_own_closed(PyObject *op, void *unused)
+{
+    (void) unused;
+    return PyBool_FromLong(((ext_socket *) op)->closed);
+}
+
+static PyObject *socket_get_pid(PyObject *op, void *unused)
+{
+    (void) unused;
+    return PyLong_FromLong(((ext_socket *) op)->pid);
 }
 
 static PyObject *socket_get_underlying(PyObject *op, void *unused)
@@ -392,11 +403,64 @@ PyDoc_STRVAR(monitor_doc,
 "`addr` (inproc).\n\n"
 "None stops it. Source: zmq_socket_monitor(3).");
 
-#define FAST_METHOD(name)                                                                          \
+/* A call in its object's critical section; with a GIL it is the call itself. */
+#ifdef Py_GIL_DISABLED
+#define ALONE(type, call, parameters, arguments)                                                   \
+    static type call##_alone parameters                                                            \
     {                                                                                              \
-        #name, (PyCFunction) (void (*)(void)) ext_##name, METH_FASTCALL | METH_KEYWORDS,        \
-            name##_doc                                                                             \
+        type answer;                                                                               \
+        Py_BEGIN_CRITICAL_SECTION(op);                                                             \
+        answer = call arguments;                                                                   \
+        Py_END_CRITICAL_SECTION();                                                                 \
+        return answer;                                                                             \
     }
+#define NAME_ALONE(call) call##_alone
+#else
+#define ALONE(type, call, parameters, arguments)
+#define NAME_ALONE(call) call
+#endif
+
+#define ALONE_FAST(call)                                                                           \
+    ALONE(PyObject *, call,                                                                        \
+          (PyObject * op, PyObject *const *args, Py_ssize_t nargs, PyObject *names),               \
+          (op, args, nargs, names))
+#define ALONE_ONE(call)                                                                            \
+    ALONE(PyObject *, call, (PyObject * op, PyObject * argument), (op, argument))
+#define ALONE_GET(call) ALONE(PyObject *, call, (PyObject * op, void *unused), (op, unused))
+
+ALONE_FAST(ext_send)
+ALONE_FAST(ext_recv)
+ALONE_FAST(ext_send_multipart)
+ALONE_FAST(ext_recv_multipart)
+ALONE_FAST(ext_recv_into)
+ALONE_FAST(ext_send_many)
+ALONE_FAST(ext_recv_many)
+ALONE_FAST(ext_close)
+ALONE_FAST(ext_set)
+ALONE_FAST(ext_get)
+ALONE_FAST(ext_bind)
+ALONE_FAST(ext_connect)
+ALONE_FAST(ext_unbind)
+ALONE_FAST(ext_disconnect)
+ALONE_FAST(ext_monitor)
+ALONE(PyObject *, ext_open, (PyObject * op, PyObject *const *args, Py_ssize_t nargs),
+      (op, args, nargs))
+ALONE_ONE(socket_attach)
+ALONE_ONE(socket_get_int)
+ALONE_ONE(socket_spin)
+ALONE_GET(ext_get_closed)
+ALONE_GET(socket_get_own_closed)
+ALONE_GET(socket_get_pid)
+ALONE_GET(socket_get_underlying)
+ALONE_GET(socket_get_copy_threshold)
+ALONE(int, socket_set_copy_threshold, (PyObject * op, PyObject *value, void *unused),
+      (op, value, unused))
+
+#define METHOD(name, call, flags, doc)                                                             \
+    {                                                                                              \
+        name, (PyCFunction) (void (*)(void)) NAME_ALONE(call), flags, doc                          \
+    }
+#define FAST_METHOD(name) METHOD(#name, ext_##name, METH_FASTCALL | METH_KEYWORDS, name##_doc)
 
 static PyMethodDef socket_methods[] = {
     FAST_METHOD(send),
@@ -413,29 +477,29 @@ static PyMethodDef socket_methods[] = {
     FAST_METHOD(unbind),
     FAST_METHOD(disconnect),
     FAST_METHOD(monitor),
-    {"_bind", (PyCFunction) (void (*)(void)) ext_bind, METH_FASTCALL | METH_KEYWORDS, bind_doc},
-    {"_open", (PyCFunction) (void (*)(void)) ext_open, METH_FASTCALL, open_doc},
-    {"_attach", socket_attach, METH_O, attach_doc},
-    {"_get_int", socket_get_int, METH_O, get_int_doc},
+    METHOD("_bind", ext_bind, METH_FASTCALL | METH_KEYWORDS, bind_doc),
+    METHOD("_open", ext_open, METH_FASTCALL, open_doc),
+    METHOD("_attach", socket_attach, METH_O, attach_doc),
+    METHOD("_get_int", socket_get_int, METH_O, get_int_doc),
+    METHOD("_spin", socket_spin, METH_NOARGS, spin_doc),
     {"_plain_lookup", socket_plain_lookup, METH_NOARGS | METH_CLASS, plain_lookup_doc},
-    {"_spin", socket_spin, METH_NOARGS, spin_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef socket_members[] = {
-    {"_closed", T_BOOL, offsetof(ext_socket, closed), READONLY,
-     "Was it closed through this object? See `closed`."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(ext_socket, weakrefs), READONLY, NULL},
-    {"_pid", T_INT, offsetof(ext_socket, pid), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyGetSetDef socket_getset[] = {
-    {"closed", ext_get_closed, NULL,
+    {"_closed", NAME_ALONE(socket_get_own_closed), NULL,
+     "Was it closed through this object? See `closed`.", NULL},
+    {"_pid", NAME_ALONE(socket_get_pid), NULL, NULL, NULL},
+    {"closed", NAME_ALONE(ext_get_closed), NULL,
      "Is the socket closed, by whomever? Asks the engine, so it is true of shadows, too.", NULL},
-    {"underlying", socket_get_underlying, NULL,
+    {"underlying", NAME_ALONE(socket_get_underlying), NULL,
      "The engine's number for this socket, from which another Socket can be made.", NULL},
-    {"copy_threshold", socket_get_copy_threshold, socket_set_copy_threshold,
+    {"copy_threshold", NAME_ALONE(socket_get_copy_threshold), NAME_ALONE(socket_set_copy_threshold),
      "With copy=False, messages of fewer bytes are copied all the same.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -4,6 +4,8 @@
 
 #include "binding.h"
 
+/* All but the binding is read and written in the object's critical section, which its methods have;
+ * Python code that runs meanwhile, and other threads while the GIL is given up, may change it. */
 typedef struct ext_socket {
     PyObject_HEAD
     ext_binding *binding;
@@ -49,6 +51,16 @@ int ext_wait_ready(ext_socket *self, int event, int64_t deadline);
 /* Is the method `name` of this socket's class the one given, not a subclass's? 1, 0, or -1 with an
  * exception. */
 int ext_is_own(ext_socket *self, PyObject *name, PyObject *own);
+
+/* What another object needs of it. */
+static inline int64_t ext_socket_handle(ext_socket *self)
+{
+    int64_t handle;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    handle = self->handle;
+    Py_END_CRITICAL_SECTION();
+    return handle;
+}
 
 /* Copies the class's threshold, if none was set. 0, or -1 with an exception. */
 int ext_threshold_resolve(ext_socket *self);

@@ -17,6 +17,7 @@ from support.extension import (
     ENOTSOCK,
     Error,
     Parts,
+    needs_thresholds,
     raises_errno,
 )
 
@@ -221,6 +222,7 @@ def test_send_many_that_found_no_room_says_that_the_socket_was_closed(s, fake):
         fake.let_go_on_send(0)
 
 
+@needs_thresholds
 @pytest.mark.parametrize(
     "call",
     [

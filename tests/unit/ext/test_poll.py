@@ -16,9 +16,11 @@ from support.extension import (
     EINTR,
     ENOTSOCK,
     ETERM,
+    FREE_THREADED,
     LATER,
     POLLIN,
     POLLOUT,
+    needs_thresholds,
     raises_errno,
     refs_of,
 )
@@ -181,6 +183,7 @@ def test_poll_keeps_no_reference(fake, poll, s):
 # --- what must never happen -----------------------------------------------------------------------
 
 
+@needs_thresholds
 def test_no_python_code_runs_while_the_socket_is_locked(bound, s, fake):
     seen = []
 
@@ -221,6 +224,7 @@ def test_memory_that_runs_out_is_an_exception_and_leaks_nothing(bound, s, fake):
         s.recv(copy=False)
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="the stand-in has no lock of its own")
 def test_several_threads_share_one_socket(bound, fake, make):
     a, b = make(), make()
     fake.pair(a.h, ctypes.c_int64(b.h))
