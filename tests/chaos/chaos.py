@@ -115,6 +115,9 @@ TOPICS = (b"", b"a", b"ab", b"b", b"\0", b"t" * 40)
 class Dice(random.Random):
     """A thread's decisions; adds up what was thrown."""
 
+    def __new__(cls, seed: int, thread: str) -> Dice:  # before 3.11 Random's takes one argument
+        return super().__new__(cls)
+
     def __init__(self, seed: int, thread: str):
         super().__init__(f"{seed}/{thread}")
         self.sum = hashlib.sha256()
