@@ -7,6 +7,7 @@ import json
 import sys
 
 import zmq_monocoque as zmq
+from zmq_monocoque._cli.arguments import Parser
 
 DESCRIPTION = (
     "Prints a new pair of CURVE keys, public and secret, as 40 characters of Z85 each."
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(prog="python3 -m zmq.curve_keygen", description=DESCRIPTION)
+    parser = Parser(prog="python3 -m zmq.curve_keygen", description=DESCRIPTION)
     add_arguments(parser)
     sys.exit(run(parser.parse_args(with_key_attached(sys.argv[1:]))))
 

@@ -9,6 +9,8 @@ import argparse
 import difflib
 import math
 import os
+import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -70,19 +72,51 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """One that says which option or command was meant, and that of the command, not of the top."""
+    """One that says which option or command was meant, and that of the command, not of the top.
+
+    Options are written in full: what is short for one today is short for two tomorrow.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(formatter_class=HelpFormatter, **kwargs)
+        super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **kwargs)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """What is left over is an error here, where the options are known."""
-        found, left = super().parse_known_args(args, namespace)
+        """What is unknown is an error here, where the options are known: an option before anything
+        else, since what is missing may be missing because of it."""
+        words = sys.argv[1:] if args is None else list(args)
+        if option := self._unknown_option(words):
+            self.error(f"unrecognized arguments: {option}{self._nearest(option)}")
+        found, left = super().parse_known_args(words, namespace)
         if left:
-            option = left[0].partition("=")[0]
-            meant = nearest(option, self._option_string_actions)
-            self.error(f"unrecognized arguments: {' '.join(left)}{meant}")
+            self.error(f"unrecognized arguments: {' '.join(left)}{self._nearest(left[0])}")
         return found, left
+
+    def _unknown_option(self, words: list[str]) -> str | None:
+        """The first option that it does not have. What follows a command, or a program that is run,
+        is theirs."""
+        rest = any(a.nargs in (argparse.PARSER, argparse.REMAINDER) for a in self._actions)
+        for word in words:
+            option = word.partition("=")[0]
+            if word == "--" or rest and not word.startswith("-"):
+                return None
+            if not word.startswith("-") or word == "-" or re.fullmatch(r"-\.?\d.*", word):
+                continue
+            known = self._option_string_actions
+            if option not in known and (word.startswith("--") or word[:2] not in known):
+                return option
+        return None
+
+    def _nearest(self, word: str) -> str:
+        """Of the options and fixed words; or a short option for a long one that begins so, and the
+        other way round."""
+        options = list(self._option_string_actions)
+        fixed = [str(choice) for action in self._actions for choice in action.choices or ()]
+        said = nearest(word, [*options, *fixed])
+        if said or not word.startswith("-"):
+            return said
+        # "-s" for "--seconds", "--module" for "-m".
+        alike = [o for o in options if o.startswith(f"-{word}") or word.startswith(f"-{o}")]
+        return nearest(alike[0], alike) if alike else ""
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

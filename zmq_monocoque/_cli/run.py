@@ -13,6 +13,8 @@ from pathlib import Path
 
 from zmq_monocoque import _shim, compat
 
+from .arguments import nearest
+
 HELP = "run a program that imports zmq on this engine"
 DESCRIPTION = (
     "Runs a Python program in which `import zmq` imports zmq_monocoque, whether or not pyzmq is"
@@ -34,9 +36,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help="a file, a directory with __main__.py, or the name of an installed program",
     )
-    command.add_argument(
+    own = command.add_argument(
         "arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="the program's own"
     )
+    own.required = False  # argparse says in an error that they were
 
 
 def run(options: argparse.Namespace) -> int:
@@ -45,7 +48,10 @@ def run(options: argparse.Namespace) -> int:
     if not options.is_module and not Path(options.target).exists():
         script = console_script(options.target)
         if script is None:
-            print(f"no such file: {options.target}", file=sys.stderr)
+            names = {program.name for program in entry_points(group="console_scripts")}
+            print(
+                f"no such file: {options.target}{nearest(options.target, names)}", file=sys.stderr
+            )
             return 1
     compat.install()
     own_directory_comes_first = not getattr(sys.flags, "safe_path", False)

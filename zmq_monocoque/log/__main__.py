@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import zmq_monocoque as zmq
+from zmq_monocoque._cli.arguments import Parser
 
 #: ANSI colours, by a level's name in the topic.
 _COLORS = {
@@ -64,7 +65,7 @@ def _watch(options: argparse.Namespace) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to watch, and how it is printed."""
-    parser.add_argument("zmq_pub_url", help="the endpoint of the publisher")
+    parser.add_argument("zmq_pub_url", metavar="ENDPOINT", help="of the publisher")
     parser.add_argument("-t", "--topic", default="", help="only messages whose topic starts so")
     parser.add_argument("--timestamp", action="store_true", help="the local time before each line")
     parser.add_argument("--separator", default=" | ", help="between topic and text")
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
 
 def main() -> None:
     """Runs the watcher until it is interrupted."""
-    parser = argparse.ArgumentParser(prog="ZMQ Log Watcher")
+    parser = Parser(prog="ZMQ Log Watcher")
     add_arguments(parser)
     sys.exit(run(parser.parse_args()))
 
