@@ -331,3 +331,14 @@ def test_a_raw_router_that_connects_is_told_each_time(zmq, make):
                 peer, empty = router.recv_multipart()
                 assert empty == b""
             assert router.recv_multipart() == [peer, b""]
+
+
+def test_over_inproc_nothing_is_announced_and_there_is_room_again(zmq, make):
+    """A link that waited for its bind: the first that is read is what the other side sent."""
+    stream = make(zmq.STREAM, rcvhwm=2)
+    stream.connect("inproc://plain")
+    other = make(zmq.PAIR, sndhwm=2)
+    other.bind("inproc://plain")
+    for number in range(20):  # several times the room of both
+        other.send(b"%d" % number)
+        assert stream.recv_multipart()[1] == b"%d" % number

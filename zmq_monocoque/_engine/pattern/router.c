@@ -293,7 +293,8 @@ static void stream_attached(zm_peer *peer) ZM_LOCKED
 
 static void stream_connected(zm_peer *peer) ZM_LOCKED
 {
-    zm_peer_announce_locked(peer);
+    if (peer->conn) /* not over inproc, as with libzmq */
+        zm_peer_announce_locked(peer);
 }
 
 static int stream_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED

@@ -221,6 +221,7 @@ int zm_peer_queue_locked(zm_peer *peer, const uint8_t *data, size_t size, bool m
                          zm_block *own)
 {
     zm_block *copy = NULL;
+    ZM_DEBUG_ASSERT(!peer->ops); /* the two ends of a link count what is in it */
     if (ZM_UNLIKELY(peer->conflate)) {
         /* A conflated queue holds one frame; its memory is the frame's own. */
         copy = zm_block_new(size);
