@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DRIVERS = ("io_uring", "epoll")
 #: For one program. libzmq's own limit is 10 s, on a machine that does nothing else.
 SECONDS = 40
+#: testutil.hpp gives these names to ports of its own.
+FIXED_PORT = re.compile(r"\bENDPOINT_\d\b|\b(?:localhost|127\.0\.0\.1|\*):[1-9]\d+")
 #: Those that libzmq gives more.
 LONG_SECONDS = {"test_security_curve": 120, "test_heartbeats": 120, "test_security_zap": 120}
 
@@ -116,12 +119,22 @@ def run_one(name: str, program: Path, column: Column) -> Outcome:
     return outcome_of(log.read_text(encoding="utf-8", errors="replace"), code, seconds)
 
 
-def run_all(built: Built, columns: list[Column], jobs: int) -> dict[str, dict[str, Outcome]]:
+def has_fixed_port(program: Path) -> bool:
+    """Does this program (its source) bind or connect to a port that others may have, too?"""
+    return FIXED_PORT.search(program.read_text(encoding="utf-8")) is not None
+
+
+def run_all(
+    built: Built, columns: list[Column], jobs: int, sources: Path
+) -> dict[str, dict[str, Outcome]]:
     """Of each column, by program. Most programs only sleep; the longest come first. A program runs
-    on one library at a time: some have names that the whole machine sees."""
+    on one library at a time: some have names that the whole machine sees. Of those that share
+    ports one runs at a time."""
     found: dict[str, dict[str, Outcome]] = {column.name: {} for column in columns}
     started = time.monotonic()
     mutexes = {name: threading.Lock() for name in built.programs if name not in LONG_SECONDS}
+    ports = threading.Lock()
+    mutexes |= {name: ports for name in built.programs if has_fixed_port(sources / f"{name}.cpp")}
     for column in columns:
         shutil.rmtree(column.logs, ignore_errors=True)
         column.logs.mkdir(parents=True)
@@ -205,7 +218,7 @@ def run(options: argparse.Namespace) -> bool:
         for driver in (DRIVERS if options.driver == "both" else (options.driver,))
     ]
     libzmq = Column("libzmq", built.reference, work / "logs-libzmq", {})
-    found = run_all(built, [libzmq, *columns], options.jobs)
+    found = run_all(built, [libzmq, *columns], options.jobs, where / "tests")
     lines = []
     is_good = not built.broken
     for name, text in built.broken.items():
