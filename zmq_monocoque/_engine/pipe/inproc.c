@@ -505,10 +505,10 @@ int zm_inproc_write_locked(zm_peer *peer, const void *data, size_t size, zm_bloc
     zm_frame frame = {.size = size, .flags = flags};
     zm_link_lock_take(link);
     int rc = 0;
-    uint32_t hwm = capacity_of(me, reader);
+    bool counts = !peer->out_room && !peer->writing && !subscription && !conflates(link);
     if (reader->closed)
         rc = -EHOSTUNREACH;
-    else if (!peer->writing && !subscription && !conflates(link) && is_full(me, hwm))
+    else if (counts && is_full(me, capacity_of(me, reader)))
         rc = -EAGAIN;
     if (rc == -EAGAIN) {
         me->blocked = true;
