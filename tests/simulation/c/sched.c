@@ -528,6 +528,7 @@ int sim_wake_key(const void *key, int most)
 void sim_sleep(int64_t ns)
 {
     int64_t until = sim_clock + ns;
+    sim_run_task_work(); /* what is to be done ends a sleep before it begins */
     while (sim_clock < until) {
         sim_block(NULL, until);
         sim_run_task_work();
@@ -586,6 +587,7 @@ sim_thread *sim_spawn(const char *name, int host, bool engines, void *(*entry)(v
 
 void sim_join(sim_thread *t)
 {
+    sim_run_task_work();
     while (!t->done) {
         sim_block(t, SIM_NEVER);
         sim_run_task_work();
