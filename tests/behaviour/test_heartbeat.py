@@ -265,6 +265,26 @@ def test_a_large_message_on_a_slow_link_is_not_cut(zmq, make):
             time.sleep(0.015)  # so that all of it takes longer than any timeout
 
 
+def test_a_peer_that_takes_a_ping_and_no_more_is_cut(zmq, make):
+    """Though a message behind the PING, more than the kernel holds, has not left."""
+    push = make(zmq.PUSH, heartbeat_ivl=20, heartbeat_timeout=200, sndbuf=8192, sndhwm=0)
+    m = monitored(push)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        push.connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        peer = RawPeer(listener.accept()[0])
+    with peer:
+        peer.handshake("PULL")
+        body = b"L" * 100_000
+        for _ in range(400):
+            push.send(body, copy=False)
+        while peer.recv_frame()[1] == body:
+            pass
+        wait_for_event(m, zmq.EVENT_DISCONNECTED)
+
+
 @pytest.mark.parametrize("ttl", [0, 1])
 def test_nobody_is_cut_for_silence_while_the_receive_is_stopped(zmq, served, on_libzmq, ttl):
     """RCVHWM: what the peer says meanwhile, PONGs included, waits unread in the kernel."""

@@ -167,7 +167,12 @@ static int gather(zm_conn *conn) ZM_LOCKED
     }
     if (!q)
         return n;
+    /* It leaves by itself: a long message behind it, in the same request, would have left when the
+     * answer had long come, or would not leave at all. */
+    bool is_ping = conn->ping == PING_FLIES;
     if (conn->raw || conn->session.plain_framing) {
+        if (is_ping)
+            return n;
         size_t limit = conn->control_size && !boundary ? q->lengths[q->first] - q->sent_of_first
                                                        : SUBMIT_BYTES_MAX;
         n += zm_outq_vectors(q, conn->vectors + n, ZM_VECTORS_MAX - n, limit, &conn->sending_queue);
@@ -182,7 +187,7 @@ static int gather(zm_conn *conn) ZM_LOCKED
             conn->recoded_capacity = 0;
         }
         /* Control bytes that are encoded already go before what is encoded now. */
-        if (!zm_outq_waiting(q) || conn->control_size)
+        if (!zm_outq_waiting(q) || conn->control_size || is_ping)
             return n;
         if (recode(conn) < 0)
             return -ENOMEM;
