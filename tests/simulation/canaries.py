@@ -15,7 +15,7 @@ from .build import STORE, Fault, build
 @dataclass(frozen=True)
 class Canary:
     name: str
-    fault: Fault
+    fault: Fault | tuple[Fault, ...]
     #: Laws of which one has to be broken.
     laws: tuple[str, ...]
     #: Seeds, from 1.
@@ -34,6 +34,11 @@ RUNS = "somebody can run"
 GOES_ON = "the engine goes on"
 GOES = "who can go on does"
 TIME = "a call ends at its time, and not before"
+ORDER = "a thread's messages leave in its order"
+KEY = "without the key no byte of payload"
+LAST = "the last message stays"
+ASKED = "a subscriber gets what it asked for"
+ALIVE = "who answers is not cut off"
 
 CANARIES = [
     Canary(
@@ -146,12 +151,114 @@ CANARIES = [
         (MIX, GOES_ON, LOST),
         400,
     ),
+    Canary(
+        "what a thread sent on another socket does not go first",
+        Fault(
+            "socket/transfer.c",
+            "    return !s->order || flush_trying(s->order, s, s, false);\n",
+            "    return s != NULL;\n",
+        ),
+        (ORDER,),
+        400,
+    ),
+    Canary(
+        "a PING starts its timer before it has left",
+        Fault(
+            "connection/send.c",
+            "    conn->silence_ms = o->heartbeat_timeout_ms < 0 ? o->heartbeat_ivl_ms : "
+            "o->heartbeat_timeout_ms;\n",
+            "    conn->silence_ms = o->heartbeat_timeout_ms < 0 ? o->heartbeat_ivl_ms : "
+            "o->heartbeat_timeout_ms;\n"
+            "    if (conn->silence_ms > 0 && !conn->silence.position)\n"
+            "        zm_conn_set_timer(conn, &conn->silence, conn->silence_ms);\n",
+        ),
+        (ALIVE,),
+        400,
+    ),
+    Canary(
+        "a peer is there from its accept on",
+        (
+            Fault(
+                "connection/connection.c",
+                "        s->handshaking_count++;\n",
+                "        s->handshaking_count++;\n"
+                "        zm_peer *eager = conn->raw ? NULL : zm_peer_new_locked(s);\n"
+                "        if (eager) {\n"
+                "            conn->peer = eager;\n"
+                "            eager->conn = conn;\n"
+                "            zm_peer_attach_locked(eager);\n"
+                "        }\n",
+            ),
+            Fault(
+                "connection/handshake.c",
+                "endpoint->kind == ZM_CONNECTER ? endpoint->peer : NULL;",
+                "endpoint->kind == ZM_CONNECTER ? endpoint->peer : conn->peer;",
+            ),
+        ),
+        (LOST, MISSED, WAKE, TERM, GOES, GOES_ON, MEMORY, TIME),
+        400,
+    ),
+    Canary(
+        "who drops what is unsubscribed does not read on",
+        Fault(
+            "pattern/fair_queue.c",
+            "    if (dropped && !zm_list_empty(&s->wants_recv))\n        zm_socket_wake(s);\n",
+            "    (void) dropped;\n",
+        ),
+        (WAKE, LOST, MISSED),
+        2000,
+    ),
+    Canary(
+        "whoever knows the server's key comes in",
+        Fault(
+            "connection/zap.c",
+            "        zm_conn_admit_locked(conn, status);\n",
+            "        zm_conn_admit_locked(conn, 200);\n",
+        ),
+        (KEY,),
+        400,
+    ),
+    Canary(
+        "messages leave as they are though there is a key",
+        Fault(
+            "zmtp/mechanism_curve.c",
+            "    zm_box_seal(text, 1 + size, mac, counter, c->secrets->send);\n",
+            "    memset(mac, 0, ZM_MAC_SIZE);\n",
+        ),
+        (KEY,),
+        400,
+    ),
+    Canary(
+        "CONFLATE keeps the first message",
+        Fault(
+            "pipe/peer.c",
+            "        zm_frames_clear(&peer->in);\n        peer->in_messages = 0;\n",
+            "        if (peer->in_messages) {\n            zm_block_unref(copy);\n"
+            "            if (own)\n                zm_block_unref(own);\n"
+            "            return 0;\n        }\n",
+        ),
+        (LAST,),
+        400,
+    ),
+    Canary(
+        "a receive that ended with its thread is not started again",
+        Fault(
+            "connection/receive.c",
+            "        wants_recv_again(conn); /* moved to another thread, or the thread that armed "
+            "it is gone */\n",
+            "        if (res != -ECANCELED)\n            wants_recv_again(conn);\n",
+        ),
+        (LOST, MISSED, WAKE, TERM, GOES, RUNS, TIME),
+        400,
+        1,
+    ),
 ]
 
 
 def find(canary: Canary, store: Path = STORE, tell: bool = False) -> int | None:
     """The first seed that finds it; None: none does, or by another law."""
-    program = build((canary.fault,), store)
+    faults = canary.fault if isinstance(canary.fault, tuple) else (canary.fault,)
+    program = build(faults, store)
     command = [str(program), "--seed", "1", "--count", str(canary.within), "--quiet", "--stop"]
     if canary.driver is not None:
         command += ["--driver", str(canary.driver)]

@@ -116,7 +116,8 @@ int app_send(end *e, const arrival *to, int flags, uint32_t *out_number)
     }
     bool one = e->sharers > 1 || e->of->conflates;
     uint32_t drawn_parts = one || sim_below(3) ? 1 : 1 + sim_below(PARTS_MAX);
-    uint32_t size = sim_below(e->group || sim_below(4) ? 5 : 8);
+    uint32_t size = e->of->slow ? 4 + sim_below(4)
+                                : sim_below(e->group || sim_below(4) ? 5 : 8);
     int parts = (int) (drawn_parts < parts_most ? drawn_parts : parts_most);
     uint32_t body = sizes[size < sizes_most ? size : sizes_most - 1];
     app_memory();

@@ -63,7 +63,7 @@ typedef struct end {
     zm_socket *socket;
     uint32_t generation;
     int sndhwm, rcvhwm, linger, rcvtimeo, sndtimeo;
-    bool relaxed, mandatory, conflate, nodrop;
+    bool relaxed, mandatory, conflate, nodrop, fickle;
     intrusion intrusion;
     uint8_t public_key[32], secret_key[32];
     uint8_t topics_ever, topics_always; /* of a subscriber, a bit each */
@@ -88,6 +88,7 @@ struct service {
     bool disturbed; /* connections were lost, or sockets closed: only what holds then is asked */
     bool beats;     /* by heartbeats a slow connection is a dead one */
     bool publishes, conflates;
+    bool slow; /* large bodies on a slow link, signs of life between them, readers that read */
     mechanism mechanism;
     uint8_t public_key[32], secret_key[32]; /* of its hub */
     int first_end, end_count;

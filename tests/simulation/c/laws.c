@@ -136,6 +136,9 @@ void law_connections_last(const end *e)
         || PLAN->no_memory || e->intrusion || zm_socket_stats(e->handle, &stats) < 0
         || !stats.reconnects)
         return;
+    if (e->of->slow)
+        sim_broken("who answers is not cut off", "socket %d: connected again %llu times", e->id,
+                   (unsigned long long) stats.reconnects);
     if (!e->of->beats)
         sim_broken("a connection lasts", "socket %d: connected again %llu times", e->id,
                    (unsigned long long) stats.reconnects);

@@ -45,6 +45,13 @@ static void draw_plan(uint64_t seed, int driver)
     p->refuse = some(300000);
     p->drop = some(200000);
     p->stalls = bad ? some(5000) : 0;
+    p->slow = sim_below(8) == 0;
+    if (p->slow) {
+        p->latency = (20 + sim_below(180)) * SIM_MS;
+        p->jitter = p->reset = p->stalls = 0;
+        p->sndbuf = 2048 << sim_below(3);
+        p->rcvbuf = 4096 << sim_below(3);
+    }
     p->no_files = sim_below(10) ? 0 : 20000;
     p->no_memory = sim_below(10) ? 0 : 20u << sim_below(8);
 #define LESS(field, least) p->field = (__typeof__(p->field)) sim_less((uint32_t) p->field, least, \
@@ -73,12 +80,13 @@ static void run(uint64_t seed, uint64_t luck, int driver, const char *trace)
     if (trace)
         sim_trace_to(trace);
     sim_say("seed %llu: driver %d, %d processors, switching %u%s, latency %lld us, jitter %lld, "
-            "buffers %d %d, shorts %u, stray %u, reset %u, refuse %u, drop %u, stalls %u, "
+            "buffers %d %d, shorts %u, stray %u, slow %d, reset %u, refuse %u, drop %u, stalls %u, "
             "files %u, memory %u",
             (unsigned long long) seed, PLAN->driver, PLAN->cpus, PLAN->switching,
             PLAN->by_priority ? " by priority" : "", (long long) PLAN->latency / 1000,
             (long long) PLAN->jitter / 1000, PLAN->sndbuf, PLAN->rcvbuf, PLAN->shorts, PLAN->stray,
-            PLAN->reset, PLAN->refuse, PLAN->drop, PLAN->stalls, PLAN->no_files, PLAN->no_memory);
+            PLAN->slow, PLAN->reset, PLAN->refuse, PLAN->drop, PLAN->stalls, PLAN->no_files,
+            PLAN->no_memory);
     sim_run(work, NULL);
 }
 

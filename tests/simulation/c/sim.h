@@ -125,6 +125,7 @@ typedef struct sim_plan {
     uint32_t half_open;  /* of resets: only one end knows */
     uint32_t no_files;   /* of calls that make a descriptor */
     uint32_t no_memory;  /* allocations from one that fails to the next, about; 0: none fails */
+    bool slow;           /* a network on which a large body takes its time */
     uint32_t stalls;     /* of segments: the network stops for a while */
 } sim_plan;
 extern sim_plan sim_the_plan;

@@ -106,6 +106,9 @@ static void draw_options(end *e)
     e->sndtimeo = sim_below(3) ? (int) (1 + sim_below(100)) : -1;
     e->mandatory = e->type == T_ROUTER && sim_below(2);
     e->relaxed = e->type == T_REQ && sim_below(2);
+    e->fickle = (e->type == T_SUB || e->type == T_XSUB) && sim_below(2);
+    if (e->fickle)
+        e->rcvhwm = 1 + (int) sim_below(3);
     e->nodrop = e->type == T_XPUB && sim_below(2);
     e->conflate = e->of->conflates && sim_below(4);
 }
@@ -164,7 +167,10 @@ static int open_end(end *e)
         set(e, OPT_RECONNECT_IVL, 1 + (int) sim_below(50));
         set(e, OPT_RECONNECT_IVL_MAX, (int) sim_below(2) * 200);
     }
-    if (some_of(6, "heartbeats", e)) {
+    if (e->of->slow && e->sends) { /* readers that say nothing by themselves */
+        set(e, OPT_HEARTBEAT_IVL, 100 + (int) sim_below(200));
+        set(e, OPT_HEARTBEAT_TIMEOUT, (int) (4 * (PLAN->latency + PLAN->jitter) / SIM_MS) + 1000);
+    } else if (!e->of->slow && some_of(6, "heartbeats", e)) {
         set(e, OPT_HEARTBEAT_IVL, 20 + (int) sim_below(500));
         if (sim_below(2))
             set(e, OPT_HEARTBEAT_TIMEOUT, 500 + (int) sim_below(2000));
@@ -378,8 +384,12 @@ static void *live(void *argument)
             sim_say("socket %d: its thread ends", e->id);
             break;
         }
-        if ((e->type == T_SUB || e->type == T_XSUB) && !e->of->conflates && sim_below(60) == 0)
-            ask_for(e, sim_below(TOPICS), sim_below(2));
+        if ((e->type == T_SUB || e->type == T_XSUB) && !e->of->conflates
+            && sim_below(e->fickle ? 5 : 60) == 0) {
+            if (e->fickle) /* much has come meanwhile */
+                sim_sleep((int64_t) sim_below(100) * SIM_MS);
+            ask_for(e, sim_below(TOPICS), sim_below(3) == 0);
+        }
         app_memory();
         think();
     }
@@ -511,11 +521,12 @@ static void draw_service(service *of)
     int hub_host = (int) sim_below((uint32_t) host_total);
     int transport = (int) sim_below(5); /* 0 inproc, 1 ipc, else tcp */
     bool taken_apart = k->hub == T_PAIR || k->hub == T_ROUTER || k->hub == T_REP;
-    of->conflates = !taken_apart && sim_below(10) == 0;
+    of->conflates = !taken_apart && sim_below(6) == 0;
     bool absent = !sim_less(1, 0, "service%d", of->id);
     of->first_end = end_total;
     of->end_count = spokes + 1;
     of->inproc = transport == 0;
+    of->slow = PLAN->slow && transport > 1 && (k->hub == T_PUSH || k->spoke == T_PUSH);
     of->publishes = k->hub == T_PUB || k->hub == T_XPUB || k->spoke == T_PUB || k->spoke == T_XPUB;
     if (transport == 0)
         snprintf(of->endpoint, sizeof of->endpoint, "inproc://s%d", of->id);
@@ -532,13 +543,15 @@ static void draw_service(service *of)
         of->remote |= e->host != hub_host;
         e->sends = i ? k->spoke_sends : k->hub_sends;
         e->absent = absent || (i > 0 && !sim_less(1, 0, "socket%d", e->id));
-        uint32_t budget = 1 + sim_below(sim_below(3) ? 20 : BUDGET_MAX);
+        uint32_t budget = 1 + sim_below(of->slow ? 8 : sim_below(3) ? 20 : BUDGET_MAX);
         if (e->sends && !e->absent)
             e->budget = sim_less(budget, 1, "sends%d", e->id);
         bool replies = e->type == T_REP || e->type == T_ROUTER;
         e->receives = i ? k->hub_sends || e->type == T_REQ || e->type == T_DEALER : k->spoke_sends;
         e->sends |= replies;
         draw_options(e);
+        if (of->slow)
+            e->rcvhwm = 0; /* reading goes on, so whoever speaks is heard */
         bool sharable = e->type == T_PUSH || e->type == T_PULL || e->type == T_DEALER
                         || e->type == T_SUB;
         if (sharable && sim_below(4) == 0)
