@@ -743,7 +743,11 @@ ssize_t __wrap_recv(int fd, void *out, size_t size, int flags)
 {
     (void) flags;
     sim_syscall();
-    int rc = sim_chance(PLAN->stray) ? -EINTR : sim_socket_recv(sim_file_of(fd), out, size, NULL);
+    bool more = false;
+    int rc = sim_chance(PLAN->stray) ? -EINTR : sim_socket_recv(sim_file_of(fd), out, size, &more);
+    /* Less than was asked for is all that there was, says epoll(7): the rest has come just now. */
+    if (more && (size_t) rc < size)
+        sim_changed(sim_file_of(fd));
     sim_run_task_work();
     return sim_answer(rc);
 }
