@@ -35,7 +35,13 @@ import them from there; what is explained here is to be had nowhere else.
 """
 #: The parts of the site, and the pages of each in order; a star stands for all others of a folder.
 PARTS = {
-    "Start": ["docs/ways-in", "docs/howto/first-program", "docs/beyond-pyzmq", "docs/README"],
+    "Start": [
+        "docs/howto/install",
+        "docs/ways-in",
+        "docs/howto/first-program",
+        "docs/beyond-pyzmq",
+        "docs/README",
+    ],
     "Tutorial": ["docs/tutorial/README", "docs/tutorial/*"],
     "How to": ["docs/howto/*", "examples/README"],
     "Reference": ["docs/reference/*"],
