@@ -688,8 +688,7 @@ int sim_socket_recv(sim_file *file, void *out, size_t size, bool *out_more)
         return in->ended ? 0 : -EAGAIN;
     }
     size_t n = in->in.size < size ? in->in.size : size;
-    /* Who asks directly is promised that less than it asked for is all that there was (epoll(7)). */
-    if (out_more && n > 1 && sim_chance(PLAN->shorts)) {
+    if (n > 1 && sim_chance(PLAN->shorts)) {
         TALLY->shorts++;
         n = 1 + sim_below((uint32_t) n);
     }

@@ -691,7 +691,7 @@ void *work(void *unused)
     }
     for (int i = 0; i < end_total; i++)
         working += ends[i].budget && !ends[i].intrusion ? ends[i].sharers : 0;
-    sim_thread *guests[HOSTS_MAX + SERVICES_MAX];
+    sim_thread *guests[HOSTS_MAX + SERVICES_MAX + DOORS];
     int guest_total = 0;
     for (int i = 0; i < service_total; i++) {
         int host = ends[services[i].first_end].host;
