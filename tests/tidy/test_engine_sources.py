@@ -192,6 +192,20 @@ def test_no_file_of_the_engine_is_too_long(tmp_path):
         assert too_long(path)
 
 
+def begins_with_words(text: str) -> bool:
+    """A comment that says more than a name, before anything else."""
+    comment = re.match(r"/\*(.*?)\*/", text, flags=re.DOTALL)
+    return bool(comment) and len(comment[1].split()) >= 4
+
+
+def test_each_header_says_what_it_is_about():
+    silent = [str(p.relative_to(ROOT)) for p in c_files() if p.suffix == ".h"]
+    silent = [name for name in silent if not begins_with_words((ROOT / name).read_text())]
+    assert not silent
+    assert begins_with_words("/* Timers: a binary heap. */\n")
+    assert not begins_with_words("/* timer.h */\n#ifndef X\n/* Timers: a binary heap. */\n")
+
+
 def test_no_pattern_is_named_outside_its_folder():
     named = {}
     for path in ENGINE.rglob("*.[ch]"):
