@@ -176,7 +176,7 @@ def test_run_takes_the_name_of_an_installed_program(tmp_path):
         (["-m", "nosuch"], "No module named nosuch"),
         (["-m", "nosuch.part"], "nosuch"),
         (["-m", "zipfile.nosuch"], "zipfile.nosuch"),
-        (["-m", "json"], "json"),  # a package that is no program
+        (["-m", "email"], "email"),  # a package that is no program
         (["-m", "sys"], "sys"),
         (["-m", ".relative"], "Relative"),
         (["nosuch.py"], "no such file: nosuch.py"),

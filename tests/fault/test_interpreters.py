@@ -131,7 +131,9 @@ def test_the_extension_says_that_it_needs_no_gil(zmq, on_libzmq):
     slots = {}
     while number := definition.slots[len(slots)].number:
         slots[number] = definition.slots[len(slots)].value
-    py_mod_exec, py_mod_multiple_interpreters, py_mod_gil = 2, 3, 4
+    py_mod_exec, py_mod_multiple_interpreters, py_mod_gil = (
+        (2, 3, 4) if sys.version_info < (3, 15) else (85, 86, 87)
+    )
     wanted = {py_mod_exec}
     if sys.version_info >= (3, 12):
         wanted.add(py_mod_multiple_interpreters)

@@ -53,7 +53,8 @@ def environment(directory: Path) -> Path:
     them."""
     python("-m", "venv", "--without-pip", directory)
     packages = next(directory.glob("lib/python*/site-packages"))
-    seen = [str(PARENT), *site.getsitepackages()]
+    # Python 3.15 says on stderr which ones are not there.
+    seen = [path for path in (str(PARENT), *site.getsitepackages()) if Path(path).exists()]
     (packages / "outside.pth").write_text("\n".join(seen) + "\n")
     required = "Requires-Dist: pyzmq>=26,==27.*\n"
     for name, version, extra in (

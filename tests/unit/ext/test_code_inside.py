@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import signal
+import sys
 import threading
 import time
 
@@ -248,6 +249,8 @@ def test_a_garbage_collection_takes_the_socket_away(s, fake, meanwhile, call):
     gc.set_threshold(1)
     try:
         call(s)
+        if sys.version_info >= (3, 12):  # it waits until the interpreter looks, on 3.15 until here
+            assert [set() for _ in range(3)]
     except Error as error:
         assert error.errno in (ENOTSOCK, EAGAIN)
     finally:
