@@ -297,6 +297,44 @@ def test_the_keyboard_reaches_what_is_shown_and_nothing_else(browser):
         assert browser.run(f"{link}.focus(), document.activeElement === {link}")
 
 
+#: Texts whose contrast with what is behind them is less than WCAG's 4.5 (3 where they are large).
+PALE = """(() => {
+    const numbers = color => { const n = color.match(/[\\d.]+/g).map(Number); return [...n, 1]; };
+    const part = v => v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
+    const light = ([r, g, b]) => 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+    const over = (above, below) => below.map((v, i) => above[i] * above[3] + v * (1 - above[3]));
+    const behind = element => {
+        if (!element) return [255, 255, 255];
+        const own = numbers(getComputedStyle(element).backgroundColor);
+        return own[3] === 0 ? behind(element.parentElement)
+                            : over(own, own[3] === 1 ? [0, 0, 0] : behind(element.parentElement));
+    };
+    const found = [];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const element = texts.currentNode.parentElement, style = getComputedStyle(element);
+        const text = texts.currentNode.textContent.trim();
+        if (!text || style.visibility !== "visible" || !element.getClientRects().length) continue;
+        const below = behind(element), color = over(numbers(style.color), below);
+        const [dark, bright] = [light(color), light(below)].sort((a, b) => a - b);
+        const least = parseFloat(style.fontSize) >= 24 ? 3 : 4.5;
+        if ((bright + 0.05) / (dark + 0.05) < least) found.push(text.slice(0, 40));
+    }
+    return found;
+})()"""
+
+
+def test_every_text_can_be_read(browser):
+    for scheme in ("light", "dark"):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.ask("Emulation.setEmulatedMedia", features=features)
+        for page in ("index.html", "docs/howto/service.html"):
+            browser.open(page)
+            assert browser.run(PALE) == [], f"{page}, {scheme}"
+        browser.run("document.querySelector('article p').style.color = '#8888'")
+        assert browser.run(PALE) != [], "the look at colours sees nothing"
+
+
 def test_nothing_sticks_out_of_a_page(browser):
     for page in ("index.html", "docs/reference/differences.html", "docs/reference/limits.html"):
         browser.open(page)
