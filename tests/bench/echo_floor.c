@@ -62,8 +62,7 @@ int main(int argc, char **argv)
     int clients = argc > 1 ? atoi(argv[1]) : 200;
     size_t size = argc > 2 ? (size_t) atoi(argv[2]) : 75;
     double seconds = argc > 3 ? atof(argv[3]) : 2;
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     need(bind(listener, (struct sockaddr *) &address, length) == 0, "bind");

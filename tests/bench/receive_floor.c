@@ -161,8 +161,7 @@ int main(int argc, char **argv)
 {
     if (argc > 1)
         size = (size_t) atoi(argv[1]);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     need(bind(listener, (struct sockaddr *) &address, length) == 0, "bind");

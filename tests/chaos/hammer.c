@@ -16,12 +16,14 @@ enum { LARGEST = 200 * 1024, SIGNAL_BYTES = 64 };
 
 /* --- the engine, by name --------------------------------------------------------------------- */
 
+/* clang-format off */
 #define CALLS(X)                                                                                   \
     X(zm_context_new) X(zm_context_term) X(zm_context_shutdown) X(zm_context_holders)              \
     X(zm_socket_new)                                                                               \
     X(zm_socket_close) X(zm_socket_bind) X(zm_socket_unbind) X(zm_socket_connect)                  \
     X(zm_socket_disconnect) X(zm_socket_set) X(zm_socket_get) X(zm_socket_monitor)                 \
     X(zm_socket_send) X(zm_socket_recv) X(zm_socket_stats) X(zm_alloc_fail_after)
+/* clang-format on */
 
 #define MEMBER(name) __typeof__(&name) name;
 static struct calls {
@@ -104,13 +106,39 @@ static void set(int64_t s, int option, int value)
 }
 
 enum {
-    ROUTING_ID = 5, SUBSCRIBE = 6, UNSUBSCRIBE = 7, LINGER = 17, RECONNECT_IVL = 18, SNDHWM = 23,
-    RCVHWM = 24, RCVTIMEO = 27, SNDTIMEO = 28, LAST_ENDPOINT = 32, ROUTER_MANDATORY = 33,
-    IMMEDIATE = 39, PLAIN_SERVER = 44, PLAIN_USERNAME = 45, PLAIN_PASSWORD = 46, CURVE_SERVER = 47,
-    CURVE_PUBLICKEY = 48, CURVE_SECRETKEY = 49, CURVE_SERVERKEY = 50, PROBE_ROUTER = 51,
-    REQ_CORRELATE = 52, REQ_RELAXED = 53, CONFLATE = 54, ROUTER_HANDOVER = 56, HANDSHAKE_IVL = 66,
-    XPUB_NODROP = 69, XPUB_MANUAL = 71, HEARTBEAT_IVL = 75, HEARTBEAT_TIMEOUT = 77,
-    XPUB_VERBOSER = 78, EVENTS = 15, FD = 14, TYPE = 16
+    ROUTING_ID = 5,
+    SUBSCRIBE = 6,
+    UNSUBSCRIBE = 7,
+    LINGER = 17,
+    RECONNECT_IVL = 18,
+    SNDHWM = 23,
+    RCVHWM = 24,
+    RCVTIMEO = 27,
+    SNDTIMEO = 28,
+    LAST_ENDPOINT = 32,
+    ROUTER_MANDATORY = 33,
+    IMMEDIATE = 39,
+    PLAIN_SERVER = 44,
+    PLAIN_USERNAME = 45,
+    PLAIN_PASSWORD = 46,
+    CURVE_SERVER = 47,
+    CURVE_PUBLICKEY = 48,
+    CURVE_SECRETKEY = 49,
+    CURVE_SERVERKEY = 50,
+    PROBE_ROUTER = 51,
+    REQ_CORRELATE = 52,
+    REQ_RELAXED = 53,
+    CONFLATE = 54,
+    ROUTER_HANDOVER = 56,
+    HANDSHAKE_IVL = 66,
+    XPUB_NODROP = 69,
+    XPUB_MANUAL = 71,
+    HEARTBEAT_IVL = 75,
+    HEARTBEAT_TIMEOUT = 77,
+    XPUB_VERBOSER = 78,
+    EVENTS = 15,
+    FD = 14,
+    TYPE = 16
 };
 
 static void secure(dice *d, int64_t s)
@@ -142,12 +170,14 @@ static void make(dice *d)
     static const struct {
         int option, values[3];
     } options[] = {
-        {SNDHWM, {1, 3, 1000}},      {RCVHWM, {1, 3, 1000}},       {IMMEDIATE, {0, 1, 0}},
-        {ROUTER_MANDATORY, {0, 1, 0}}, {PROBE_ROUTER, {0, 1, 0}},  {REQ_CORRELATE, {0, 1, 1}},
-        {REQ_RELAXED, {0, 1, 1}},    {CONFLATE, {0, 0, 1}},        {ROUTER_HANDOVER, {0, 1, 1}},
-        {HANDSHAKE_IVL, {1, 20, 1000}}, {XPUB_NODROP, {0, 1, 0}},  {XPUB_MANUAL, {0, 1, 0}},
-        {XPUB_VERBOSER, {0, 1, 1}},  {HEARTBEAT_IVL, {0, 1, 10}},  {HEARTBEAT_TIMEOUT, {1, 10, 50}},
-        {RECONNECT_IVL, {-1, 1, 20}},
+        {SNDHWM, {1, 3, 1000}},           {RCVHWM, {1, 3, 1000}},
+        {IMMEDIATE, {0, 1, 0}},           {ROUTER_MANDATORY, {0, 1, 0}},
+        {PROBE_ROUTER, {0, 1, 0}},        {REQ_CORRELATE, {0, 1, 1}},
+        {REQ_RELAXED, {0, 1, 1}},         {CONFLATE, {0, 0, 1}},
+        {ROUTER_HANDOVER, {0, 1, 1}},     {HANDSHAKE_IVL, {1, 20, 1000}},
+        {XPUB_NODROP, {0, 1, 0}},         {XPUB_MANUAL, {0, 1, 0}},
+        {XPUB_VERBOSER, {0, 1, 1}},       {HEARTBEAT_IVL, {0, 1, 10}},
+        {HEARTBEAT_TIMEOUT, {1, 10, 50}}, {RECONNECT_IVL, {-1, 1, 20}},
     };
     int slot = below(d, SLOTS), family = below(d, FAMILIES);
     int64_t context = atomic_load(&contexts[below(d, CONTEXTS)]);
@@ -306,7 +336,7 @@ static void poll_some(dice *d)
     zm_pollitem items[POLLED];
     int count = 1 + below(d, POLLED);
     for (int i = 0; i < count; i++)
-        items[i] = (zm_pollitem) {.socket = any(d), .fd = -1, .events = (short) (1 + below(d, 3))};
+        items[i] = (zm_pollitem){.socket = any(d), .fd = -1, .events = (short) (1 + below(d, 3))};
     for (int i = 0; i < count; i++)
         if (items[i].socket <= 0)
             items[i].socket = -1;
@@ -417,9 +447,9 @@ static const struct {
     void (*step)(dice *);
     int weight;
 } steps[] = {
-    {make, 10},      {move, 6},      {send_some, 34}, {receive_some, 34}, {call_plainly, 6},
-    {poll_some, 10}, {ask_about, 8}, {watch, 1},      {close_one, 4},     {end_context, 3},
-    {starve, 2},
+    {make, 10},        {move, 6},        {send_some, 34}, {receive_some, 34},
+    {call_plainly, 6}, {poll_some, 10},  {ask_about, 8},  {watch, 1},
+    {close_one, 4},    {end_context, 3}, {starve, 2},
 };
 
 /* --- the whole -------------------------------------------------------------------------------- */
@@ -429,7 +459,7 @@ int hammer_start(const zm_api *table, const char *directory, const int *ports, c
     api = table;
     for (int family = 0; family < FAMILIES; family++)
         for (int i = 0; i < PORTS; i++) {
-            char(*to)[256] = addresses[family];
+            char (*to)[256] = addresses[family];
             int n = family * PORTS + i;
             snprintf(to[3 * i], sizeof *to, "tcp://127.0.0.1:%d", ports[n]);
             snprintf(to[3 * i + 1], sizeof *to, "ipc://%s/h%d", directory, n);

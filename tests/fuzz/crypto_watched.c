@@ -240,11 +240,11 @@ static void *address_in(void *library, const char *name)
 void *watched_dlsym(void *library, const char *name)
 {
 /* `ours` in place of the function `name`, which `theirs` keeps; it may need another of theirs. */
-#define STANDS_FOR(wanted, ours, theirs, actual)                          \
-    if (strcmp(name, wanted) == 0) {                                      \
-        void *address = address_in(library, actual);                      \
-        memcpy(&sodium.theirs, &address, sizeof address);                 \
-        return (void *) (uintptr_t) ours;                                 \
+#define STANDS_FOR(wanted, ours, theirs, actual) \
+    if (strcmp(name, wanted) == 0) { \
+        void *address = address_in(library, actual); \
+        memcpy(&sodium.theirs, &address, sizeof address); \
+        return (void *) (uintptr_t) ours; \
     }
     STANDS_FOR("crypto_box_beforenm", beforenm, beforenm, name)
     STANDS_FOR("crypto_scalarmult_base", scalarmult_base, scalarmult_base, name)

@@ -219,8 +219,9 @@ static void take_hello(curve_peer *peer, const uint8_t *body, size_t size)
     memcpy(peer->session_short, body + 80, KEY);
     count_heard(peer, body + 112);
     nonce_of(nonce, "CurveZMQHELLO---", body + 112);
-    REQUIRE(sodium()->box_open_easy(text, body + 120, 80, nonce, peer->session_short,
-                                    peer->own_secret) == 0);
+    REQUIRE(
+        sodium()->box_open_easy(text, body + 120, 80, nonce, peer->session_short, peer->own_secret)
+        == 0);
     REQUIRE(memcmp(text, zeros, sizeof text) == 0);
     shared_with(peer->session_short, peer->short_secret, peer->shared);
     peer->knows = true;
@@ -232,7 +233,8 @@ static void take_welcome(curve_peer *peer, const uint8_t *body, size_t size)
     REQUIRE(size == 168);
     nonce_of(nonce, "WELCOME-", body + 8);
     REQUIRE(sodium()->box_open_easy(text, body + 24, sizeof text + MAC, nonce, peer->session_long,
-                                    peer->short_secret) == 0);
+                                    peer->short_secret)
+            == 0);
     memcpy(peer->session_short, text, KEY);
     memcpy(peer->cookie, text + KEY, COOKIE_SIZE);
     shared_with(peer->session_short, peer->short_secret, peer->shared);
@@ -248,11 +250,12 @@ static void take_initiate(curve_peer *peer, const uint8_t *body, size_t size)
     count_heard(peer, body + 9 + COOKIE_SIZE);
     nonce_of(nonce, "CurveZMQINITIATE", body + 9 + COOKIE_SIZE);
     REQUIRE(sodium()->box_open_detached_afternm(text, body + AT + MAC, body + AT, size - AT - MAC,
-                                                nonce, peer->shared) == 0);
+                                                nonce, peer->shared)
+            == 0);
     REQUIRE(memcmp(text, peer->session_long, KEY) == 0);
     nonce_of(nonce, "VOUCH---", text + KEY);
-    REQUIRE(sodium()->box_open_easy(vouch, text + KEY + 16, VOUCH, nonce, text,
-                                    peer->short_secret) == 0);
+    REQUIRE(sodium()->box_open_easy(vouch, text + KEY + 16, VOUCH, nonce, text, peer->short_secret)
+            == 0);
     REQUIRE(memcmp(vouch, peer->session_short, KEY) == 0);
     REQUIRE(memcmp(vouch + KEY, peer->own_public, KEY) == 0);
 }
@@ -264,7 +267,8 @@ static void take_ready(curve_peer *peer, const uint8_t *body, size_t size)
     count_heard(peer, body + 6);
     nonce_of(nonce, "CurveZMQREADY---", body + 6);
     REQUIRE(sodium()->box_open_detached_afternm(text, body + 14 + MAC, body + 14, size - 14 - MAC,
-                                                nonce, peer->shared) == 0);
+                                                nonce, peer->shared)
+            == 0);
 }
 
 void curve_peer_take(curve_peer *peer, const uint8_t *body, size_t size)
@@ -292,7 +296,8 @@ uint8_t *curve_peer_open(curve_peer *peer, uint8_t *body, size_t size, uint8_t *
     count_heard(peer, body + 8);
     nonce_of(nonce, peer->is_server ? "CurveZMQMESSAGEC" : "CurveZMQMESSAGES", body + 8);
     REQUIRE(sodium()->box_open_detached_afternm(text, text, body + 16, size - 16 - MAC, nonce,
-                                                peer->shared) == 0);
+                                                peer->shared)
+            == 0);
     *out_flags = text[0];
     *out_size = size - 33;
     return text + 1;

@@ -3,7 +3,14 @@
 #include <string.h>
 
 enum {
-    AS_THEY_ARE, FRAME, NEXT, FIRST, SECOND, MESSAGE, LEAP, LARGE, /* steps */
+    AS_THEY_ARE,
+    FRAME,
+    NEXT,
+    FIRST,
+    SECOND,
+    MESSAGE,
+    LEAP,
+    LARGE, /* steps */
     PROPERTIES_MAX = 64,
     LARGER = 8,
 };
@@ -121,8 +128,7 @@ static bool say_step(curve_talk *c, input *in)
     case FRAME:
         size_wanted = take(in);
         bytes = take_some(in, size_wanted, &size);
-        return kind == FRAME ? say_frame(&c->t, flags, bytes, size)
-                             : talk_say(&c->t, bytes, size);
+        return kind == FRAME ? say_frame(&c->t, flags, bytes, size) : talk_say(&c->t, bytes, size);
     case FIRST:
         first(&c->peer);
         break;

@@ -37,8 +37,9 @@ static void note_event(talk *t, const zm_event *event)
     if (event->kind == ZM_EVENT_MESSAGE && t->how->room) {
         uint64_t room = session->message_room;
         REQUIRE(event->size <= room || event->size < 256);
-        session->message_room = !event->more ? t->how->room
-                                : event->size < room ? room - event->size : 0;
+        session->message_room = !event->more         ? t->how->room
+                                : event->size < room ? room - event->size
+                                                     : 0;
     }
     if (event->kind == ZM_EVENT_ZAP) {
         REQUIRE(!t->asked);
@@ -297,8 +298,8 @@ setup setup_of(input *in)
     static const int types[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 19, 20, 5};
     static const uint8_t routing_id[LONG_ID] = "routing id";
     /* One property, name "X": its value makes READY longer than what `out` begins with. */
-    static const uint8_t metadata[METADATA_SIZE] = {1, 'X', 0, 0, (METADATA_SIZE - 6) >> 8,
-                                                    (METADATA_SIZE - 6) & 0xFF};
+    static const uint8_t metadata[METADATA_SIZE] = {
+        1, 'X', 0, 0, (METADATA_SIZE - 6) >> 8, (METADATA_SIZE - 6) & 0xFF};
     uint8_t choice = take(in);
     return (setup){
         .config =

@@ -7,8 +7,12 @@ static const struct {
     const char *name;
     void (*run)(const uint8_t *input, size_t size);
 } targets[] = {
-    {"greeting", fuzz_greeting}, {"framing", fuzz_framing}, {"commands", fuzz_commands},
-    {"null", fuzz_null},         {"plain", fuzz_plain},     {"curve", fuzz_curve},
+    {"greeting", fuzz_greeting},
+    {"framing", fuzz_framing},
+    {"commands", fuzz_commands},
+    {"null", fuzz_null},
+    {"plain", fuzz_plain},
+    {"curve", fuzz_curve},
     {"curve_stream", fuzz_curve_stream},
 };
 

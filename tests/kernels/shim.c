@@ -24,16 +24,16 @@ enum {
 };
 
 static struct {
-    bool setup;      /* io_uring_setup: ENOSYS */
+    bool setup; /* io_uring_setup: ENOSYS */
     bool permission; /* io_uring_setup: EPERM */
-    bool enter;      /* io_uring_enter: EPERM */
-    bool ext_arg;    /* before Linux 5.11 */
-    bool multishot;  /* before 5.13 */
+    bool enter; /* io_uring_enter: EPERM */
+    bool ext_arg; /* before Linux 5.11 */
+    bool multishot; /* before 5.13 */
     bool submit_all; /* before 5.18 */
-    bool coop;       /* before 5.19: COOP_TASKRUN, TASKRUN_FLAG, RECV_POLL_FIRST */
-    bool accept;     /* before 5.19, 5.15.90: an accept that waits on a listener that does not */
-    bool msg_ring;   /* before 5.18 */
-    bool messages;   /* before 6.13 */
+    bool coop; /* before 5.19: COOP_TASKRUN, TASKRUN_FLAG, RECV_POLL_FIRST */
+    bool accept; /* before 5.19, 5.15.90: an accept that waits on a listener that does not */
+    bool msg_ring; /* before 5.18 */
+    bool messages; /* before 6.13 */
 } lacks;
 
 static int (*real_init)(unsigned, zm_liburing_ring *, zm_uring_params *);

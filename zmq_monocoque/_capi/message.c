@@ -186,7 +186,7 @@ CAPI int zmq_msg_init_data(zmq_msg_t *msg, void *data, size_t size, zmq_free_fn 
     if (ffn) {
         foreign *f = malloc(sizeof *f);
         if (f) {
-            *f = (foreign) {.free = ffn, .data = data, .hint = hint};
+            *f = (foreign){.free = ffn, .data = data, .hint = hint};
             block = zm_api_get()->block_foreign(data, size, release_foreign, f);
         }
         if (!block) {

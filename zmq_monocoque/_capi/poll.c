@@ -29,8 +29,7 @@ int capi_poll(zmq_pollitem_t *items, int count, int64_t deadline_ns)
         items[i].revents = 0;
         if (items[i].socket && !capi_socket_of(items[i].socket, &s))
             rc = -ENOTSOCK;
-        wanted[i] = (zm_pollitem) {.socket = s.handle, .fd = items[i].fd,
-                                   .events = items[i].events};
+        wanted[i] = (zm_pollitem){.socket = s.handle, .fd = items[i].fd, .events = items[i].events};
     }
     const zm_api *api = zm_api_get();
     if (rc == 0)

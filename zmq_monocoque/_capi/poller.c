@@ -135,8 +135,7 @@ CAPI int zmq_poller_add(void *handle, void *socket, void *user_data, short event
         return -1;
     int rc = check(socket);
     if (rc == 0)
-        rc = add(p, (entry) {.socket = socket, .fd = -1, .user_data = user_data,
-                             .events = events});
+        rc = add(p, (entry){.socket = socket, .fd = -1, .user_data = user_data, .events = events});
     return poller_unlock(cell, rc);
 }
 
@@ -220,8 +219,8 @@ static int snapshot_take(const poller *p, snapshot *out) ZM_NEEDS(capi_a_cell)
     }
     for (int i = 0; i < out->count; i++) {
         out->entries[i] = p->entries[i];
-        out->items[i] = (zmq_pollitem_t) {.socket = p->entries[i].socket, .fd = p->entries[i].fd,
-                                          .events = p->entries[i].events};
+        out->items[i] = (zmq_pollitem_t){
+            .socket = p->entries[i].socket, .fd = p->entries[i].fd, .events = p->entries[i].events};
     }
     return 0;
 }
@@ -256,10 +255,10 @@ CAPI int zmq_poller_wait_all(void *handle, zmq_poller_event_t *events, int n_eve
     for (int i = 0; rc > 0 && i < shot.count && found < n_events; i++) {
         if (!shot.items[i].revents)
             continue;
-        events[found++] = (zmq_poller_event_t) {.socket = shot.entries[i].socket,
-                                                .fd = shot.entries[i].fd,
-                                                .user_data = shot.entries[i].user_data,
-                                                .events = shot.items[i].revents};
+        events[found++] = (zmq_poller_event_t){.socket = shot.entries[i].socket,
+                                               .fd = shot.entries[i].fd,
+                                               .user_data = shot.entries[i].user_data,
+                                               .events = shot.items[i].revents};
     }
     free(shot.entries);
     free(shot.items);
@@ -272,6 +271,6 @@ CAPI int zmq_poller_wait(void *handle, zmq_poller_event_t *event, long timeout)
 {
     int rc = zmq_poller_wait_all(handle, event, 1, timeout);
     if (rc < 0 && event && errno != EFAULT)
-        *event = (zmq_poller_event_t) {.fd = -1};
+        *event = (zmq_poller_event_t){.fd = -1};
     return rc > 0 ? 0 : rc;
 }

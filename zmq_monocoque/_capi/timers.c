@@ -108,7 +108,7 @@ CAPI int zmq_timers_add(void *handle, size_t interval, zmq_timer_fn handler, voi
     if (!one)
         return timers_unlock(cell, -ENOMEM);
     int id = ++all->last_id;
-    *one = (timer) {.id = id, .interval = interval, .handler = handler, .argument = arg};
+    *one = (timer){.id = id, .interval = interval, .handler = handler, .argument = arg};
     insert(all, one);
     return timers_unlock(cell, id);
 }

@@ -46,8 +46,7 @@ static int send_part(const capi_socket *s, const void *data, size_t size, zm_blo
             rc = api->send_block(s->socket, s->generation, block, size,
                                  (flags & ZM_SNDMORE) | ZM_PATIENT);
         else
-            rc = api->send(s->socket, s->generation, data, size,
-                           (flags & ZM_SNDMORE) | ZM_PATIENT);
+            rc = api->send(s->socket, s->generation, data, size, (flags & ZM_SNDMORE) | ZM_PATIENT);
     } while (rc == -EAGAIN && (rc = wait_for(s, ZM_POLLOUT, flags, &deadline)) == 0);
     if (rc < 0)
         return rc;

@@ -35,7 +35,7 @@ enum { ZM_LATER = INT32_MIN };
 /* One of what poll() watches. */
 typedef struct zm_pollitem {
     int64_t socket; /* its handle; -1: `fd` */
-    int fd;         /* -1: nothing */
+    int fd; /* -1: nothing */
     short events, revents;
 } zm_pollitem;
 
@@ -43,16 +43,16 @@ typedef struct zm_pollitem {
 typedef struct zm_part {
     const uint8_t *data; /* valid until recv_end() */
     size_t size;
-    zm_block *block;       /* owner of data */
+    zm_block *block; /* owner of data */
     zm_metadata *metadata; /* NULL: none (inproc); valid until recv_end() */
-    int more;              /* 1: more parts of this message follow */
+    int more; /* 1: more parts of this message follow */
 } zm_part;
 
 /* The generation that no socket has or will have. */
 #define ZM_STALE UINT32_MAX
 
 typedef struct zm_api {
-    uint32_t size;    /* sizeof(zm_api) */
+    uint32_t size; /* sizeof(zm_api) */
     uint32_t version; /* ZM_API_VERSION */
 
     /* A socket that is closed for good: with ZM_STALE, what stands where no socket was ever. */

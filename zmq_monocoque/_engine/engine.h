@@ -117,12 +117,12 @@ void zm_set_last_errno(int error);
 
 /* What is alive, for tests: every number returns to its earlier value when all is closed. */
 typedef struct zm_counts {
-    int64_t blocks;      /* allocations */
+    int64_t blocks; /* allocations */
     int64_t contexts, sockets; /* handles, and closed sockets that still linger */
     int64_t connections; /* open descriptors of peers */
-    int64_t in_flight;   /* requests the kernel holds */
-    int64_t entries;     /* how often the sockets that are there were looked after */
-    int64_t threads;     /* the engine's own */
+    int64_t in_flight; /* requests the kernel holds */
+    int64_t entries; /* how often the sockets that are there were looked after */
+    int64_t threads; /* the engine's own */
 } zm_counts;
 void zm_counts_get(zm_counts *out);
 int64_t zm_alloc_fail_after(int64_t n);

@@ -120,16 +120,16 @@ int ext_copy_threshold(ext_binding *binding, Py_ssize_t *out);
 
 /* A call of the table that takes `brief`: with the GIL, and where it would wait, again without it.
  * `call` is written with `brief`, and otherwise with what needs no GIL. */
-#define EXT_CALL(status, call)                                                                    \
-    do {                                                                                           \
-        bool brief = true;                                                                         \
-        (status) = (call);                                                                         \
-        if ((status) == ZM_LATER) {                                                                \
-            brief = false;                                                                         \
-            Py_BEGIN_ALLOW_THREADS                                                                 \
-            (status) = (call);                                                                     \
-            Py_END_ALLOW_THREADS                                                                   \
-        }                                                                                          \
+#define EXT_CALL(status, call) \
+    do { \
+        bool brief = true; \
+        (status) = (call); \
+        if ((status) == ZM_LATER) { \
+            brief = false; \
+            Py_BEGIN_ALLOW_THREADS(status) \
+            = (call); \
+            Py_END_ALLOW_THREADS \
+        } \
     } while (0)
 
 /* --- module.c: arguments ---------------------------------------------------------------------- */
@@ -145,7 +145,7 @@ typedef struct ext_signature {
 /* Spreads a vectorcall's arguments over `values`, which the caller has set to NULL; borrowed. 0, or
  * -1 with TypeError. */
 int ext_arguments(const ext_signature *signature, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames, PyObject **values);
+                  PyObject *kwnames, PyObject **values);
 /* NULL values leave `out` as it is. 0, or -1 with an exception. */
 int ext_int(PyObject *value, int *out);
 int ext_size(PyObject *value, Py_ssize_t *out);
@@ -187,7 +187,7 @@ zm_block *ext_hold_bytes(const zm_api *api, PyObject *bytes);
 /* A block over `object`'s memory, shown in gc.refs until it is released; then `event` (may be NULL)
  * is set. A view with an owner is taken, on success only. */
 zm_block *ext_hold_foreign(ext_binding *binding, PyObject *object, Py_buffer *view,
-                            PyObject *event);
+                           PyObject *event);
 /* A block of `size` bytes of its own, filled from `data`. */
 zm_block *ext_hold_copy(const zm_api *api, const void *data, Py_ssize_t size);
 
@@ -237,7 +237,7 @@ PyTypeObject *ext_frame_type_new(PyObject *module);
 PyObject *ext_frame_tracker(ext_frame *frame);
 /* A received body as the binding's frame class. Takes `block` and `metadata` in any case. */
 PyObject *ext_frame_received(ext_binding *binding, zm_block *taken_block, const uint8_t *data,
-                              size_t size, zm_metadata *taken_metadata, bool more, bool track);
+                             size_t size, zm_metadata *taken_metadata, bool more, bool track);
 
 /* --- socket.c --------------------------------------------------------------------------------- */
 

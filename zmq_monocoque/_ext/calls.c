@@ -43,8 +43,8 @@ PyObject *ext_open(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         PyErr_SetString(PyExc_TypeError, "_open() takes a context and a type");
         return NULL;
     }
-    if (ext_handle(args[0], &context) < 0 || ext_int(args[1], &type) < 0 ||
-        ext_threshold_resolve(self) < 0)
+    if (ext_handle(args[0], &context) < 0 || ext_int(args[1], &type) < 0
+        || ext_threshold_resolve(self) < 0)
         return NULL;
     const zm_api *api = self->binding->api;
     EXT_CALL(handle, api->socket_new(context, type, brief));
@@ -64,8 +64,7 @@ PyObject *ext_get_closed(PyObject *op, void *unused)
     return PyBool_FromLong(self->closed);
 }
 
-PyObject *ext_close(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                     PyObject *kwnames)
+PyObject *ext_close(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const ext_signature signature = {
         .function = "close",
@@ -103,8 +102,7 @@ PyObject *ext_close(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 
 /* --- options ---------------------------------------------------------------------------------- */
 
-PyObject *ext_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames)
+PyObject *ext_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const ext_signature signature = {
         .function = "set",
@@ -115,8 +113,8 @@ PyObject *ext_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     ext_socket *self = (ext_socket *) op;
     PyObject *values[6] = {NULL}, *value;
     int option = 0, number = 0, status;
-    if (ext_arguments(&signature, args, nargs, kwnames, values) < 0 ||
-        ext_int(values[0], &option) < 0)
+    if (ext_arguments(&signature, args, nargs, kwnames, values) < 0
+        || ext_int(values[0], &option) < 0)
         return NULL;
     value = values[1];
     ext_option_kind kind = ext_option_kind_of(self->binding, option);
@@ -132,14 +130,15 @@ PyObject *ext_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     int64_t wide = 0;
-    if ((kind == EXT_INT && ext_int(value, &number) < 0) ||
-        (kind == EXT_INT64 && ext_handle(value, &wide) < 0))
+    if ((kind == EXT_INT && ext_int(value, &number) < 0)
+        || (kind == EXT_INT64 && ext_handle(value, &wide) < 0))
         return NULL;
-    const void *from = kind == EXT_INT ? &number : kind == EXT_INT64 ? (void *) &wide
-                                                                       : PyBytes_AS_STRING(value);
+    const void *from = kind == EXT_INT     ? &number
+                       : kind == EXT_INT64 ? (void *) &wide
+                                           : PyBytes_AS_STRING(value);
     size_t size = kind == EXT_INT     ? sizeof number
                   : kind == EXT_INT64 ? sizeof wide
-                                       : (size_t) PyBytes_GET_SIZE(value);
+                                      : (size_t) PyBytes_GET_SIZE(value);
     const zm_api *api = self->binding->api;
     int64_t handle = self->handle;
     EXT_CALL(status, api->set(handle, option, from, size, brief));
@@ -166,8 +165,7 @@ static PyObject *get_bytes(ext_socket *self, int option)
     return bytes;
 }
 
-PyObject *ext_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames)
+PyObject *ext_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const ext_signature signature = {
         .function = "get",
@@ -179,8 +177,8 @@ PyObject *ext_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     PyObject *values[6] = {NULL};
     int option = 0, number = 0, status;
     int64_t wide = 0;
-    if (ext_arguments(&signature, args, nargs, kwnames, values) < 0 ||
-        ext_int(values[0], &option) < 0)
+    if (ext_arguments(&signature, args, nargs, kwnames, values) < 0
+        || ext_int(values[0], &option) < 0)
         return NULL;
     ext_option_kind kind = ext_option_kind_of(self->binding, option);
     if (!kind)
@@ -238,20 +236,18 @@ static PyObject *call_endpoint(PyObject *op, endpoint_call *call, const char *fu
     return result;
 }
 
-#define ENDPOINT_METHOD(name, entry)                                                               \
-    PyObject *ext_##name(PyObject *op, PyObject *const *args, Py_ssize_t nargs,                   \
-                          PyObject *kwnames)                                                       \
-    {                                                                                              \
-        return call_endpoint(op, ((ext_socket *) op)->binding->api->entry, #name, args, nargs,    \
-                             kwnames);                                                             \
+#define ENDPOINT_METHOD(name, entry) \
+    PyObject *ext_##name(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) \
+    { \
+        return call_endpoint(op, ((ext_socket *) op)->binding->api->entry, #name, args, nargs, \
+                             kwnames); \
     }
 ENDPOINT_METHOD(bind, bind)
 ENDPOINT_METHOD(connect, connect)
 ENDPOINT_METHOD(unbind, endpoint_end)
 ENDPOINT_METHOD(disconnect, endpoint_end)
 
-PyObject *ext_monitor(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                       PyObject *kwnames)
+PyObject *ext_monitor(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const ext_signature signature = {
         .function = "monitor",
@@ -262,8 +258,8 @@ PyObject *ext_monitor(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     ext_socket *self = (ext_socket *) op;
     PyObject *values[6] = {NULL};
     int events = 0xFFFF, status;
-    if (ext_arguments(&signature, args, nargs, kwnames, values) < 0 ||
-        ext_int(values[1], &events) < 0)
+    if (ext_arguments(&signature, args, nargs, kwnames, values) < 0
+        || ext_int(values[1], &events) < 0)
         return NULL;
     const char *endpoint = values[0] == Py_None ? NULL : address_of(values[0]);
     if (!endpoint && values[0] != Py_None)

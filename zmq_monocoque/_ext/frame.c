@@ -90,7 +90,8 @@ static int frame_fill_from(ext_frame *self, PyObject *data, PyObject *copy,
     if (copy == Py_None) {
         Py_ssize_t threshold = 0;
         if ((copy_threshold == Py_None ? ext_copy_threshold(self->binding, &threshold)
-                                       : ext_size(copy_threshold, &threshold)) < 0)
+                                       : ext_size(copy_threshold, &threshold))
+            < 0)
             goto out;
         copied = view.len < threshold;
     } else if (ext_bool(copy, &copied) < 0) {
@@ -113,8 +114,7 @@ static PyObject *frame_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 {
     ext_drain_if_due();
     PyObject *values[4] = {Py_None, Py_False, Py_None, Py_None};
-    PyObject *names[4] = {ext_name.data, ext_name.track, ext_name.copy,
-                          ext_name.copy_threshold};
+    PyObject *names[4] = {ext_name.data, ext_name.track, ext_name.copy, ext_name.copy_threshold};
     Py_ssize_t count = PyTuple_GET_SIZE(args);
     if (count > 4)
         return PyErr_Format(PyExc_TypeError, "Frame() takes at most 4 arguments (%zd given)",
@@ -147,7 +147,7 @@ static PyObject *frame_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 }
 
 PyObject *ext_frame_received(ext_binding *binding, zm_block *taken_block, const uint8_t *data,
-                              size_t size, zm_metadata *taken_metadata, bool more, bool track)
+                             size_t size, zm_metadata *taken_metadata, bool more, bool track)
 {
     PyTypeObject *type = ext_frame_class(binding);
     ext_frame *self = type ? frame_alloc(type, (ext_binding *) Py_NewRef(binding)) : NULL;
@@ -175,8 +175,8 @@ static PyObject *frame_fast_copy(PyObject *op, PyObject *unused)
 {
     (void) unused;
     ext_frame *self = (ext_frame *) op;
-    ext_frame *copy =
-        frame_alloc(Py_TYPE(op), (ext_binding *) Py_NewRef((PyObject *) self->binding));
+    ext_frame *copy = frame_alloc(Py_TYPE(op),
+                                  (ext_binding *) Py_NewRef((PyObject *) self->binding));
     if (!copy)
         return NULL;
     const zm_api *api = self->binding->api;

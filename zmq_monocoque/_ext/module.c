@@ -75,7 +75,7 @@ static int argument_index(const ext_signature *signature, PyObject *name)
 }
 
 int ext_arguments(const ext_signature *signature, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames, PyObject **values)
+                  PyObject *kwnames, PyObject **values)
 {
     if (nargs > signature->count) {
         PyErr_Format(PyExc_TypeError, "%s() takes at most %d positional arguments (%zd given)",
@@ -233,8 +233,7 @@ PyTypeObject *ext_frame_class(ext_binding *binding)
     PyObject *type = PyObject_CallMethodNoArgs(binding->hooks, ext_name.frame_class);
     if (!type)
         return NULL;
-    if (!PyType_Check(type) ||
-        !PyType_IsSubtype((PyTypeObject *) type, binding->frame_type)) {
+    if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *) type, binding->frame_type)) {
         PyErr_Format(PyExc_TypeError, "the hook frame_class() gave %R, no subclass of our Frame",
                      type);
         Py_DECREF(type);
@@ -246,22 +245,21 @@ PyTypeObject *ext_frame_class(ext_binding *binding)
 ext_option_kind ext_option_kind_of(ext_binding *binding, int option)
 {
     bool remembered = option >= 0 && option < EXT_OPTIONS;
-    ext_option_kind kind = remembered ? atomic_load_explicit(&binding->option_kinds[option],
-                                                             memory_order_relaxed)
-                                      : 0;
+    ext_option_kind kind =
+        remembered ? atomic_load_explicit(&binding->option_kinds[option], memory_order_relaxed) : 0;
     if (kind)
         return kind;
     PyObject *number = PyLong_FromLong(option);
-    PyObject *name =
-        number ? PyObject_CallMethodOneArg(binding->hooks, ext_name.option_type, number) : NULL;
+    PyObject *name = number
+                         ? PyObject_CallMethodOneArg(binding->hooks, ext_name.option_type, number)
+                         : NULL;
     Py_XDECREF(number);
     const char *text = name ? PyUnicode_AsUTF8(name) : NULL;
     if (text)
         kind = !strcmp(text, "bytes") ? EXT_BYTES : !strcmp(text, "int64") ? EXT_INT64 : EXT_INT;
     Py_XDECREF(name);
     if (kind && remembered)
-        atomic_store_explicit(&binding->option_kinds[option], (uint8_t) kind,
-                              memory_order_relaxed);
+        atomic_store_explicit(&binding->option_kinds[option], (uint8_t) kind, memory_order_relaxed);
     return kind;
 }
 
@@ -367,8 +365,8 @@ static PyObject *binding_context_set(PyObject *op, PyObject *const *args, Py_ssi
     ext_binding *self = (ext_binding *) op;
     int64_t context = 0;
     int option = 0, value = 0, status;
-    if (nargs_check("context_set", nargs, 3) < 0 || ext_handle(args[0], &context) < 0 ||
-        ext_int(args[1], &option) < 0 || ext_int(args[2], &value) < 0)
+    if (nargs_check("context_set", nargs, 3) < 0 || ext_handle(args[0], &context) < 0
+        || ext_int(args[1], &option) < 0 || ext_int(args[2], &value) < 0)
         return NULL;
     EXT_CALL(status, self->api->context_set(context, option, value, brief));
     return status < 0 ? ext_raise(self, -status) : Py_NewRef(Py_None);
@@ -383,8 +381,8 @@ static PyObject *binding_context_get(PyObject *op, PyObject *const *args, Py_ssi
     ext_binding *self = (ext_binding *) op;
     int64_t context = 0;
     int option = 0, value = 0, status;
-    if (nargs_check("context_get", nargs, 2) < 0 || ext_handle(args[0], &context) < 0 ||
-        ext_int(args[1], &option) < 0)
+    if (nargs_check("context_get", nargs, 2) < 0 || ext_handle(args[0], &context) < 0
+        || ext_int(args[1], &option) < 0)
         return NULL;
     EXT_CALL(status, self->api->context_get(context, option, &value, brief));
     return status < 0 ? ext_raise(self, -status) : PyLong_FromLong(value);
@@ -505,9 +503,9 @@ static PyObject *module_bind(PyObject *module, PyObject *args)
     PyObject *frame_type = (PyObject *) self->frame_type;
     self->own_send = PyObject_GetAttr(socket_type, ext_name.send);
     self->own_recv = PyObject_GetAttr(socket_type, ext_name.recv);
-    if (self->own_send && self->own_recv &&
-        PyObject_SetAttr(socket_type, ext_name.binding, (PyObject *) self) == 0 &&
-        PyObject_SetAttr(frame_type, ext_name.binding, (PyObject *) self) == 0)
+    if (self->own_send && self->own_recv
+        && PyObject_SetAttr(socket_type, ext_name.binding, (PyObject *) self) == 0
+        && PyObject_SetAttr(frame_type, ext_name.binding, (PyObject *) self) == 0)
         pair = PyTuple_Pack(2, socket_type, frame_type);
 out:
     Py_DECREF(self);
@@ -536,8 +534,7 @@ static int module_exec(PyObject *module)
     module_state *state = PyModule_GetState(module);
     if (only_interpreter_check() < 0 || names_init() < 0 || ext_signals_init() < 0)
         return -1;
-    state->binding_type =
-        (PyTypeObject *) PyType_FromModuleAndSpec(module, &binding_spec, NULL);
+    state->binding_type = (PyTypeObject *) PyType_FromModuleAndSpec(module, &binding_spec, NULL);
     if (!state->binding_type)
         return -1;
     return ext_release_init(module);

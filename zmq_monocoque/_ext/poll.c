@@ -96,7 +96,7 @@ static int item_add(polled *p, PyObject *pair)
         return -1;
     }
     zm_pollitem *item = &p->items[p->count];
-    *item = (zm_pollitem) {.socket = -1, .fd = -1, .events = (short) (events & EVENTS_MASK)};
+    *item = (zm_pollitem){.socket = -1, .fd = -1, .events = (short) (events & EVENTS_MASK)};
     if (is_socket(p, subject)) {
         /* A socket that is closed is never ready. */
         int64_t handle = ext_socket_handle((ext_socket *) subject);

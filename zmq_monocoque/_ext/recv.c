@@ -50,7 +50,7 @@ typedef struct incoming {
  * thread run. */
 static int incoming_take(const zm_api *api, zm_socket *socket, zm_part *part, incoming *out)
 {
-    *out = (incoming) {.block = api->part_own(part), .size = part->size, .more = part->more};
+    *out = (incoming){.block = api->part_own(part), .size = part->size, .more = part->more};
     if (out->block) { /* a reference to the part's own block, or a copy */
         out->data = out->block == part->block ? part->data : out->block->data;
         out->metadata = part->metadata ? api->metadata_ref(part->metadata) : NULL;
@@ -102,8 +102,7 @@ static inline PyObject *incoming_bytes(const zm_api *api, zm_socket *socket, zm_
 {
     if (part->size >= EXT_UNLOCK_MIN_BYTES)
         return incoming_bytes_large(api, socket, part);
-    PyObject *bytes =
-        PyBytes_FromStringAndSize((const char *) part->data, (Py_ssize_t) part->size);
+    PyObject *bytes = PyBytes_FromStringAndSize((const char *) part->data, (Py_ssize_t) part->size);
     api->recv_end(socket, part);
     return bytes;
 }
@@ -116,7 +115,7 @@ static PyObject *incoming_frame(ext_socket *self, zm_part *part, bool track)
     if (incoming_take(self->binding->api, self->socket, part, &in) < 0)
         return NULL;
     return ext_frame_received(self->binding, in.block, in.data, in.size, in.metadata, in.more,
-                               track);
+                              track);
 }
 
 static const ext_signature recv_signature = {
@@ -125,8 +124,7 @@ static const ext_signature recv_signature = {
     .count = 3,
 };
 
-PyObject *ext_recv(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                    PyObject *kwnames)
+PyObject *ext_recv(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     ext_socket *self = (ext_socket *) op;
     int flags = 0;
@@ -138,9 +136,9 @@ PyObject *ext_recv(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             return NULL;
     } else if (nargs || kwnames) {
         PyObject *values[6] = {NULL};
-        if (ext_arguments(&recv_signature, args, nargs, kwnames, values) < 0 ||
-            ext_int(values[0], &flags) < 0 || ext_bool(values[1], &copy) < 0 ||
-            ext_bool(values[2], &track) < 0)
+        if (ext_arguments(&recv_signature, args, nargs, kwnames, values) < 0
+            || ext_int(values[0], &flags) < 0 || ext_bool(values[1], &copy) < 0
+            || ext_bool(values[2], &track) < 0)
             return NULL;
     }
     int refused = incoming_begin(self, flags, &part);
@@ -242,7 +240,7 @@ static PyObject *parts_recv_frames(ext_socket *self, int flags, zm_part *first, 
             continue;
         }
         PyObject *frame = ext_frame_received(self->binding, in->block, in->data, in->size,
-                                              in->metadata, in->more, track);
+                                             in->metadata, in->more, track);
         if (frame)
             PyList_SET_ITEM(list, i, frame);
         else
@@ -285,7 +283,7 @@ static const ext_signature recv_multipart_signature = {
 };
 
 PyObject *ext_recv_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                              PyObject *kwnames)
+                             PyObject *kwnames)
 {
     ext_socket *self = (ext_socket *) op;
     PyObject *values[6] = {NULL};
@@ -305,8 +303,8 @@ PyObject *ext_recv_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nar
         Py_DECREF(zero);
         return list;
     }
-    if (ext_int(values[0], &flags) < 0 || ext_bool(values[1], &copy) < 0 ||
-        ext_bool(values[2], &track) < 0)
+    if (ext_int(values[0], &flags) < 0 || ext_bool(values[1], &copy) < 0
+        || ext_bool(values[2], &track) < 0)
         return NULL;
     return copy ? parts_recv_bytes(self, flags) : parts_recv_frames(self, flags, NULL, track);
 }
@@ -373,8 +371,7 @@ static const ext_signature recv_many_signature = {
     .required = 1,
 };
 
-PyObject *ext_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                         PyObject *kwnames)
+PyObject *ext_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     ext_socket *self = (ext_socket *) op;
     PyObject *values[6] = {NULL};
@@ -382,11 +379,11 @@ PyObject *ext_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     incoming_batch batch = {.copy = true};
     ext_drain_if_due();
     if (nargs > 1)
-        return PyErr_Format(PyExc_TypeError,
-                            "recv_many() takes 1 positional argument (%zd given)", nargs);
-    if (ext_arguments(&recv_many_signature, args, nargs, kwnames, values) < 0 ||
-        ext_size(values[0], &batch.max) < 0 || ext_int(values[1], &flags) < 0 ||
-        ext_bool(values[2], &batch.copy) < 0 || ext_bool(values[3], &batch.multipart) < 0)
+        return PyErr_Format(PyExc_TypeError, "recv_many() takes 1 positional argument (%zd given)",
+                            nargs);
+    if (ext_arguments(&recv_many_signature, args, nargs, kwnames, values) < 0
+        || ext_size(values[0], &batch.max) < 0 || ext_int(values[1], &flags) < 0
+        || ext_bool(values[2], &batch.copy) < 0 || ext_bool(values[3], &batch.multipart) < 0)
         return NULL;
     if (batch.max < 1)
         return PyErr_Format(PyExc_ValueError, "max=%zd: at least one message", batch.max);
@@ -412,8 +409,7 @@ static const ext_signature recv_into_signature = {
     .count = 2,
 };
 
-PyObject *ext_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                         PyObject *kwnames)
+PyObject *ext_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     ext_socket *self = (ext_socket *) op;
     PyObject *values[6] = {NULL};

@@ -138,7 +138,7 @@ void ext_block_unref(const zm_api *api, zm_block *taken)
 
 /* A hold with its block, and nothing else filled in. */
 static struct ext_hold *hold_new(const zm_api *api, const void *data, Py_ssize_t size,
-                                  zm_block **out_block)
+                                 zm_block **out_block)
 {
     struct ext_hold *hold = PyMem_RawCalloc(1, sizeof *hold);
     if (hold) {
@@ -155,8 +155,8 @@ static struct ext_hold *hold_new(const zm_api *api, const void *data, Py_ssize_t
 zm_block *ext_hold_bytes(const zm_api *api, PyObject *bytes)
 {
     zm_block *block;
-    struct ext_hold *hold =
-        hold_new(api, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes), &block);
+    struct ext_hold *hold = hold_new(api, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes),
+                                     &block);
     if (!hold)
         return NULL;
     hold->object = Py_NewRef(bytes);
@@ -174,8 +174,7 @@ static void view_move(Py_buffer *to, Py_buffer *from)
     from->obj = NULL;
 }
 
-zm_block *ext_hold_foreign(ext_binding *binding, PyObject *object, Py_buffer *view,
-                            PyObject *event)
+zm_block *ext_hold_foreign(ext_binding *binding, PyObject *object, Py_buffer *view, PyObject *event)
 {
     zm_block *block = NULL;
     PyObject *arguments[] = {binding->hooks, object, event ? event : Py_None};

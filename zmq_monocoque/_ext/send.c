@@ -49,8 +49,8 @@ static int outgoing_from_frame(outgoing *out, ext_binding *binding, bool track)
     out->size = frame->size;
     /* Shared if that is cheaper, or if somebody counts on no copy. A body somewhere inside its
      * block cannot be shared. */
-    if (frame->block && frame->data == frame->block->data &&
-        (frame->size >= EXT_SHARE_MIN_BYTES || frame->lent))
+    if (frame->block && frame->data == frame->block->data
+        && (frame->size >= EXT_SHARE_MIN_BYTES || frame->lent))
         out->block = binding->api->block_ref(frame->block);
     return 0;
 }
@@ -65,7 +65,7 @@ static int outgoing_share(outgoing *out, ext_binding *binding, bool track)
     if (out->result) {
         Py_buffer bytes_view = {.buf = (void *) (uintptr_t) out->data, .len = out->size};
         out->block = ext_hold_foreign(binding, out->object,
-                                       out->view.obj ? &out->view : &bytes_view, event);
+                                      out->view.obj ? &out->view : &bytes_view, event);
     }
     Py_XDECREF(event);
     return out->block ? 0 : -1;
@@ -117,8 +117,8 @@ static int outgoing_offer(outgoing *out, ext_socket *self, int flags)
         return status;
     }
     ext_release_here_begin();
-    while ((status = api->send_block(self->socket, self->generation, out->block,
-                                     (size_t) out->size, flags))
+    while ((status = api->send_block(self->socket, self->generation, out->block, (size_t) out->size,
+                                     flags))
            == ZM_LATER)
         ext_make_way(self);
     if (status >= 0)
@@ -170,8 +170,7 @@ static PyObject *send_general(ext_socket *self, PyObject *data, int flags, bool 
     return result;
 }
 
-PyObject *ext_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                    PyObject *kwnames)
+PyObject *ext_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     ext_socket *self = (ext_socket *) op;
     PyObject *data;
@@ -186,9 +185,9 @@ PyObject *ext_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             return NULL;
     } else {
         PyObject *values[6] = {NULL};
-        if (ext_arguments(&send_signature, args, nargs, kwnames, values) < 0 ||
-            ext_int(values[1], &flags) < 0 || ext_bool(values[2], &copy) < 0 ||
-            ext_bool(values[3], &track) < 0)
+        if (ext_arguments(&send_signature, args, nargs, kwnames, values) < 0
+            || ext_int(values[1], &flags) < 0 || ext_bool(values[2], &copy) < 0
+            || ext_bool(values[3], &track) < 0)
             return NULL;
         for (int i = 4; i < 6; i++) {
             if (values[i] && values[i] != Py_None)
@@ -265,8 +264,8 @@ fail:
 /* A tracker that somebody may have to wait for. */
 static bool is_live(ext_binding *binding, PyObject *tracker)
 {
-    return tracker && tracker != Py_None &&
-           tracker != atomic_load_explicit(&binding->finished_tracker, memory_order_acquire);
+    return tracker && tracker != Py_None
+           && tracker != atomic_load_explicit(&binding->finished_tracker, memory_order_acquire);
 }
 
 /* Adds a part's tracker to those of its message: the list at `all`, made when it is needed. 0, or
@@ -308,8 +307,8 @@ static PyObject *parts_send_overridden(ext_socket *self, PyObject *list, PyObjec
         Py_XSETREF(result, PyObject_VectorcallMethod(ext_name.send, arguments, 3, keywords));
         if (!result)
             break;
-        if (is_live(self->binding, result) && PyObject_TypeCheck(result, Py_TYPE(finished)) &&
-            trackers_add(&trackers, result) < 0) {
+        if (is_live(self->binding, result) && PyObject_TypeCheck(result, Py_TYPE(finished))
+            && trackers_add(&trackers, result) < 0) {
             Py_CLEAR(result);
             break;
         }
@@ -359,9 +358,8 @@ static int parts_send(ext_socket *self, PyObject *list, int flags, bool copy, bo
         goto out;
     int flush_due = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
-        int status = outgoing_send(&parts[i], self,
-                                   flags | (i + 1 < count ? ZM_SNDMORE : 0)
-                                       | (i > 0 ? ZM_PATIENT : 0));
+        int status = outgoing_send(
+            &parts[i], self, flags | (i + 1 < count ? ZM_SNDMORE : 0) | (i > 0 ? ZM_PATIENT : 0));
         if (status < 0) {
             answer = status;
             goto out;
@@ -392,7 +390,7 @@ static const ext_signature send_multipart_signature = {
 };
 
 PyObject *ext_send_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                              PyObject *kwnames)
+                             PyObject *kwnames)
 {
     ext_socket *self = (ext_socket *) op;
     PyObject *values[6] = {NULL};
@@ -412,8 +410,8 @@ PyObject *ext_send_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nar
                                        values[2] ? values[2] : Py_True,
                                        values[3] ? values[3] : Py_False);
         Py_DECREF(zero);
-    } else if (ext_int(values[1], &flags) == 0 && ext_bool(values[2], &copy) == 0 &&
-               ext_bool(values[3], &track) == 0) {
+    } else if (ext_int(values[1], &flags) == 0 && ext_bool(values[2], &copy) == 0
+               && ext_bool(values[3], &track) == 0) {
         int status = parts_send(self, list, flags, copy, track, &result);
         if (status == ZM_SEND_FLUSH)
             flush(self);
@@ -461,12 +459,10 @@ static PyObject *messages_list(PyObject *given)
 /* Sends a message without waiting. 0 or ZM_SEND_FLUSH; -1 with an exception; -2: would block. */
 static int message_offer(ext_socket *self, PyObject *message, int flags, bool copy)
 {
-    if (PyBytes_CheckExact(message) && copy &&
-        PyBytes_GET_SIZE(message) < EXT_SHARE_MIN_BYTES) {
-        int status = self->binding->api->send(self->socket, self->generation,
-                                              PyBytes_AS_STRING(message),
-                                              (size_t) PyBytes_GET_SIZE(message),
-                                              flags & ZM_FOLLOWED);
+    if (PyBytes_CheckExact(message) && copy && PyBytes_GET_SIZE(message) < EXT_SHARE_MIN_BYTES) {
+        int status = self->binding->api->send(
+            self->socket, self->generation, PyBytes_AS_STRING(message),
+            (size_t) PyBytes_GET_SIZE(message), flags & ZM_FOLLOWED);
         if (status != ZM_LATER)
             return status < 0 ? ext_refuse(self, ZM_POLLOUT, status, flags) : status;
     }
@@ -527,8 +523,7 @@ static const ext_signature send_many_signature = {
     .required = 1,
 };
 
-PyObject *ext_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                         PyObject *kwnames)
+PyObject *ext_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     ext_socket *self = (ext_socket *) op;
     PyObject *values[6] = {NULL};
@@ -536,10 +531,10 @@ PyObject *ext_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     bool copy = true;
     ext_drain_if_due();
     if (nargs > 1)
-        return PyErr_Format(PyExc_TypeError,
-                            "send_many() takes 1 positional argument (%zd given)", nargs);
-    if (ext_arguments(&send_many_signature, args, nargs, kwnames, values) < 0 ||
-        ext_int(values[1], &flags) < 0 || ext_bool(values[2], &copy) < 0)
+        return PyErr_Format(PyExc_TypeError, "send_many() takes 1 positional argument (%zd given)",
+                            nargs);
+    if (ext_arguments(&send_many_signature, args, nargs, kwnames, values) < 0
+        || ext_int(values[1], &flags) < 0 || ext_bool(values[2], &copy) < 0)
         return NULL;
     if (flags & ZM_SNDMORE) {
         PyErr_SetString(PyExc_ValueError, "send_many() sends whole messages: SNDMORE has no place");

@@ -66,7 +66,7 @@ static bool install(int pipe)
 
 int ext_signals_begin(const zm_api *api, ext_signals *out, bool costly)
 {
-    *out = (ext_signals) {.mine = api->signals_are_mine()};
+    *out = (ext_signals){.mine = api->signals_are_mine()};
     if (!out->mine)
         return 0;
     out->began = api->now_ns();

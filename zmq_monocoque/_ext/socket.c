@@ -405,14 +405,14 @@ PyDoc_STRVAR(monitor_doc,
 
 /* A call in its object's critical section; with a GIL it is the call itself. */
 #ifdef Py_GIL_DISABLED
-#define ALONE(type, call, parameters, arguments)                                                   \
-    static type call##_alone parameters                                                            \
-    {                                                                                              \
-        type answer;                                                                               \
-        Py_BEGIN_CRITICAL_SECTION(op);                                                             \
-        answer = call arguments;                                                                   \
-        Py_END_CRITICAL_SECTION();                                                                 \
-        return answer;                                                                             \
+#define ALONE(type, call, parameters, arguments) \
+    static type call##_alone parameters \
+    { \
+        type answer; \
+        Py_BEGIN_CRITICAL_SECTION(op); \
+        answer = call arguments; \
+        Py_END_CRITICAL_SECTION(); \
+        return answer; \
     }
 #define NAME_ALONE(call) call##_alone
 #else
@@ -420,11 +420,11 @@ PyDoc_STRVAR(monitor_doc,
 #define NAME_ALONE(call) call
 #endif
 
-#define ALONE_FAST(call)                                                                           \
-    ALONE(PyObject *, call,                                                                        \
-          (PyObject * op, PyObject *const *args, Py_ssize_t nargs, PyObject *names),               \
+#define ALONE_FAST(call) \
+    ALONE(PyObject *, call, \
+          (PyObject * op, PyObject *const *args, Py_ssize_t nargs, PyObject *names), \
           (op, args, nargs, names))
-#define ALONE_ONE(call)                                                                            \
+#define ALONE_ONE(call) \
     ALONE(PyObject *, call, (PyObject * op, PyObject * argument), (op, argument))
 #define ALONE_GET(call) ALONE(PyObject *, call, (PyObject * op, void *unused), (op, unused))
 
@@ -456,10 +456,8 @@ ALONE_GET(socket_get_copy_threshold)
 ALONE(int, socket_set_copy_threshold, (PyObject * op, PyObject *value, void *unused),
       (op, value, unused))
 
-#define METHOD(name, call, flags, doc)                                                             \
-    {                                                                                              \
-        name, (PyCFunction) (void (*)(void)) NAME_ALONE(call), flags, doc                          \
-    }
+#define METHOD(name, call, flags, doc) \
+    {name, (PyCFunction) (void (*)(void)) NAME_ALONE(call), flags, doc}
 #define FAST_METHOD(name) METHOD(#name, ext_##name, METH_FASTCALL | METH_KEYWORDS, name##_doc)
 
 static PyMethodDef socket_methods[] = {

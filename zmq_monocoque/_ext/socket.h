@@ -70,14 +70,12 @@ void ext_socket_attach(ext_socket *self, int64_t handle);
 /* Methods. */
 PyObject *ext_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *ext_send_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                              PyObject *kwnames);
+                             PyObject *kwnames);
 PyObject *ext_recv(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *ext_recv_multipart(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                              PyObject *kwnames);
-PyObject *ext_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                         PyObject *kwnames);
-PyObject *ext_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                         PyObject *kwnames);
+                             PyObject *kwnames);
+PyObject *ext_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *ext_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *ext_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *ext_close(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *ext_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

@@ -25,9 +25,9 @@ static uint32_t random_below(uint32_t n)
 
 /* Only numbers and interfaces: a name would be looked up when binding. */
 static const char *const pieces[] = {
-    "tcp://", "ipc://", "inproc://", "udp://", "://", "*",   "0",    ":",    ";", "[",
-    "]",      "::1",    "127.0.0.1", "lo",     "%",   "%lo", "5555", "99999", "@", "/",
-    "-1",     " ",      "\xff",      "0x",     ".",   "1",
+    "tcp://", "ipc://", "inproc://", "udp://",    "://",  "*",  "0",   ":",    ";",
+    "[",      "]",      "::1",       "127.0.0.1", "lo",   "%",  "%lo", "5555", "99999",
+    "@",      "/",      "-1",        " ",         "\xff", "0x", ".",   "1",
 };
 
 static char *random_text(void)
@@ -85,12 +85,12 @@ int main(int argc, char **argv)
         zm_address address;
         bool ipv6 = random_below(2);
         /* Binding looks names up, so only what needs no looking up is bound here. */
-        bool no_name =
-            strncmp(text, "tcp://", 6) != 0 || strncmp(text, "tcp://127.0.0.1:", 16) == 0;
+        bool no_name = strncmp(text, "tcp://", 6) != 0
+                       || strncmp(text, "tcp://127.0.0.1:", 16) == 0;
         bool for_bind = no_name && random_below(2);
         int rc = zm_address_parse(text, for_bind, ipv6, &address);
-        CHECK(rc == 0 || rc == -EINVAL || rc == -EPROTONOSUPPORT || rc == -ENOCOMPATPROTO ||
-              rc == -ENAMETOOLONG || rc == -ENODEV);
+        CHECK(rc == 0 || rc == -EINVAL || rc == -EPROTONOSUPPORT || rc == -ENOCOMPATPROTO
+              || rc == -ENAMETOOLONG || rc == -ENODEV);
         if (rc == 0) {
             taken++;
             check_address(&address, text, for_bind);

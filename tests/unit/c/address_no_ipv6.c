@@ -23,8 +23,8 @@ int socket(int family, int type, int protocol)
 
 int main(void)
 {
-    static const zm_tuning tuning = {.ipv6 = true, .backlog = 5, .sndbuf = -1, .rcvbuf = -1,
-                                     .keepalive = -1};
+    static const zm_tuning tuning = {
+        .ipv6 = true, .backlog = 5, .sndbuf = -1, .rcvbuf = -1, .keepalive = -1};
     char endpoint[ZM_ENDPOINT_MAX], directory[ZM_ENDPOINT_MAX];
     zm_address address;
     int listener, client;
@@ -39,8 +39,8 @@ int main(void)
         CHECK(zm_address_parse(target, false, true, &address) == 0);
         CHECK(zm_address_resolve(&address, true) == 0);
         CHECK(zm_connecter_open(&address, &tuning, &client) == 0);
-        CHECK(connect(client, (struct sockaddr *) &address.peer, address.peer_size) == 0 ||
-              errno == EINPROGRESS);
+        CHECK(connect(client, (struct sockaddr *) &address.peer, address.peer_size) == 0
+              || errno == EINPROGRESS);
         zm_fd_close(client);
     }
     CHECK(zm_address_parse("tcp://[::1]:*", true, true, &address) == -ENODEV);

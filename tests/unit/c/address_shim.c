@@ -8,8 +8,13 @@
 #include "driver/address.h"
 
 static zm_tuning tuning = {
-    .backlog = 100, .sndbuf = -1, .rcvbuf = -1, .keepalive = -1, .keepalive_cnt = -1,
-    .keepalive_idle = -1, .keepalive_intvl = -1,
+    .backlog = 100,
+    .sndbuf = -1,
+    .rcvbuf = -1,
+    .keepalive = -1,
+    .keepalive_cnt = -1,
+    .keepalive_idle = -1,
+    .keepalive_intvl = -1,
 };
 
 /* What all later calls tune with; numbers in the order of the struct. */

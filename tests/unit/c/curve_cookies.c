@@ -14,8 +14,7 @@
 #define CHECK(x) \
     ((x) ? (void) 0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x), exit(1)))
 
-enum { DEALER = 5, ROUTER = 6, CRYPTOGRAPHIC = 0x11000001, BYTES_MAX = 2048,
-       INITIATE_MIN = 257 };
+enum { DEALER = 5, ROUTER = 6, CRYPTOGRAPHIC = 0x11000001, BYTES_MAX = 2048, INITIATE_MIN = 257 };
 
 static const int64_t second = 1000000000;
 static uint8_t server_public[32], server_secret[32], client_public[32], client_secret[32];

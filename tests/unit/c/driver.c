@@ -84,7 +84,7 @@ static int listener(struct sockaddr_in *address, int backlog)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     zm_fd_own(fd);
-    *address = (struct sockaddr_in) {.sin_family = AF_INET};
+    *address = (struct sockaddr_in){.sin_family = AF_INET};
     address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof *address;
     CHECK(bind(fd, (struct sockaddr *) address, size) == 0);
@@ -175,8 +175,8 @@ static pthread_t run(void *(*function)(void *), void *argument)
 
 static struct msghdr *message(struct msghdr *header, struct iovec *vector, void *data, size_t size)
 {
-    *vector = (struct iovec) {.iov_base = data, .iov_len = size};
-    *header = (struct msghdr) {.msg_iov = vector, .msg_iovlen = 1};
+    *vector = (struct iovec){.iov_base = data, .iov_len = size};
+    *header = (struct msghdr){.msg_iov = vector, .msg_iovlen = 1};
     return header;
 }
 
@@ -363,8 +363,8 @@ static void many_connections_are_all_accepted(void)
     zm_driver_submit(driver);
     for (int i = 0; i < COUNT; i++) {
         clients[i] = tcp_socket();
-        CHECK(connect(clients[i], (struct sockaddr *) &address, sizeof address) == 0 ||
-              errno == EINPROGRESS);
+        CHECK(connect(clients[i], (struct sockaddr *) &address, sizeof address) == 0
+              || errno == EINPROGRESS);
     }
     for (int i = 0; i < COUNT; i++) {
         int fd = result_of(&op);
@@ -406,7 +406,7 @@ static void a_bad_descriptor_is_a_completion(void)
     CHECK_EQUAL(result_of(&op), -EBADF);
     zm_driver_accept(driver, &op, fd);
     CHECK_EQUAL(result_of(&op), -EBADF);
-    zm_driver_connect(driver, &op, fd, (struct sockaddr *) &(struct sockaddr_in) {0},
+    zm_driver_connect(driver, &op, fd, (struct sockaddr *) &(struct sockaddr_in){0},
                       sizeof(struct sockaddr_in));
     CHECK_EQUAL(result_of(&op), -EBADF);
 }
@@ -557,7 +557,7 @@ static void more_requests_than_the_queue_holds(void)
     CHECK_EQUAL(zm_driver_in_flight(driver), COUNT);
     nothing_completes();
     for (int i = 0; i < COUNT; i++)
-        CHECK(write(s[i][1], &(char) {(char) i}, 1) == 1);
+        CHECK(write(s[i][1], &(char){(char) i}, 1) == 1);
     int total = 0;
     bool seen[COUNT] = {0};
     int64_t deadline = LIMIT;
@@ -1738,8 +1738,8 @@ static void fault_what_the_kernel_does_not_wait_with_is_made_when_it_can_be(void
     zm_driver_accept(driver, &op, l);
     nothing_is_tried_again_and_again();
     int client = tcp_socket();
-    CHECK(connect(client, (struct sockaddr *) &address, sizeof address) == 0 ||
-          errno == EINPROGRESS);
+    CHECK(connect(client, (struct sockaddr *) &address, sizeof address) == 0
+          || errno == EINPROGRESS);
     int fd = result_of(&op);
     CHECK(fd >= 0);
     zm_fd_close(fd);

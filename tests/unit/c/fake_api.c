@@ -94,8 +94,8 @@ static int gone(const zm_socket *s, uint32_t generation)
 static zm_socket *socket_find(int64_t handle, uint32_t *out_generation)
 {
     uint32_t index = (uint32_t) handle & 0xFFFF, generation = (uint32_t) (handle >> 16);
-    if (handle <= 0 || index >= SOCKETS_MAX || sockets[index].generation != generation ||
-        !sockets[index].alive)
+    if (handle <= 0 || index >= SOCKETS_MAX || sockets[index].generation != generation
+        || !sockets[index].alive)
         return NULL;
     *out_generation = generation;
     return &sockets[index];
@@ -104,8 +104,8 @@ static zm_socket *socket_find(int64_t handle, uint32_t *out_generation)
 static int put(zm_socket *s, zm_block *taken, size_t size, int flags)
 {
     zm_socket *to = s->peer;
-    to->queue[to->tail++ % QUEUE_MAX] =
-        (item) {.block = taken, .size = size, .more = flags & ZM_SNDMORE};
+    to->queue[to->tail++ % QUEUE_MAX] = (item){
+        .block = taken, .size = size, .more = flags & ZM_SNDMORE};
     if (to->wake_fd >= 0)
         eventfd_write(to->wake_fd, 1);
     return 0;
@@ -165,11 +165,11 @@ static int recv_begin(zm_socket *s, uint32_t generation, int flags, zm_part *par
         return -EAGAIN;
     s->current = s->queue[s->head++ % QUEUE_MAX];
     s->last_more = s->current.more;
-    *part = (zm_part) {.data = s->current.block->data,
-                       .size = s->current.size,
-                       .block = s->current.block,
-                       .metadata = s->with_metadata ? &metadata : NULL,
-                       .more = !!s->current.more};
+    *part = (zm_part){.data = s->current.block->data,
+                      .size = s->current.size,
+                      .block = s->current.block,
+                      .metadata = s->with_metadata ? &metadata : NULL,
+                      .more = !!s->current.more};
     s->locked = any_locked = 1;
     return 0;
 }
@@ -582,20 +582,34 @@ int64_t fake_count(int64_t handle, int what)
 {
     zm_socket *s = at(handle);
     switch (what) {
-    case 's': return s->sends;
-    case 'b': return s->send_blocks;
-    case 'f': return s->flushes;
-    case 'w': return s->waits;
-    case 'd': return s->deadlines;
-    case 'q': return s->tail - s->head;
-    case 'D': return s->last_deadline;
-    case 'g': return s->glances;
-    case 'p': return s->polls;
-    case 'B': return s->brief_calls;
-    case 'L': return s->long_calls;
-    case 'l': return s->lock_waits;
-    case 'P': return s->patient;
-    default: return -1;
+    case 's':
+        return s->sends;
+    case 'b':
+        return s->send_blocks;
+    case 'f':
+        return s->flushes;
+    case 'w':
+        return s->waits;
+    case 'd':
+        return s->deadlines;
+    case 'q':
+        return s->tail - s->head;
+    case 'D':
+        return s->last_deadline;
+    case 'g':
+        return s->glances;
+    case 'p':
+        return s->polls;
+    case 'B':
+        return s->brief_calls;
+    case 'L':
+        return s->long_calls;
+    case 'l':
+        return s->lock_waits;
+    case 'P':
+        return s->patient;
+    default:
+        return -1;
     }
 }
 
@@ -700,7 +714,7 @@ void fake_deliver(int64_t handle, const void *data, size_t size, int more)
     zm_block *block = zm_block_new(size);
     memcpy(block->data, data, size);
     zm_socket *s = at(handle);
-    s->queue[s->tail++ % QUEUE_MAX] = (item) {.block = block, .size = size, .more = more};
+    s->queue[s->tail++ % QUEUE_MAX] = (item){.block = block, .size = size, .more = more};
     if (s->wake_fd >= 0)
         eventfd_write(s->wake_fd, 1);
 }

@@ -5,8 +5,8 @@
 
 #include "context/context.h"
 #include "context/handles.h"
-#include "socket/socket.h"
 #include "model.h"
+#include "socket/socket.h"
 
 enum { OPEN_MAX = 40, SLOTS_SEEN_MAX = 1000, OLD_MAX = 4096, STEPS = 3000 };
 
@@ -36,7 +36,7 @@ typedef struct kind {
     void *slots[SLOTS_SEEN_MAX]; /* they stay for ever, also for those who look for leaks */
     uint32_t slot_count;
     uint32_t most_open; /* ever, at once: so many slots are enough */
-    int stale;          /* the answer for a handle that leads nowhere */
+    int stale; /* the answer for a handle that leads nowhere */
 } kind;
 
 static kind sockets = {.stale = -ENOTSOCK}, contexts = {.stale = -EFAULT};
@@ -101,7 +101,7 @@ static bool open_one(kind *k)
     CHECK(handle > 0);
     for (uint32_t i = 0; i < k->old_count; i++)
         CHECK(k->old[i] != handle); /* never twice */
-    k->open[k->count++] = (opened) {handle, slot};
+    k->open[k->count++] = (opened){handle, slot};
     k->most_open = k->count > k->most_open ? k->count : k->most_open;
     CHECK(k->slot_count == k->most_open);
     return false;

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "pipe/frames.h"
 #include "model.h"
+#include "pipe/frames.h"
 
 enum { FRAMES_MAX = 4096, STEPS = 3000, SLAB_BYTES = 64 };
 
@@ -65,15 +65,15 @@ static void push(zm_frames *frames)
             return;
     }
     zm_block *memory = own ? block : slab;
-    zm_frame frame = {.data = memory->data + random_below((uint32_t) memory->size), .size = 1,
-                      .block = block};
+    zm_frame frame = {
+        .data = memory->data + random_below((uint32_t) memory->size), .size = 1, .block = block};
     if (zm_frames_push(frames, frame) < 0) {
         if (block)
             zm_block_unref(block); /* it stayed ours */
         return;
     }
     CHECK(count < FRAMES_MAX);
-    list[count++] = (expected) {frame.data, memory};
+    list[count++] = (expected){frame.data, memory};
 }
 
 static void take(zm_frames *frames)

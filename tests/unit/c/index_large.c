@@ -74,8 +74,8 @@ static void every_first_byte_and_many_peers(void)
     zm_subscriptions_match(index, (const uint8_t *) "\x41\0x", 3, count_hit, &hits);
     CHECK(hits == 5000);
     for (uint32_t peer = 0; peer < 5000; peer++)
-        CHECK(zm_subscriptions_remove(index, (const uint8_t *) "\x41\0", 2, peer) ==
-              (peer == 4999));
+        CHECK(zm_subscriptions_remove(index, (const uint8_t *) "\x41\0", 2, peer)
+              == (peer == 4999));
     CHECK(zm_subscriptions_count(index) == 255);
     for (unsigned byte = 0; byte < 256; byte++) {
         uint8_t topic[2] = {(uint8_t) byte, 0};

@@ -24,9 +24,9 @@ enum { STEPS = 1200, COMMANDS_MAX = 64, PARTS_MAX = 4, LARGE = 5000 };
 typedef struct end {
     zm_socket socket;
     uint32_t written, staged; /* complete messages; parts of the one that is being written */
-    uint32_t read, part;      /* likewise */
-    bool refused;             /* a write was, and nobody has told it of room since */
-    bool told;                /* it may read */
+    uint32_t read, part; /* likewise */
+    bool refused; /* a write was, and nobody has told it of room since */
+    bool told; /* it may read */
 } end;
 
 static zm_context context;
@@ -165,7 +165,7 @@ static bool write_part(int from)
     int rc = zm_peer_write_locked(peer, body, size, NULL, more);
     if (rc == -EAGAIN) {
         CHECK(!e->staged); /* one that has begun can be ended */
-        CHECK(unread);     /* somebody will read, and then there is room */
+        CHECK(unread); /* somebody will read, and then there is room */
         e->refused = true;
         return false;
     }
@@ -214,8 +214,7 @@ static void read_part(int to)
 
 static int join(bool bind_first)
 {
-    static zm_address address = {
-        .transport = ZM_INPROC, .text = "inproc://model", .name = "model"};
+    static zm_address address = {.transport = ZM_INPROC, .text = "inproc://model", .name = "model"};
     int rc = 0;
     for (int i = 0; i < 2 && rc == 0; i++)
         rc = (i == 0) == bind_first ? zm_inproc_bind_locked(&ends[1].socket, &address)

@@ -26,8 +26,12 @@ static uint32_t random_below(uint32_t n)
 static size_t random_value(uint8_t **out)
 {
     static const char *const texts[] = {
-        "X-a:b", "X-name:value", "127.0.0.1/8", "::1/64", "[::1]", "/", "10.0.0.1", "X-:vvv", "lo",
-        "0000000000000000000000000000000000000000", "u",
+        "X-a:b",       "X-name:value",
+        "127.0.0.1/8", "::1/64",
+        "[::1]",       "/",
+        "10.0.0.1",    "X-:vvv",
+        "lo",          "0000000000000000000000000000000000000000",
+        "u",
     };
     if (random_below(3) == 0) {
         const char *text = texts[random_below(sizeof texts / sizeof *texts)];
@@ -84,8 +88,8 @@ int main(int argc, char **argv)
             }
             int rc = zm_options_set(&options, type, option, null ? NULL : value, size);
             zm_alloc_fail_after(-1);
-            CHECK(rc == 0 || rc == ZM_OPTION_OF_SOCKET || rc == -EINVAL ||
-                  (rc == -ENOMEM && starving));
+            CHECK(rc == 0 || rc == ZM_OPTION_OF_SOCKET || rc == -EINVAL
+                  || (rc == -ENOMEM && starving));
             if (starving) {
                 if (rc < 0 && i % 16 == 0)
                     same_answers(&options, &before, type);

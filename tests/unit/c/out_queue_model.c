@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "pipe/frames.h"
 #include "model.h"
+#include "pipe/frames.h"
 
 enum { STREAM_MAX = 1 << 22, MESSAGES_MAX = 4096, STEPS = 400, LARGE = 70000 };
 

@@ -1,7 +1,7 @@
 /* Prints the decisions of socket/pacing.h as tables in Markdown: docs/internals/flush_and_spin.md
  * has them, and the test beside this compares. What does not fit a table is checked here. */
-#include "socket/pacing.h"
 #include "model.h"
+#include "socket/pacing.h"
 
 #define US(ns) ((double) (ns) / 1000)
 
@@ -18,19 +18,17 @@ static void table_of_sends(void)
         int64_t gap_us;
         uint32_t peers;
     } rows[] = {
-        {"nothing", false, false, 0, 1},
-        {"nothing", false, true, 0, 1},
-        {"a send", true, false, 10, 1},
-        {"a send", true, false, 101, 1},
-        {"a send", true, false, 102, 1},
-        {"a send", true, false, 500, 1000},
+        {"nothing", false, false, 0, 1},     {"nothing", false, true, 0, 1},
+        {"a send", true, false, 10, 1},      {"a send", true, false, 101, 1},
+        {"a send", true, false, 102, 1},     {"a send", true, false, 500, 1000},
         {"a send", true, false, 1101, 1000},
     };
     printf("| since the last wait | something to read | us since the last send | peers |"
            " at once |\n"
            "| --- | --- | --- | --- | --- |\n");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        zm_burst burst = {.sent_since_wait = rows[i].again, .flushed_ns = 7 * ZM_MS,
+        zm_burst burst = {.sent_since_wait = rows[i].again,
+                          .flushed_ns = 7 * ZM_MS,
                           .look_gap = ZM_LOOK_GAP_FIRST_NS};
         int64_t now = burst.flushed_ns + rows[i].gap_us * ZM_US;
         bool at_once = zm_burst_send(&burst, now, rows[i].peers, rows[i].behind);
@@ -181,10 +179,14 @@ static void table_of_turns(void)
         double waited_ms, later_ms;
         bool in_vain;
     } rows[] = {
-        {"nothing", 0, 0, false}, {"1 ms, something came", 1, 0, false},
-        {"1 ms, something came", 1, 2, false}, {"1 ms, in vain", 1, 0, true},
-        {"1 ms, in vain", 1, 10, true}, {"1 ms, in vain", 1, 20, true},
-        {"5 ms, in vain", 5, 0, true}, {"5 ms, in vain", 5, 81, true},
+        {"nothing", 0, 0, false},
+        {"1 ms, something came", 1, 0, false},
+        {"1 ms, something came", 1, 2, false},
+        {"1 ms, in vain", 1, 0, true},
+        {"1 ms, in vain", 1, 10, true},
+        {"1 ms, in vain", 1, 20, true},
+        {"5 ms, in vain", 5, 0, true},
+        {"5 ms, in vain", 5, 81, true},
     };
     printf("| has waited | ms ago | may wait for us |\n| --- | --- | --- |\n");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -65,8 +65,11 @@ static void peer_becomes(int state)
     current->state = peer.state;
 }
 
-enum { CONN_STATES = ZM_CONN_CLOSING + 1, ENDPOINT_STATES = ZM_ENDPOINT_CLOSING + 1,
-       PIPE_STATES = ZM_PIPE_CLOSING + 1 };
+enum {
+    CONN_STATES = ZM_CONN_CLOSING + 1,
+    ENDPOINT_STATES = ZM_ENDPOINT_CLOSING + 1,
+    PIPE_STATES = ZM_PIPE_CLOSING + 1
+};
 
 static machine machines[] = {
     /* handshake, active, draining, rejected, closing */
@@ -213,7 +216,7 @@ static void reap(void)
         CHECK(before - sock.stats.peers == goes);
         if (goes) {
             CHECK(!l->known);
-            *l = (life) {0};
+            *l = (life){0};
         }
     }
 }

@@ -40,7 +40,7 @@ static void scenario(uint64_t seed)
     uint32_t reserved = 0;
     int64_t now = 0;
     for (uint32_t i = 0; i < TIMERS_MAX; i++) {
-        timers[i] = (zm_timer) {.owner = &deadlines[i]};
+        timers[i] = (zm_timer){.owner = &deadlines[i]};
         deadlines[i] = ZM_FOREVER;
     }
     for (int step = 0; step < STEPS; step++) {

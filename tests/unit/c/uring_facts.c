@@ -22,12 +22,12 @@
 
 enum { SKIPPED = 77, ENTRIES = 8, SEND_MSG_RING = 31 };
 
-#define CHECK(condition)                                                                      \
-    do {                                                                                      \
-        if (!(condition)) {                                                                   \
+#define CHECK(condition) \
+    do { \
+        if (!(condition)) { \
             fprintf(stderr, "line %d: not so: %s (errno %d)\n", __LINE__, #condition, errno); \
-            exit(1);                                                                          \
-        }                                                                                     \
+            exit(1); \
+        } \
     } while (0)
 
 typedef struct ring {
@@ -77,9 +77,8 @@ static ring open_ring(unsigned flags, unsigned cq_entries)
 
 static ring open_as_the_driver_does(void)
 {
-    return open_ring(IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG
-                         | IORING_SETUP_SUBMIT_ALL,
-                     0);
+    return open_ring(
+        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL, 0);
 }
 
 static struct io_uring_sqe *next_entry(ring *r)
@@ -322,7 +321,7 @@ static void *arm_and_sleep(void *argument)
     return NULL;
 }
 
-static void armed_by(void *(*how)(void *))
+static void armed_by(void *(*how)(void *) )
 {
     ring r = open_as_the_driver_does();
     add_recv(&r, 1);

@@ -13,8 +13,7 @@
 #define ZM_APART __attribute__((noinline))
 
 _Noreturn void zm_check_failed(const char *expression, const char *file, int line);
-#define ZM_ASSERT(x) \
-    (ZM_LIKELY(x) ? (void) 0 : zm_check_failed(#x, __FILE__, __LINE__))
+#define ZM_ASSERT(x) (ZM_LIKELY(x) ? (void) 0 : zm_check_failed(#x, __FILE__, __LINE__))
 
 /* What a function relies on, or leaves behind: checked in builds with a sanitizer, which the whole
  * suite runs in, in the C tests and in the simulation. Elsewhere it is not even evaluated. An

@@ -1,8 +1,8 @@
 /* Finds libsodium's functions in a shared object. PyNaCl's extension exports them all, whether it
  * has libsodium inside (its wheels) or is linked to the system's. Opening it runs none of its
  * Python code. */
-#include "check.h"
 #include "crypto.h"
+#include "check.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -14,7 +14,7 @@ enum {
     PATH_BYTES = 4096,
     BLOCK = 64,
     PORTION = 256, /* four blocks at once, in little more time than one (measured, SSE2 and AVX2) */
-    WIDE = 512,    /* eight, in the time of four (AVX2) */
+    WIDE = 512, /* eight, in the time of four (AVX2) */
 };
 
 /* A program may have functions of the same names (NaCl's): libsodium is to call its own. The

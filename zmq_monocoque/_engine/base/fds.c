@@ -91,8 +91,9 @@ bool zm_fd_is_adopted(int fd)
 int zm_fd_release(int fd)
 {
     _Atomic uint32_t *word = word_of(fd);
-    if (word && (atomic_fetch_and_explicit(word, ~(uint32_t) REGISTERED, memory_order_acq_rel) &
-                 REGISTERED))
+    if (word
+        && (atomic_fetch_and_explicit(word, ~(uint32_t) REGISTERED, memory_order_acq_rel)
+            & REGISTERED))
         atomic_fetch_sub_explicit(&registered_count, 1, memory_order_relaxed);
     return fd;
 }

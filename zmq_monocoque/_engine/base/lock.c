@@ -71,7 +71,7 @@ bool zm_spin_yield(void)
 {
     if (zm_spin_crowded()) {
         /* For a caller that looks again all the same. After a sleep it has the processor sooner. */
-        nanosleep(&(struct timespec) {.tv_nsec = NAP_NS}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
         return false;
     }
     int64_t began = zm_now_ns();

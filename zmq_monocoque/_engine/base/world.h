@@ -14,6 +14,7 @@
 
 #define ZM_WORLD_RANDOM(X) X(getrandom)
 
+/* clang-format off */
 /* Who is the calling thread, and what has it for itself? See also ZM_THREAD_LOCAL. */
 #define ZM_WORLD_THREAD(X) \
     X(pthread_self) X(pthread_once) X(pthread_key_create) X(pthread_setspecific) \
@@ -47,6 +48,7 @@
 #define ZM_WORLD_RINGS(X) \
     X(zm_uring_calls_init) X(zm_uring_calls_exit) X(zm_uring_calls_dontfork) \
     X(zm_uring_calls_enter2) X(zm_uring_calls_sync_msg)
+/* clang-format on */
 
 #ifndef ZM_SIMULATED
 

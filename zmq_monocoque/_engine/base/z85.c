@@ -21,8 +21,8 @@ int zm_z85_encode(char *out, const uint8_t *data, size_t size)
     if (size % 4)
         return -EINVAL;
     for (size_t at = 0; at < size; at += 4) {
-        uint32_t value = (uint32_t) data[at] << 24 | (uint32_t) data[at + 1] << 16 |
-                         (uint32_t) data[at + 2] << 8 | data[at + 3];
+        uint32_t value = (uint32_t) data[at] << 24 | (uint32_t) data[at + 1] << 16
+                         | (uint32_t) data[at + 2] << 8 | data[at + 3];
         for (int i = 4; i >= 0; i--) {
             out[i] = alphabet[value % 85];
             value /= 85;

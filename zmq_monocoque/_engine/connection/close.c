@@ -325,8 +325,7 @@ void zm_conn_failed_locked(zm_conn *conn, bool reconnect)
         return;
     }
     if (!zm_conn_is_leaving_locked(conn))
-        zm_monitor_event(s, ZM_DISCONNECTED, (uint32_t) conn->fd,
-                         conn->text);
+        zm_monitor_event(s, ZM_DISCONNECTED, (uint32_t) conn->fd, conn->text);
     leave_peer(conn);
     zm_conn_close_locked(conn);
     if (endpoint && conn->owner->lost)

@@ -98,8 +98,8 @@ void zm_conn_ready_locked(zm_conn *conn)
     if (!conn->raw && zm_conn_take_session_output_locked(conn) < 0)
         return; /* our READY goes before anything the pattern says */
     zm_peer_address(conn->fd, conn->transport, address, sizeof address);
-    zm_metadata *metadata = zm_metadata_new(conn->raw ? NULL : &conn->session, conn->fd,
-                                            address, &conn->zap_properties);
+    zm_metadata *metadata = zm_metadata_new(conn->raw ? NULL : &conn->session, conn->fd, address,
+                                            &conn->zap_properties);
     zm_peer *peer = endpoint->kind == ZM_CONNECTER ? endpoint->peer : NULL;
     bool fresh = !peer;
     ZM_DEBUG_ASSERT(fresh || (zm_peer_is_sound_locked(peer) && !peer->conn));
@@ -117,8 +117,7 @@ void zm_conn_ready_locked(zm_conn *conn)
     zm_conn_become_locked(conn, ZM_CONN_ACTIVE);
     zm_conn_handshake_over_locked(conn);
     if (!conn->raw)
-        zm_monitor_event(s, ZM_HANDSHAKE_SUCCEEDED, 0,
-                         conn->text);
+        zm_monitor_event(s, ZM_HANDSHAKE_SUCCEEDED, 0, conn->text);
     if (endpoint->kind == ZM_CONNECTER) {
         endpoint->attempts = 0;
         endpoint->peer = peer;

@@ -17,8 +17,8 @@
 #include "connection_private.h"
 
 enum {
-    LOWAT_BYTES = 256 * 1024,   /* of a large body: received at a time, or what is left of it */
-    RAW_BYTES_MAX = 8192,         /* one STREAM message, as libzmq's receive buffer */
+    LOWAT_BYTES = 256 * 1024, /* of a large body: received at a time, or what is left of it */
+    RAW_BYTES_MAX = 8192, /* one STREAM message, as libzmq's receive buffer */
     GAP_BYTES = 4096, /* of commands between messages that may stay in memory with these */
     HEAD_BYTES = 4096, /* after a large frame: the next one's head, little of it to be copied */
 };
@@ -69,8 +69,7 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own) ZM_LOCKE
     case ZM_EVENT_MESSAGE:
         if (!conn->peer || zm_conn_is_leaving_locked(conn) || conn->peer->muted)
             break;
-        if (ZM_UNLIKELY(event->more || conn->parts
-                        || event->size > (uint64_t) conn->limits.message)
+        if (ZM_UNLIKELY(event->more || conn->parts || event->size > (uint64_t) conn->limits.message)
             && too_much(conn, event)) {
             rc = -EMSGSIZE;
             break;

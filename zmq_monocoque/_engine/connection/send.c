@@ -23,7 +23,7 @@ enum {
     SUBMIT_BYTES_MAX = 2 << 20, /* of one send: until all of it left, it counts as queued */
     RECODE_BYTES = 64 * 1024,
     CONTROL_BYTES_MAX = 1 << 20, /* answers to a peer that asks and does not read */
-    RECODED_KEEP = 128 * 1024,   /* of a buffer that grew with one large message, this much stays */
+    RECODED_KEEP = 128 * 1024, /* of a buffer that grew with one large message, this much stays */
 };
 
 /* No memory for what the other side waits for, or is to know: a connection that went on without it
@@ -162,8 +162,8 @@ static int gather(zm_conn *conn) ZM_LOCKED
     }
     if (conn->flying_sent < conn->flying_size) {
         conn->sending_control = conn->flying_size - conn->flying_sent;
-        conn->vectors[n++] =
-            (struct iovec){conn->flying + conn->flying_sent, conn->sending_control};
+        conn->vectors[n++] = (struct iovec){conn->flying + conn->flying_sent,
+                                            conn->sending_control};
     }
     if (!q)
         return n;

@@ -23,15 +23,21 @@
 #include "process.h"
 #include "signals.h"
 
-enum {
-    SOCKET_LIMIT = 65535,
-    MESSAGE_BYTES = 64
-};
+enum { SOCKET_LIMIT = 65535, MESSAGE_BYTES = 64 };
 
 enum context_option {
-    IO_THREADS = 1, MAX_SOCKETS = 2, SOCKET_LIMIT_OR_THREAD_PRIORITY = 3, THREAD_SCHED_POLICY = 4,
-    MAX_MSGSZ = 5, MSG_T_SIZE = 6, THREAD_AFFINITY_CPU_ADD = 7, THREAD_AFFINITY_CPU_REMOVE = 8,
-    THREAD_NAME_PREFIX = 9, ZERO_COPY_RECV = 10, IPV6 = 42, BLOCKY = 70
+    IO_THREADS = 1,
+    MAX_SOCKETS = 2,
+    SOCKET_LIMIT_OR_THREAD_PRIORITY = 3,
+    THREAD_SCHED_POLICY = 4,
+    MAX_MSGSZ = 5,
+    MSG_T_SIZE = 6,
+    THREAD_AFFINITY_CPU_ADD = 7,
+    THREAD_AFFINITY_CPU_REMOVE = 8,
+    THREAD_NAME_PREFIX = 9,
+    ZERO_COPY_RECV = 10,
+    IPV6 = 42,
+    BLOCKY = 70
 };
 
 int64_t zm_context_new(int io_threads)
@@ -110,7 +116,7 @@ int zm_context_term(int64_t handle, int timeout_ms)
         uint32_t seen = atomic_load(&context->departures);
         if (!atomic_load(&context->socket_count))
             break;
-        if (!zm_signals_sleep((zm_sleep) {.word = &context->departures}))
+        if (!zm_signals_sleep((zm_sleep){.word = &context->departures}))
             return -EINTR;
         int64_t until = zm_sooner(deadline, zm_signals_look());
         int rc = zm_futex_wait(&context->departures, seen, until);

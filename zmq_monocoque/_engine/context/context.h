@@ -44,18 +44,18 @@ struct zm_context {
 };
 
 /* The three of base/lock.h, for the lock of a context. */
-static inline void zm_context_lock_take(zm_context *context) ZM_TAKES(zm_a_context)
-    ZM_LOCKS_UNCHECKED
+static inline void zm_context_lock_take(zm_context *context)
+    ZM_TAKES(zm_a_context) ZM_LOCKS_UNCHECKED
 {
     zm_lock_take(&context->lock);
 }
-static inline bool zm_context_lock_try(zm_context *context) ZM_TAKES_IF(true, zm_a_context)
-    ZM_LOCKS_UNCHECKED
+static inline bool zm_context_lock_try(zm_context *context)
+    ZM_TAKES_IF(true, zm_a_context) ZM_LOCKS_UNCHECKED
 {
     return zm_lock_try(&context->lock);
 }
-static inline void zm_context_lock_give(zm_context *context) ZM_GIVES(zm_a_context)
-    ZM_LOCKS_UNCHECKED
+static inline void zm_context_lock_give(zm_context *context)
+    ZM_GIVES(zm_a_context) ZM_LOCKS_UNCHECKED
 {
     zm_lock_give(&context->lock);
 }

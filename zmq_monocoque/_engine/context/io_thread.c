@@ -29,11 +29,7 @@
 #include "context.h"
 #include "process.h"
 
-enum {
-    BEST_NICE = -20,
-    EVENTS_MAX = 64,
-    DUE_MAX = 128
-};
+enum { BEST_NICE = -20, EVENTS_MAX = 64, DUE_MAX = 128 };
 
 /* planned: no look can come too early to be told of. */
 #define AWAKE INT64_MAX

@@ -58,8 +58,8 @@ void zm_serve_locked(zm_io_thread *t, zm_socket *s)
         int64_t soon = zm_now_ns() + ZM_RETRY_NS;
         timer = zm_timers_next(&s->timers);
         bool busy = s->work_left || s->order || (timer >= 0 && timer < soon);
-        zm_io_thread_look_next(
-            t, s, busy ? soon : zm_sooner(timer, soon - ZM_RETRY_NS + ZM_AWAY_NS));
+        zm_io_thread_look_next(t, s,
+                               busy ? soon : zm_sooner(timer, soon - ZM_RETRY_NS + ZM_AWAY_NS));
         zm_socket_lock_give(s);
         return;
     }

@@ -143,7 +143,7 @@ void zm_signals_awake(void)
     if (heed >= 0)
         return;
     zm_lock_take(&signals.lock);
-    signals.where = (zm_sleep) {0};
+    signals.where = (zm_sleep){0};
     if (signals.notified)
         zm_signaler_clear(signals.signaler);
     signals.notified = false;
@@ -153,7 +153,7 @@ void zm_signals_awake(void)
 void zm_signals_after_fork(void)
 {
     atomic_store(&signals.lock.word, 0);
-    signals.where = (zm_sleep) {0};
+    signals.where = (zm_sleep){0};
     signals.notified = false;
     /* Closed by the table of descriptors; the thread is not here. */
     signals.writes = signals.signaler = 0;

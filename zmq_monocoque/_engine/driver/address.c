@@ -145,8 +145,8 @@ static int resolve_host(const char *host, bool ipv6, unsigned flags, struct sock
     struct addrinfo hints = {
         .ai_family = ipv6 ? AF_INET6 : AF_INET,
         .ai_socktype = SOCK_STREAM,
-        .ai_flags = (flags & TO_BIND ? AI_PASSIVE : 0) | (flags & NAMES ? 0 : AI_NUMERICHOST) |
-                    (ipv6 ? AI_V4MAPPED : 0),
+        .ai_flags = (flags & TO_BIND ? AI_PASSIVE : 0) | (flags & NAMES ? 0 : AI_NUMERICHOST)
+                    | (ipv6 ? AI_V4MAPPED : 0),
     };
     struct addrinfo *found = NULL;
     int failure = getaddrinfo(plain, NULL, &hints, &found);
@@ -284,8 +284,8 @@ static int parse_tcp_connect(zm_address *address, bool ipv6)
     size_t source_size;
     const char *remote = destination_of(address->name, &source_size);
     address->has_source = remote != address->name;
-    if (port_too_large(address->name, strlen(address->name)) ||
-        port_too_large(address->name, source_size))
+    if (port_too_large(address->name, strlen(address->name))
+        || port_too_large(address->name, source_size))
         return -EINVAL;
     if (split_host(remote, strlen(remote), false, address->host, &address->port) < 0) {
         /* Too long for a host name is an error now; libzmq's oddities that pass its check of the
@@ -349,8 +349,8 @@ static int parse(const char *endpoint, bool for_bind, bool ipv6, zm_address *out
     };
     int transport = -EPROTONOSUPPORT;
     for (size_t i = 0; i < ZM_COUNT(known); i++)
-        if (strlen(known[i].scheme) == scheme_size &&
-            memcmp(known[i].scheme, endpoint, scheme_size) == 0)
+        if (strlen(known[i].scheme) == scheme_size
+            && memcmp(known[i].scheme, endpoint, scheme_size) == 0)
             transport = known[i].transport;
     if (transport < 0)
         return transport;

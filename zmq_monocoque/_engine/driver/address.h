@@ -18,13 +18,13 @@ typedef struct zm_address {
     zm_transport transport;
     char text[ZM_ENDPOINT_MAX]; /* as given */
     char name[ZM_ENDPOINT_MAX]; /* behind "scheme://" */
-    bool resolved;              /* `peer` is filled; false: `host` is a name to be looked up */
-    bool wildcard_ipc;          /* exactly "*" behind "ipc:" and "//": bind makes a path */
+    bool resolved; /* `peer` is filled; false: `host` is a name to be looked up */
+    bool wildcard_ipc; /* exactly "*" behind "ipc:" and "//": bind makes a path */
     char host[256];
     uint16_t port;
-    struct sockaddr_storage peer;   /* tcp, ipc */
+    struct sockaddr_storage peer; /* tcp, ipc */
     socklen_t peer_size;
-    bool has_source;                /* tcp connect "source;destination" */
+    bool has_source; /* tcp connect "source;destination" */
     struct sockaddr_storage source;
     socklen_t source_size;
 } zm_address;
@@ -36,9 +36,9 @@ typedef struct zm_tuning {
     int sndbuf, rcvbuf;
     int tos, priority;
     int keepalive, keepalive_cnt, keepalive_idle, keepalive_intvl;
-    int maxrt_ms;               /* TCP_USER_TIMEOUT; 0 or less: off */
+    int maxrt_ms; /* TCP_USER_TIMEOUT; 0 or less: off */
     int busy_poll;
-    char device[17];            /* SO_BINDTODEVICE; "" none */
+    char device[17]; /* SO_BINDTODEVICE; "" none */
 } zm_tuning;
 
 /* Splits and checks an endpoint (semantics.md#transports-and-endpoints, #errors). 0 or
@@ -107,6 +107,6 @@ typedef struct zm_cidr {
     unsigned prefix_bits;
 } zm_cidr;
 int zm_cidr_parse(const char *text, zm_cidr *out_cidr); /* 0, -EINVAL */
-bool zm_cidr_match(const zm_cidr *cidr, int fd);        /* the peer of fd */
+bool zm_cidr_match(const zm_cidr *cidr, int fd); /* the peer of fd */
 
 #endif

@@ -156,7 +156,7 @@ static int resize_slots(zm_epoll *e, size_t count)
     if (!slots)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++)
-        slots[i] = (fd_slot) {.fd = -1};
+        slots[i] = (fd_slot){.fd = -1};
     e->slots = slots;
     e->slot_count = count;
     e->slots_used = 0;
@@ -195,7 +195,7 @@ static fd_slot *slot_for(zm_epoll *e, int fd)
             return NULL;
         slot = find_slot(e, fd);
     }
-    *slot = (fd_slot) {.fd = fd};
+    *slot = (fd_slot){.fd = fd};
     e->slots_used++;
     return slot;
 }
@@ -210,7 +210,7 @@ static bool is_armed(const fd_slot *slot, uint32_t wanted)
 static struct epoll_event wish(const fd_slot *slot)
 {
     uint32_t end = slot->registered & EPOLLIN ? EPOLLRDHUP : 0;
-    return (struct epoll_event) {.events = slot->registered | end | EPOLLET, .data.fd = slot->fd};
+    return (struct epoll_event){.events = slot->registered | end | EPOLLET, .data.fd = slot->fd};
 }
 
 /* Sees to it that the next edge of `wanted` arrives, whatever happened to the number before. */
@@ -225,8 +225,8 @@ static int arm(zm_epoll *e, fd_slot *slot, uint32_t wanted)
     slot->ends = is_known && slot->ends;
     /* Of a descriptor whose number was reused, the bits stem from the old one; a request that is
      * still pending in the other direction needs its bit all the same. */
-    slot->registered = (is_known ? slot->registered : 0) | wanted |
-                       (slot->in ? EPOLLIN : 0) | (slot->out ? EPOLLOUT : 0);
+    slot->registered = (is_known ? slot->registered : 0) | wanted | (slot->in ? EPOLLIN : 0)
+                       | (slot->out ? EPOLLOUT : 0);
     struct epoll_event event = wish(slot);
     if (epoll_ctl(e->base.fd, EPOLL_CTL_MOD, slot->fd, &event) == 0)
         return 0;
@@ -416,8 +416,7 @@ static int ask(zm_epoll *e, int64_t until_ns)
     e->event_count = count > 0 ? count : 0;
     uint32_t asks = atomic_load_explicit(&e->asks, memory_order_relaxed) + 1;
     atomic_store_explicit(&e->asks, asks ? asks : 1, memory_order_relaxed);
-    atomic_store_explicit(&e->asked_ns, count < EVENTS_MAX ? zm_now_ns() : 0,
-                          memory_order_relaxed);
+    atomic_store_explicit(&e->asked_ns, count < EVENTS_MAX ? zm_now_ns() : 0, memory_order_relaxed);
     return count;
 }
 
@@ -459,16 +458,16 @@ static void nothing_to_push(zm_driver *driver)
 static bool epoll_ready(const zm_driver *driver)
 {
     const zm_epoll *e = ZM_CONTAINER(driver, const zm_epoll, base);
-    return atomic_load_explicit(&e->has_done, memory_order_acquire) ||
-           atomic_load_explicit(&e->waking, memory_order_relaxed);
+    return atomic_load_explicit(&e->has_done, memory_order_acquire)
+           || atomic_load_explicit(&e->waking, memory_order_relaxed);
 }
 
 /* Data on a socket is not seen without a system call, so after a while the answer is "perhaps". */
 static bool epoll_reap_pays(const zm_driver *driver)
 {
     const zm_epoll *e = ZM_CONTAINER(driver, const zm_epoll, base);
-    return epoll_ready(driver) ||
-           zm_now_ns() - atomic_load_explicit(&e->asked_ns, memory_order_relaxed) >= STALE_NS;
+    return epoll_ready(driver)
+           || zm_now_ns() - atomic_load_explicit(&e->asked_ns, memory_order_relaxed) >= STALE_NS;
 }
 
 static int epoll_driver_wait(zm_driver *driver, int64_t deadline_ns, int64_t spin_ns)

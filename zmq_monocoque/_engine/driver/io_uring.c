@@ -58,16 +58,16 @@ static void uring_wake(zm_driver *driver);
 /* Acquire pairs with the kernel's release of the tail: entries before it can be read. */
 static inline bool has_completion(const zm_uring *u)
 {
-    return atomic_load_explicit(u->cq_tail, memory_order_acquire) !=
-               atomic_load_explicit(u->cq_head, memory_order_relaxed) ||
-           atomic_load_explicit(&u->stashed, memory_order_relaxed);
+    return atomic_load_explicit(u->cq_tail, memory_order_acquire)
+               != atomic_load_explicit(u->cq_head, memory_order_relaxed)
+           || atomic_load_explicit(&u->stashed, memory_order_relaxed);
 }
 
 /* Has the kernel something to do, in some thread, that may bring completions? */
 static inline bool kernel_has_work(const zm_uring *u)
 {
-    return atomic_load_explicit(u->sq_flags, memory_order_relaxed) &
-           (ZM_URING_SQ_TASKRUN | ZM_URING_SQ_CQ_OVERFLOW);
+    return atomic_load_explicit(u->sq_flags, memory_order_relaxed)
+           & (ZM_URING_SQ_TASKRUN | ZM_URING_SQ_CQ_OVERFLOW);
 }
 
 /* The wake's completion was taken. The exchange reads what zm_driver_wake() wrote, so whatever its
@@ -94,8 +94,7 @@ static inline zm_op *op_of(zm_uring *u, const zm_uring_cqe *cqe)
     return NULL;
 }
 
-static inline void complete(zm_uring *u, zm_op *op, int32_t res, uint32_t flags,
-                            zm_completion *out)
+static inline void complete(zm_uring *u, zm_op *op, int32_t res, uint32_t flags, zm_completion *out)
 {
     ZM_OP_FROM_KERNEL(op);
     zm_driver_finish(&u->base, op);
@@ -420,8 +419,8 @@ static int uring_reap(zm_driver *driver, zm_completion *out, int count)
 static bool uring_ready(const zm_driver *driver)
 {
     const zm_uring *u = ZM_CONTAINER(driver, const zm_uring, base);
-    return has_completion(u) ||
-           atomic_load_explicit(u->sq_flags, memory_order_relaxed) & ZM_URING_SQ_CQ_OVERFLOW;
+    return has_completion(u)
+           || atomic_load_explicit(u->sq_flags, memory_order_relaxed) & ZM_URING_SQ_CQ_OVERFLOW;
 }
 
 static bool uring_reap_pays(const zm_driver *driver)

@@ -117,13 +117,13 @@ const char *zm_uring_why_not(int rc)
 /* Does the structure that liburing filled look like the one that we declared? */
 static bool layout_fits(const zm_liburing_ring *ring, const zm_uring_params *params)
 {
-    return ring->ring_fd >= 0 && ring->features == params->features && ring->sq.sqes &&
-           ring->cq.cqes && ring->sq.ring_entries == params->sq_entries &&
-           ring->sq.ring_mask == params->sq_entries - 1 &&
-           ring->cq.ring_entries == params->cq_entries &&
-           ring->cq.ring_mask == params->cq_entries - 1 &&
-           *ring->sq.kring_entries == params->sq_entries &&
-           *ring->cq.kring_entries == params->cq_entries;
+    return ring->ring_fd >= 0 && ring->features == params->features && ring->sq.sqes
+           && ring->cq.cqes && ring->sq.ring_entries == params->sq_entries
+           && ring->sq.ring_mask == params->sq_entries - 1
+           && ring->cq.ring_entries == params->cq_entries
+           && ring->cq.ring_mask == params->cq_entries - 1
+           && *ring->sq.kring_entries == params->sq_entries
+           && *ring->cq.kring_entries == params->cq_entries;
 }
 
 /* What can wake this ring, and so others? */
@@ -142,8 +142,8 @@ static zm_uring_waking find_waking(int ring_fd)
 static int try_ring(void)
 {
     static const uint32_t candidates[] = {
-        ZM_URING_SETUP_CQSIZE | ZM_URING_SETUP_CLAMP | ZM_URING_SETUP_SUBMIT_ALL |
-            ZM_URING_SETUP_COOP_TASKRUN | ZM_URING_SETUP_TASKRUN_FLAG,
+        ZM_URING_SETUP_CQSIZE | ZM_URING_SETUP_CLAMP | ZM_URING_SETUP_SUBMIT_ALL
+            | ZM_URING_SETUP_COOP_TASKRUN | ZM_URING_SETUP_TASKRUN_FLAG,
         ZM_URING_SETUP_CQSIZE | ZM_URING_SETUP_CLAMP | ZM_URING_SETUP_SUBMIT_ALL,
         ZM_URING_SETUP_CQSIZE | ZM_URING_SETUP_CLAMP,
     };
@@ -156,8 +156,8 @@ static int try_ring(void)
     }
     if (rc < 0)
         return zm_uring_refuse(rc, zm_uring_why_not(rc));
-    const uint32_t needed = ZM_URING_FEATURE_NODROP | ZM_URING_FEATURE_SUBMIT_STABLE |
-                            ZM_URING_FEATURE_FAST_POLL | ZM_URING_FEATURE_EXT_ARG;
+    const uint32_t needed = ZM_URING_FEATURE_NODROP | ZM_URING_FEATURE_SUBMIT_STABLE
+                            | ZM_URING_FEATURE_FAST_POLL | ZM_URING_FEATURE_EXT_ARG;
     if (!layout_fits(&ring, &params))
         rc = zm_uring_refuse(-EPROTO,
                              "the liburing package has another structure than version 2.15");
@@ -187,10 +187,10 @@ int zm_uring_try_ring(const char *path)
         const char *error = dlerror();
         return zm_uring_refuse(-ELIBACC, error ? error : "liburing cannot be loaded");
     }
-    if (!resolve(library, "io_uring_queue_init_params", &zm_liburing.queue_init_params) ||
-        !resolve(library, "io_uring_queue_exit", &zm_liburing.queue_exit) ||
-        !resolve(library, "io_uring_ring_dontfork", &zm_liburing.ring_dontfork) ||
-        !resolve(library, "io_uring_enter2", &zm_liburing.enter2))
+    if (!resolve(library, "io_uring_queue_init_params", &zm_liburing.queue_init_params)
+        || !resolve(library, "io_uring_queue_exit", &zm_liburing.queue_exit)
+        || !resolve(library, "io_uring_ring_dontfork", &zm_liburing.ring_dontfork)
+        || !resolve(library, "io_uring_enter2", &zm_liburing.enter2))
         return zm_uring_refuse(-ELIBACC,
                                "the liburing package does not export liburing's functions");
     resolve(library, "io_uring_register_sync_msg", &zm_liburing.register_sync_msg);

@@ -60,8 +60,8 @@ typedef struct zm_uring {
     _Atomic bool stashed;
 
     _Atomic bool waking; /* a wake is posted and not yet reaped */
-    int event_fd;        /* -1, but for ZM_WAKES_BY_EVENT_FD */
-    bool must_arm;       /* event_fd's poll has ended, as when the thread that armed it exits */
+    int event_fd; /* -1, but for ZM_WAKES_BY_EVENT_FD */
+    bool must_arm; /* event_fd's poll has ended, as when the thread that armed it exits */
 
     zm_liburing_ring ring; /* liburing's own, for exit */
 } zm_uring;

@@ -98,8 +98,8 @@ static const char *try_accepting(probe *p)
 
 static const char *try_moving(probe *p)
 {
-    p->vector = (struct iovec) {.iov_base = "x", .iov_len = 1};
-    p->header = (struct msghdr) {.msg_iov = &p->vector, .msg_iovlen = 1};
+    p->vector = (struct iovec){.iov_base = "x", .iov_len = 1};
+    p->header = (struct msghdr){.msg_iov = &p->vector, .msg_iovlen = 1};
     for (int i = 0; i < ROUNDS; i++) {
         zm_driver_recv(p->driver, &p->receives, p->server, &p->got, 1);
         if (!waits_with(p, &p->receives))
@@ -147,10 +147,10 @@ static bool open_sockets(probe *p)
     p->client = nonblocking_socket();
     p->address.sun_family = AF_UNIX;
     p->address_size = sizeof p->address;
-    return p->listener >= 0 && p->client >= 0 &&
-           bind(p->listener, (struct sockaddr *) &p->address, sizeof(sa_family_t)) == 0 &&
-           listen(p->listener, 1) == 0 &&
-           getsockname(p->listener, (struct sockaddr *) &p->address, &p->address_size) == 0;
+    return p->listener >= 0 && p->client >= 0
+           && bind(p->listener, (struct sockaddr *) &p->address, sizeof(sa_family_t)) == 0
+           && listen(p->listener, 1) == 0
+           && getsockname(p->listener, (struct sockaddr *) &p->address, &p->address_size) == 0;
 }
 
 /* What is in flight after a failure; its memory may not go before. */
@@ -170,7 +170,7 @@ static void end_requests(probe *p)
 static const char *try_driver(zm_driver *taken)
 {
     static probe p; /* requests that never end keep their memory */
-    p = (probe) {.driver = taken, .listener = -1, .client = -1, .server = -1};
+    p = (probe){.driver = taken, .listener = -1, .client = -1, .server = -1};
     const char *why = open_sockets(&p) ? try_all(&p) : "it cannot be tried: there are no sockets";
     end_requests(&p);
     zm_fd_close(p.listener);

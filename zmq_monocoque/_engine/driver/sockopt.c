@@ -5,9 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,8 +50,10 @@ static int tune_early(int fd, int family, const zm_tuning *tuning)
     set_tos(fd, family, tuning->tos);
     if (tuning->priority > 0)
         set_int(fd, SOL_SOCKET, SO_PRIORITY, tuning->priority);
-    if (tuning->device[0] && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, tuning->device,
-                                        (socklen_t) strlen(tuning->device)) < 0)
+    if (tuning->device[0]
+        && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, tuning->device,
+                      (socklen_t) strlen(tuning->device))
+               < 0)
         return -errno;
     return 0;
 }
@@ -213,8 +215,8 @@ int zm_connecter_open(const zm_address *address, const zm_tuning *tuning, int *o
     if (rc == 0 && address->has_source) {
         /* Several connections may leave from one port to different places. */
         rc = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-        if (rc == 0 &&
-            bind(fd, (const struct sockaddr *) &address->source, address->source_size) < 0)
+        if (rc == 0
+            && bind(fd, (const struct sockaddr *) &address->source, address->source_size) < 0)
             rc = -errno;
     }
     if (rc < 0) {
@@ -275,9 +277,10 @@ void zm_peer_address(int fd, zm_transport transport, char *out, size_t size)
     struct sockaddr_storage peer;
     socklen_t peer_size = sizeof peer;
     char host[NI_MAXHOST];
-    if (getpeername(fd, (struct sockaddr *) &peer, &peer_size) == 0 &&
-        getnameinfo((const struct sockaddr *) &peer, peer_size, host, sizeof host, NULL, 0,
-                    NI_NUMERICHOST) == 0)
+    if (getpeername(fd, (struct sockaddr *) &peer, &peer_size) == 0
+        && getnameinfo((const struct sockaddr *) &peer, peer_size, host, sizeof host, NULL, 0,
+                       NI_NUMERICHOST)
+               == 0)
         snprintf(out, size, "%s", host);
 }
 

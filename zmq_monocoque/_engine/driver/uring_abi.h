@@ -78,10 +78,10 @@ enum {
 };
 
 enum {
-    ZM_URING_FEATURE_NODROP = 1u << 1,        /* Linux 5.5: completions that do not fit are kept */
+    ZM_URING_FEATURE_NODROP = 1u << 1, /* Linux 5.5: completions that do not fit are kept */
     ZM_URING_FEATURE_SUBMIT_STABLE = 1u << 2, /* Linux 5.5 */
-    ZM_URING_FEATURE_FAST_POLL = 1u << 5,     /* Linux 5.7: poll is armed by itself */
-    ZM_URING_FEATURE_EXT_ARG = 1u << 8,       /* Linux 5.11: a wait with a time limit */
+    ZM_URING_FEATURE_FAST_POLL = 1u << 5, /* Linux 5.7: poll is armed by itself */
+    ZM_URING_FEATURE_EXT_ARG = 1u << 8, /* Linux 5.11: a wait with a time limit */
 };
 
 enum { ZM_URING_ENTER_GETEVENTS = 1u << 0, ZM_URING_ENTER_EXT_ARG = 1u << 3 };

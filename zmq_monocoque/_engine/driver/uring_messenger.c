@@ -97,5 +97,5 @@ void zm_uring_messenger_forget(void)
     if (messenger.is_open)
         zm_fd_close(messenger.ring.ring_fd);
     messenger.is_open = false;
-    messenger.lock = (zm_lock) {0};
+    messenger.lock = (zm_lock){0};
 }

@@ -3,6 +3,7 @@
 #include "../socket/pattern.h"
 #include "shared.h"
 
+/* clang-format off */
 static const zm_pattern *const patterns[ZM_SOCKET_TYPES] = {
     [ZM_PAIR] = &zm_pattern_pair,
     [ZM_PUB] = &zm_pattern_pub,
@@ -17,6 +18,7 @@ static const zm_pattern *const patterns[ZM_SOCKET_TYPES] = {
     [ZM_XSUB] = &zm_pattern_xsub,
     [ZM_STREAM] = &zm_pattern_stream,
 };
+/* clang-format on */
 
 const zm_pattern *zm_pattern_of(int type)
 {

@@ -13,16 +13,15 @@
 #include "../pipe/peer.h"
 #include "../route/subscription_index.h"
 #include "../socket/drive.h"
+#include "../socket/option_rows.h"
 #include "../socket/options.h"
 #include "../socket/pattern.h"
-#include "../socket/option_rows.h"
 #include "../socket/socket.h"
 #include "../socket/transfer.h"
 #include "../socket/wakeup.h"
 #include "../zmtp/session.h"
 #include "dist.h"
 #include "shared.h"
-
 
 typedef struct publisher {
     zm_subscription_index *subscriptions;
@@ -101,7 +100,7 @@ static int remember_peer(publisher *own, zm_peer *peer)
 /* Queues one frame for the application; `mark` (-1: none) goes in front of the data. 0, or
  * -EMSGSIZE: the peer has as many there as it may. */
 static int queue_pending(zm_socket *s, zm_peer *peer, int mark, const uint8_t *data, size_t size,
-                       bool more) ZM_LOCKED
+                         bool more) ZM_LOCKED
 {
     publisher *own = s->state;
     subscriber *from = peer ? subscriber_of(peer) : NULL;
@@ -129,8 +128,8 @@ static int queue_pending(zm_socket *s, zm_peer *peer, int mark, const uint8_t *d
     return 0;
 }
 
-static int tell(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *topic, size_t size)
-    ZM_LOCKED
+static int tell(zm_socket *s, zm_peer *peer, bool subscribe, const uint8_t *topic,
+                size_t size) ZM_LOCKED
 {
     if (s->type != ZM_XPUB || s->closing)
         return 0;
@@ -145,8 +144,8 @@ static bool manual(const zm_socket *s) ZM_LOCKED
 }
 
 /* As zm_subscriptions_add(); -EMSGSIZE: the peer has as many as it may. */
-static int add(zm_subscription_index *index, zm_peer *peer, const uint8_t *topic, size_t size)
-    ZM_LOCKED
+static int add(zm_subscription_index *index, zm_peer *peer, const uint8_t *topic,
+               size_t size) ZM_LOCKED
 {
     subscriber *from = subscriber_of(peer);
     const zm_limits *limits = peer->conn ? &peer->conn->limits : NULL;

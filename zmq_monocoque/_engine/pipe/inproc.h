@@ -66,8 +66,8 @@ int zm_inproc_write_locked(zm_peer *peer, const void *data, size_t size, zm_bloc
 /* Joins `asker`, which is in none of its socket's lists, to the REP or ROUTER that bound `name`.
  * `answered` is called when something came back, or the other side went away. -ECONNREFUSED: nobody
  * did; -ENOMEM. */
-int zm_inproc_ask_locked(zm_peer *asker, const char *name, void (*answered)(zm_peer *asker))
-    ZM_LOCKED;
+int zm_inproc_ask_locked(zm_peer *asker, const char *name,
+                         void (*answered)(zm_peer *asker)) ZM_LOCKED;
 /* Connects that wait for a bind are forgotten. */
 void zm_inproc_forget_waiting(zm_context *context) ZM_NEEDS(zm_a_context);
 /* Lets go of the link. */

@@ -217,8 +217,7 @@ static void message_arrived(zm_peer *peer) ZM_LOCKED
             peer->conn->stopped = true;
 }
 
-int zm_peer_queue_locked(zm_peer *peer, const uint8_t *data, size_t size, bool more,
-                         zm_block *own)
+int zm_peer_queue_locked(zm_peer *peer, const uint8_t *data, size_t size, bool more, zm_block *own)
 {
     zm_block *copy = NULL;
     ZM_DEBUG_ASSERT(!peer->ops); /* the two ends of a link count what is in it */

@@ -252,8 +252,7 @@ static node *step(const node *n, const uint8_t *data, size_t at, size_t size)
     if (which == n->child_count)
         return NULL;
     node *child = n->children[which];
-    if (child->label_size > size - at ||
-        memcmp(label_of(child), data + at, child->label_size) != 0)
+    if (child->label_size > size - at || memcmp(label_of(child), data + at, child->label_size) != 0)
         return NULL;
     return child;
 }
@@ -535,8 +534,8 @@ static const uint8_t *spell(const zm_subscription_index *index, const node *n)
 int zm_subscriptions_add(zm_subscription_index *index, const uint8_t *topic, size_t size,
                          uint32_t peer)
 {
-    if (peers_grow(index, peer) < 0 || peer_reserve(&index->peers[peer]) < 0 ||
-        topic_reserve(index, size) < 0)
+    if (peers_grow(index, peer) < 0 || peer_reserve(&index->peers[peer]) < 0
+        || topic_reserve(index, size) < 0)
         return -ENOMEM;
     node *n = find_or_make(index, topic, size);
     if (!n)
@@ -545,15 +544,16 @@ int zm_subscriptions_add(zm_subscription_index *index, const uint8_t *topic, siz
     uint32_t at = subscriber_find(n, peer, &found);
     if (found)
         return -EEXIST;
-    if (n->subscriber_count == n->subscriber_room &&
-        (n->subscriber_room > UINT32_MAX / 2 || subscribers_resize(n, n->subscriber_room * 2) < 0))
+    if (n->subscriber_count == n->subscriber_room
+        && (n->subscriber_room > UINT32_MAX / 2
+            || subscribers_resize(n, n->subscriber_room * 2) < 0))
         return -ENOMEM; /* the node has subscribers, so it is not a new one */
 
     bool was_topic = is_topic(n);
     subscriber *all = subscribers_of(n);
     peer_topics *topics = &index->peers[peer];
     memmove(all + at + 1, all + at, (n->subscriber_count - at) * sizeof *all);
-    all[at] = (subscriber) {.peer = peer, .place = topics->count};
+    all[at] = (subscriber){.peer = peer, .place = topics->count};
     topics->topics[topics->count++] = n;
     n->subscriber_count++;
     index->topic_count += !was_topic;

@@ -175,8 +175,7 @@ static void open_connection(zm_endpoint *ep, const zm_address *address) ZM_LOCKE
     s->handshakes++;
     zm_endpoint_become_locked(ep, ZM_ENDPOINT_CONNECTING);
     ep->to = address->peer;
-    zm_driver_connect(s->driver, &ep->op, ep->fd, (struct sockaddr *) &ep->to,
-                      address->peer_size);
+    zm_driver_connect(s->driver, &ep->op, ep->fd, (struct sockaddr *) &ep->to, address->peer_size);
     if (ep->options.connect_timeout_ms > 0)
         zm_timer_set(&s->timers, &ep->timeout,
                      zm_now_ns() + ep->options.connect_timeout_ms * ZM_MS);

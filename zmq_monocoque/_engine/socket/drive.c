@@ -290,7 +290,7 @@ static int follow(zm_socket *s, int64_t deadline_ns) ZM_LOCKED
     uint32_t seen = atomic_load(&s->seq);
     int64_t began = zm_now_ns(), spin = spin_time(s);
     int rc = 0;
-    if (zm_signals_sleep((zm_sleep) {.word = &s->seq})) {
+    if (zm_signals_sleep((zm_sleep){.word = &s->seq})) {
         s->followers++;
         zm_socket_lock_give(s);
         /* Not counted as asleep while it spins: nobody is to call the kernel to wake it. */
@@ -396,7 +396,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns) ZM_LOCKED
     /* Two things do not wake this thread: a command that came before `sleeping` was counted; and
      * messages that are in memory already, which RCVHWM held back until now. */
     if (!atomic_load(&s->attention) && s->pattern->can_recv(s) == readable
-        && zm_signals_sleep((zm_sleep) {.driver = s->driver})) {
+        && zm_signals_sleep((zm_sleep){.driver = s->driver})) {
         int64_t spin = spin_time(s);
         int64_t began = zm_now_ns();
         s->waiting_since = began;

@@ -18,8 +18,8 @@
 #include "resolver.h"
 #include "socket.h"
 
-zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
-                                    const zm_endpoint_ops *ops, const zm_address *address)
+zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind, const zm_endpoint_ops *ops,
+                                    const zm_address *address)
 {
     zm_endpoint *ep = zm_calloc(sizeof *ep);
     if (!ep)

@@ -16,11 +16,17 @@
 #include "options.h"
 #include "socks.h"
 
-enum { ZM_RECONNECT_STOP_REFUSED = 1, ZM_RECONNECT_STOP_HANDSHAKE_FAILED = 2,
-       ZM_RECONNECT_STOP_AFTER_DISCONNECT = 4 };
+enum {
+    ZM_RECONNECT_STOP_REFUSED = 1,
+    ZM_RECONNECT_STOP_HANDSHAKE_FAILED = 2,
+    ZM_RECONNECT_STOP_AFTER_DISCONNECT = 4
+};
 
 typedef enum zm_endpoint_kind {
-    ZM_LISTENER, ZM_CONNECTER, ZM_INPROC_BIND, ZM_INPROC_CONNECT
+    ZM_LISTENER,
+    ZM_CONNECTER,
+    ZM_INPROC_BIND,
+    ZM_INPROC_CONNECT
 } zm_endpoint_kind;
 
 /* What a kind of endpoint does. */
@@ -35,12 +41,12 @@ typedef struct zm_endpoint_ops {
 
 /* Its changes are in endpoint_state.c. */
 typedef enum zm_endpoint_state {
-    ZM_ENDPOINT_WAITING,    /* for peers; of a connecter: for its time to try */
-    ZM_ENDPOINT_RESOLVING,  /* the name of its address, or of the proxy, is looked up */
+    ZM_ENDPOINT_WAITING, /* for peers; of a connecter: for its time to try */
+    ZM_ENDPOINT_RESOLVING, /* the name of its address, or of the proxy, is looked up */
     ZM_ENDPOINT_CONNECTING, /* a connect, or an exchange with the proxy, is in flight */
-    ZM_ENDPOINT_TIMED_OUT,  /* CONNECT_TIMEOUT has cancelled that, and it is not over yet */
-    ZM_ENDPOINT_CONNECTED,  /* it has a connection, which may be in its handshake still */
-    ZM_ENDPOINT_CLOSING     /* freed once nothing is in flight */
+    ZM_ENDPOINT_TIMED_OUT, /* CONNECT_TIMEOUT has cancelled that, and it is not over yet */
+    ZM_ENDPOINT_CONNECTED, /* it has a connection, which may be in its handshake still */
+    ZM_ENDPOINT_CLOSING /* freed once nothing is in flight */
 } zm_endpoint_state;
 
 struct zm_endpoint {
@@ -53,7 +59,7 @@ struct zm_endpoint {
     zm_endpoint_kind kind;
     zm_address address;
     zm_options options; /* as they were at bind() or connect() */
-    char text[ZM_ENDPOINT_MAX];      /* bound: resolved; connect: as given */
+    char text[ZM_ENDPOINT_MAX]; /* bound: resolved; connect: as given */
     char directory[ZM_ENDPOINT_MAX]; /* made by an ipc wildcard, removed with it */
     ZM_HELD int fd;
     ZM_HELD zm_op op; /* accept or connect */
@@ -73,9 +79,8 @@ struct zm_endpoint {
 };
 
 /* An entry in the socket's list. NULL: memory is out. */
-zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind,
-                                    const zm_endpoint_ops *ops, const zm_address *address)
-    ZM_LOCKED;
+zm_endpoint *zm_endpoint_new_locked(zm_socket *s, zm_endpoint_kind kind, const zm_endpoint_ops *ops,
+                                    const zm_address *address) ZM_LOCKED;
 void zm_endpoint_free_locked(zm_endpoint *taken) ZM_LOCKED;
 /* It changes to `state`, unless it is closing. */
 void zm_endpoint_become_locked(zm_endpoint *endpoint, zm_endpoint_state state) ZM_LOCKED;

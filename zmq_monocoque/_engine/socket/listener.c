@@ -26,8 +26,8 @@ enum { ACCEPT_PAUSE_MS = 100, ACCEPT_SOON_MS = 1 };
 
 static const zm_endpoint_ops listener_ops;
 /* It has nothing to learn of a connection that is lost. */
-static const zm_conn_owner listener_owner = {
-    .ask = zm_zap_ask_locked, .forget = zm_zap_free_locked};
+static const zm_conn_owner listener_owner = {.ask = zm_zap_ask_locked,
+                                             .forget = zm_zap_free_locked};
 
 static void start_accept(zm_endpoint *ep) ZM_LOCKED
 {

@@ -12,8 +12,8 @@
 
 enum { EVENT_BYTES = 6 };
 
-static void send_event(zm_socket *monitor, int event, uint32_t value, const char *endpoint)
-    ZM_LOCKED
+static void send_event(zm_socket *monitor, int event, uint32_t value,
+                       const char *endpoint) ZM_LOCKED
 {
     uint8_t head[EVENT_BYTES];
     uint16_t number = (uint16_t) event;
@@ -28,8 +28,8 @@ static void send_event(zm_socket *monitor, int event, uint32_t value, const char
 }
 
 /* Locks the monitor beside its socket. */
-void zm_monitor_event(zm_socket *s, int event, uint32_t value, const char *endpoint)
-    ZM_LOCKS_UNCHECKED
+void zm_monitor_event(zm_socket *s, int event, uint32_t value,
+                      const char *endpoint) ZM_LOCKS_UNCHECKED
 {
     zm_socket *monitor = s->monitor;
     if (!monitor || !(s->monitor_events & event))

@@ -108,13 +108,13 @@ enum row_kind {
     BYTES,  /* zm_bytes of [low, high] bytes */
     TEXT,   /* the same, read with a NUL behind it */
     LIMIT,  /* int64_t: from 1, or -1 for none */
-    RULED,  /* set by a function of its own, or not at all; what is read is the socket's to tell */
+    RULED, /* set by a function of its own, or not at all; what is read is the socket's to tell */
 };
 
 enum row_flags {
-    READ = 1,        /* can be read back */
+    READ = 1, /* can be read back */
     NULL_CLEARS = 2, /* (NULL, 0) empties it */
-    READ_ONLY = 5    /* cannot be set */
+    READ_ONLY = 5 /* cannot be set */
 };
 
 typedef struct option_row {

@@ -26,8 +26,7 @@ static const option_row *row_of(int socket_type, int option)
     return row ? row : zm_option_of_type(socket_type, option);
 }
 
-int zm_options_set(zm_options *options, int socket_type, int option, const void *value,
-                   size_t size)
+int zm_options_set(zm_options *options, int socket_type, int option, const void *value, size_t size)
 {
     ZM_ASSERT(socket_type >= 0 && socket_type < ZM_SOCKET_TYPES);
     const option_row *row = row_of(socket_type, option);
@@ -121,14 +120,14 @@ int zm_options_get(const zm_options *options, int socket_type, int option, void 
         return zm_option_answer_number(out, inout_size, !options->tuning.ipv6);
     case PLAIN_SERVER:
         return zm_option_answer_number(out, inout_size,
-                             options->as_server && options->mechanism == MECHANISM_PLAIN);
+                                       options->as_server && options->mechanism == MECHANISM_PLAIN);
     case PLAIN_USERNAME:
         return zm_option_answer_text(out, inout_size, &options->plain_username);
     case PLAIN_PASSWORD:
         return zm_option_answer_text(out, inout_size, &options->plain_password);
     case CURVE_SERVER:
         return zm_option_answer_number(out, inout_size,
-                             options->as_server && options->mechanism == MECHANISM_CURVE);
+                                       options->as_server && options->mechanism == MECHANISM_CURVE);
     case CURVE_PUBLICKEY:
         return zm_option_get_key(options->curve_public, out, inout_size);
     case CURVE_SECRETKEY: {
@@ -157,7 +156,7 @@ int zm_options_get(const zm_options *options, int socket_type, int option, void 
 void zm_options_init(zm_options *options, int socket_type, bool blocky, bool ipv6)
 {
     ZM_ASSERT(socket_type >= 0 && socket_type < ZM_SOCKET_TYPES);
-    *options = (zm_options) {
+    *options = (zm_options){
         .sndhwm = 1000,
         .rcvhwm = 1000,
         .rate = 100,
@@ -201,8 +200,8 @@ void zm_options_init(zm_options *options, int socket_type, bool blocky, bool ipv
 
 /* Everything in the options that is memory of its own. */
 static const uint16_t owned_bytes[] = {
-    AT(routing_id), AT(socks_proxy), AT(socks_username), AT(socks_password),
-    AT(metadata), AT(connect_routing_id), AT(xpub_welcome), AT(plain_username),
+    AT(routing_id),     AT(socks_proxy),        AT(socks_username), AT(socks_password),
+    AT(metadata),       AT(connect_routing_id), AT(xpub_welcome),   AT(plain_username),
     AT(plain_password), AT(zap_domain),
 };
 
@@ -222,7 +221,7 @@ int zm_options_copy(zm_options *out, const zm_options *from)
     *out = *from;
     /* Nothing in `out` is its own yet: whatever fails below, fini must not free what is not. */
     for (size_t i = 0; i < ZM_COUNT(owned_bytes); i++)
-        *(zm_bytes *) ((char *) out + owned_bytes[i]) = (zm_bytes) {0};
+        *(zm_bytes *) ((char *) out + owned_bytes[i]) = (zm_bytes){0};
     out->tcp_filters = NULL;
     out->ipc_uids = out->ipc_gids = out->ipc_pids = NULL;
     out->curve_secret = NULL;

@@ -15,8 +15,19 @@
 enum { ZM_OPTION_OF_SOCKET = 1 };
 
 enum zm_socket_type {
-    ZM_PAIR, ZM_PUB, ZM_SUB, ZM_REQ, ZM_REP, ZM_DEALER, ZM_ROUTER, ZM_PULL, ZM_PUSH, ZM_XPUB,
-    ZM_XSUB, ZM_STREAM, ZM_SOCKET_TYPES
+    ZM_PAIR,
+    ZM_PUB,
+    ZM_SUB,
+    ZM_REQ,
+    ZM_REP,
+    ZM_DEALER,
+    ZM_ROUTER,
+    ZM_PULL,
+    ZM_PUSH,
+    ZM_XPUB,
+    ZM_XSUB,
+    ZM_STREAM,
+    ZM_SOCKET_TYPES
 };
 
 /* An owned string of bytes; data NULL when empty. */
@@ -44,7 +55,7 @@ typedef struct zm_options {
     uint64_t affinity;
     zm_bytes routing_id;
     int rate, recovery_ivl, multicast_hops, multicast_maxtpdu, multicast_loop;
-    zm_tuning tuning;              /* SNDBUF RCVBUF BACKLOG TOS TCP_* IPV6 BINDTODEVICE PRIORITY */
+    zm_tuning tuning; /* SNDBUF RCVBUF BACKLOG TOS TCP_* IPV6 BINDTODEVICE PRIORITY */
     int linger_ms;
     int reconnect_ivl_ms, reconnect_ivl_max_ms, reconnect_stop;
     int64_t max_msg_size;
@@ -56,18 +67,18 @@ typedef struct zm_options {
     int use_fd;
     bool invert_matching;
     zm_bytes socks_proxy, socks_username, socks_password;
-    zm_bytes metadata;             /* READY properties, encoded (u8 n, name, u32 n, value) */
+    zm_bytes metadata; /* READY properties, encoded (u8 n, name, u32 n, value) */
     /* ROUTER, REP, DEALER, REQ, STREAM */
     bool router_mandatory, router_handover, router_raw, probe_router, stream_notify;
     bool req_correlate, req_relaxed;
-    zm_bytes connect_routing_id;   /* taken by the next connect */
+    zm_bytes connect_routing_id; /* taken by the next connect */
     /* PUB, XPUB, XSUB */
     bool xpub_verbose, xpub_verboser, xpub_nodrop, xpub_manual, xpub_manual_last_value;
     bool only_first_subscribe;
     zm_bytes xpub_welcome;
     bool has_welcome;
     /* security: kept and read back here, used by the mechanisms */
-    int mechanism;                 /* 0 NULL, 1 PLAIN, 2 CURVE: the last set decides */
+    int mechanism; /* 0 NULL, 1 PLAIN, 2 CURVE: the last set decides */
     bool as_server;
     zm_bytes plain_username, plain_password;
     zm_bytes zap_domain;

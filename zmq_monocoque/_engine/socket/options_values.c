@@ -167,8 +167,8 @@ int zm_option_add_tcp_filter(zm_options *options, const void *value, size_t size
         return -EINVAL;
     if (cidr.network.ss_family == AF_INET6 && !options->tuning.ipv6)
         return -EINVAL;
-    zm_cidr *grown =
-        zm_realloc(options->tcp_filters, (options->tcp_filter_count + 1) * sizeof *grown);
+    zm_cidr *grown = zm_realloc(options->tcp_filters,
+                                (options->tcp_filter_count + 1) * sizeof *grown);
     if (!grown)
         return -ENOMEM;
     grown[options->tcp_filter_count++] = cidr;

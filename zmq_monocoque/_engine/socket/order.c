@@ -157,7 +157,8 @@ void zm_order_begun_locked(zm_socket *s)
     ZM_DEBUG_ASSERT(zm_list_linked(&s->in_begun));
     ZM_DEBUG_ASSERT(atomic_load(&order->begun_count) > 0);
     zm_socket *next = s->in_begun.next == &order->begun
-                          ? NULL : ZM_CONTAINER(s->in_begun.next, zm_socket, in_begun);
+                          ? NULL
+                          : ZM_CONTAINER(s->in_begun.next, zm_socket, in_begun);
     zm_list_remove(&s->in_begun);
     atomic_fetch_sub(&order->begun_count, 1);
     zm_order_lock_give(order);

@@ -86,8 +86,7 @@ static int64_t together(int64_t at, int64_t quiet_ns)
     return (at + grid - 1) / grid * grid;
 }
 
-int64_t zm_presence_look(const zm_presence *presence, int64_t now, int64_t touched,
-                         bool handshakes)
+int64_t zm_presence_look(const zm_presence *presence, int64_t now, int64_t touched, bool handshakes)
 {
     int64_t at = handshakes ? touched + ZM_STEP_NS
                             : together(touched + presence->quiet_ns, presence->quiet_ns);

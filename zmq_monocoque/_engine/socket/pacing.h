@@ -14,10 +14,10 @@
 enum {
     /* sends */
     ZM_PAUSE_NS = 100 * 1000, /* sends further apart than this are not a burst */
-    ZM_PAUSE_PEER_NS = 1000,  /* and this for every peer that the last one was encoded for */
+    ZM_PAUSE_PEER_NS = 1000, /* and this for every peer that the last one was encoded for */
     ZM_FLUSH_BYTES = 64 * 1024,
     ZM_FLUSH_MANY_BYTES = 128 * 1024, /* of each of several peers */
-    ZM_PATIENCE_NS = 2000 * 1000,     /* of a sender, for a peer that is full, until it has room */
+    ZM_PATIENCE_NS = 2000 * 1000, /* of a sender, for a peer that is full, until it has room */
 
     /* the I/O thread's look at a burst */
     ZM_LOOK_GAP_FIRST_NS = 50 * 1000,
@@ -26,28 +26,28 @@ enum {
     ZM_LOOK_GAP_MAX_NS = 1000 * 1000,
 
     /* spins */
-    ZM_SPIN_NS = 60 * 1000,        /* a little more than one loopback round trip's work */
-    ZM_SPIN_PAYS_NS = 150 * 1000,  /* a wait that ended within this would have been worth a spin */
-    ZM_LOOP_PAYS_NS = 250 * 1000,  /* the same of a wait in an event loop: slower to wake */
+    ZM_SPIN_NS = 60 * 1000, /* a little more than one loopback round trip's work */
+    ZM_SPIN_PAYS_NS = 150 * 1000, /* a wait that ended within this would have been worth a spin */
+    ZM_LOOP_PAYS_NS = 250 * 1000, /* the same of a wait in an event loop: slower to wake */
     ZM_SPIN_CREDIT_MAX = 16,
     ZM_SPIN_COSTS = 4, /* credit, of a wait in vain */
-    ZM_SPIN_DEBT = 8,  /* waits in an event loop before a spin that failed is tried again */
+    ZM_SPIN_DEBT = 8, /* waits in an event loop before a spin that failed is tried again */
 
     /* the I/O thread's look at a socket */
-    ZM_QUIET_NS = 1000 * 1000,           /* the least and the most time that it gives an */
+    ZM_QUIET_NS = 1000 * 1000, /* the least and the most time that it gives an */
     ZM_QUIET_MAX_NS = 100 * 1000 * 1000, /* application which is about */
-    ZM_AWAY_NS = 1000 * 1000,     /* before a socket that was left alone is looked at again */
-    ZM_STEP_NS = 250 * 1000,      /* for a thread that has begun a handshake, to go on with it */
-    ZM_PARK_NS = 500 * 1000,       /* a thread sleeps in the socket for this long: until told */
+    ZM_AWAY_NS = 1000 * 1000, /* before a socket that was left alone is looked at again */
+    ZM_STEP_NS = 250 * 1000, /* for a thread that has begun a handshake, to go on with it */
+    ZM_PARK_NS = 500 * 1000, /* a thread sleeps in the socket for this long: until told */
 
     /* polls */
     ZM_STALE_NS = 50 * 1000,
     ZM_STALE_ITEM_NS = 4 * 1000, /* and this for each item: looks are to take a tenth of the time */
 
     /* connections that are about to be */
-    ZM_TURNS_NS = 1000 * 1000,          /* for one, since something last came of it */
-    ZM_TURNS_MAX_NS = 5 * 1000 * 1000,  /* at once */
-    ZM_TURNS_PAYING_COSTS = 2,          /* how much time has to pass for each nanosecond of it */
+    ZM_TURNS_NS = 1000 * 1000, /* for one, since something last came of it */
+    ZM_TURNS_MAX_NS = 5 * 1000 * 1000, /* at once */
+    ZM_TURNS_PAYING_COSTS = 2, /* how much time has to pass for each nanosecond of it */
     ZM_TURNS_IN_VAIN_COSTS = 20,
     ZM_HOLD_NS = 20 * 1000 * 1000 /* before the messages of later ones go without them */
 };
@@ -55,10 +55,10 @@ enum {
 /* --- sends ----------------------------------------------------------------------------------- */
 
 typedef struct zm_burst {
-    bool on;              /* what is sent waits for company */
+    bool on; /* what is sent waits for company */
     bool sent_since_wait; /* since the application last waited or polled */
-    int64_t flushed_ns;   /* and, while nothing waits, when the last send was */
-    int64_t look_gap;     /* from there to the I/O thread's next look */
+    int64_t flushed_ns; /* and, while nothing waits, when the last send was */
+    int64_t look_gap; /* from there to the I/O thread's next look */
 } zm_burst;
 
 /* The application waits, or polls: all has left. */
@@ -97,7 +97,7 @@ int64_t zm_burst_left(zm_burst *burst, int64_t took_ns);
 /* Learned, because nobody can tell before whether a spin will pay. */
 typedef struct zm_spin {
     int credit;
-    bool loop_spun;     /* the wait in an event loop began with a spin */
+    bool loop_spun; /* the wait in an event loop began with a spin */
     int64_t loop_began; /* when it began; 0: there is none */
 } zm_spin;
 
@@ -116,7 +116,7 @@ void zm_spin_loop_ends(zm_spin *spin, int64_t now);
 
 typedef struct zm_presence {
     int64_t driven_ns; /* when an application thread drove last */
-    int64_t quiet_ns;  /* for how long after that the I/O thread leaves the socket alone */
+    int64_t quiet_ns; /* for how long after that the I/O thread leaves the socket alone */
     uint32_t reads, reads_seen; /* parts received; as the I/O thread saw it last */
 } zm_presence;
 

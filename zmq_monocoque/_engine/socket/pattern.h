@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #include "../api.h"
-#include "../zmtp/session.h"
 #include "../pipe/frames.h"
+#include "../zmtp/session.h"
 
 typedef struct zm_peer zm_peer;
 
@@ -26,14 +26,14 @@ typedef struct zm_outgoing {
 
 typedef struct zm_pattern {
     size_t state_size, peer_size; /* bytes it keeps of a socket, and of each peer; zero at first */
-    bool never_reads;   /* recv() refuses */
+    bool never_reads; /* recv() refuses */
     bool waits_to_send; /* send() waits for a peer with room: it neither drops nor refuses */
     /* Sends or receives whole messages without an envelope, so that CONFLATE has an effect (S-12).
      * Every type of socket takes the option. */
     bool conflates;
     bool connects_once; /* a second connect() to the same endpoint does nothing */
-    bool raw;           /* its peers speak no ZMTP, whatever the options say */
-    bool answers_zap;   /* may be a ZAP handler */
+    bool raw; /* its peers speak no ZMTP, whatever the options say */
+    bool answers_zap; /* may be a ZAP handler */
     /* A peer that has connected is about to subscribe, and gets a moment for that before the next
      * message. */
     bool looks_before_send;
@@ -60,7 +60,7 @@ typedef struct zm_pattern {
     void (*connected)(zm_peer *peer);
     /* It ends: the rest of a message that is arriving will not come. NULL: nothing to do. */
     void (*disconnected)(zm_peer *peer);
-    int (*opened)(zm_socket *s);  /* 0 or -ENOMEM (nothing is left); NULL: nothing to do */
+    int (*opened)(zm_socket *s); /* 0 or -ENOMEM (nothing is left); NULL: nothing to do */
     void (*closed)(zm_socket *s); /* frees what the state refers to; NULL: nothing to do */
     /* Options that are actions: SUBSCRIBE, UNSUBSCRIBE. NULL: none. */
     int (*set_option)(zm_socket *s, int option, const void *value, size_t size);

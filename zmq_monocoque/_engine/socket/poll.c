@@ -28,7 +28,7 @@ typedef struct watch {
     bool driving; /* zm_drive_take_locked() was called */
     bool counted; /* in socket->pollers */
     uint32_t since; /* what that is given back with */
-    bool silent;  /* the kernel was asked already, and has nothing for the driver */
+    bool silent; /* the kernel was asked already, and has nothing for the driver */
 } watch;
 
 static short check_socket(zm_socket *s, short wanted)
@@ -62,8 +62,8 @@ static int look(zm_pollitem *item, const watch *w, look_depth depth)
     int rc = zm_socket_enter_locked(s);
     if (rc == 0) {
         item->revents = check_socket(s, item->events);
-        if (lacks(item) && ((depth == KERNEL && !w->silent)
-                            || (depth == NEWS && may_have_news(s)))) {
+        if (lacks(item)
+            && ((depth == KERNEL && !w->silent) || (depth == NEWS && may_have_news(s)))) {
             zm_presence_drives(&s->presence, zm_now_ns());
             s->waits_inside = false;
             zm_drive_once_locked(s);
@@ -96,7 +96,7 @@ static void ask_at_once(watch *watches, struct pollfd *fds, int count)
     bool asks = false;
     for (int i = 0; i < count; i++) {
         zm_socket *s = watches[i].socket;
-        fds[i] = (struct pollfd) {.fd = -1, .events = POLLIN};
+        fds[i] = (struct pollfd){.fd = -1, .events = POLLIN};
         if (!s || !zm_socket_lock_generation(s, watches[i].generation))
             continue;
         if (s->driver && !s->driven && !zm_driver_is_thread_bound(s->driver)) {
@@ -228,8 +228,8 @@ static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
         now |= rc == 1;
     }
     if (rc >= 0) {
-        fds[count] = (struct pollfd) {.fd = zm_signals_signaler(), .events = POLLIN};
-        bool sleeps = !now && zm_signals_sleep((zm_sleep) {.signaler = true});
+        fds[count] = (struct pollfd){.fd = zm_signals_signaler(), .events = POLLIN};
+        bool sleeps = !now && zm_signals_sleep((zm_sleep){.signaler = true});
         rc = zm_poll_until(fds, count + 1, sleeps ? until : 0);
         if (sleeps)
             zm_signals_awake();

@@ -22,7 +22,7 @@
 
 enum {
     BURST_MESSAGES = 1000, /* of one direction, before the other gets its turn (libzmq: the same) */
-    SHARE_BYTES = 8192     /* larger parts are passed on by reference */
+    SHARE_BYTES = 8192 /* larger parts are passed on by reference */
 };
 
 /* One part on its way: its bytes, in memory of ours or in a block that is referenced. */
@@ -185,7 +185,7 @@ static int swapped(int64_t from, int64_t to, const tap *t, carried *c)
 typedef struct way {
     int64_t from, to;
     tap copies;
-    bool swap;         /* a monitored queue between two ROUTERs */
+    bool swap; /* a monitored queue between two ROUTERs */
     uint64_t *in, *out; /* counts: messages and bytes */
 } way;
 
@@ -344,8 +344,7 @@ static int command(int64_t control, zm_proxy_state *state)
 }
 
 /* Readable sides are asked for input; when the other side has no room, for that instead. */
-static int wait_for_work(int64_t front, int64_t back, int64_t capture, int64_t control,
-                         bool paused)
+static int wait_for_work(int64_t front, int64_t back, int64_t capture, int64_t control, bool paused)
 {
     zm_pollitem items[5];
     int count = 0;

@@ -206,8 +206,8 @@ static void stop_monitor_locked(zm_socket *s)
     zm_socket_close_locked(monitor);
 }
 
-static int start_monitor_locked(zm_socket *s, const char *endpoint, int events) ZM_LOCKED
-    ZM_LOCKS_UNCHECKED
+static int start_monitor_locked(zm_socket *s, const char *endpoint,
+                                int events) ZM_LOCKED ZM_LOCKS_UNCHECKED
 {
     zm_address address;
     int rc = zm_address_parse(endpoint, true, false, &address);
@@ -417,8 +417,7 @@ static int get_locked(zm_socket *s, int option, void *out, size_t *inout_size) Z
     }
     case TOPICS_COUNT:
         zm_drive_once_locked(s);
-        return put_int(out, inout_size,
-                       s->pattern->topics ? (int) s->pattern->topics(s) : 0);
+        return put_int(out, inout_size, s->pattern->topics ? (int) s->pattern->topics(s) : 0);
     default:
         return -EINVAL;
     }

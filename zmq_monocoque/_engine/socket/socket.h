@@ -31,8 +31,8 @@ struct zm_socket {
     ZM_GUARDED_BY(zm_an_io_thread) zm_timer look; /* io_thread->looks */
     _Atomic int64_t look_at; /* when the I/O thread looks next; ZM_FOREVER: when the driver calls */
     _Atomic uint32_t attention; /* commands, or the context ends: look before anything else */
-    _Atomic uint32_t sleeping;  /* threads that wait in the driver or on seq */
-    _Atomic uint32_t seq;       /* wait word of threads that do not drive */
+    _Atomic uint32_t sleeping; /* threads that wait in the driver or on seq */
+    _Atomic uint32_t seq; /* wait word of threads that do not drive */
     _Atomic(zm_command *) mailbox;
 
     /* taken from `mailbox`, oldest first, and not looked at yet */
@@ -43,8 +43,8 @@ struct zm_socket {
     void *state; /* the pattern's own, of pattern->state_size; owned */
     /* Is all done, of a closing socket? Then it is destroyed, and the lock given up: true. */
     bool (*reap)(zm_socket *s);
-    ZM_HELD bool open;    /* the application has it */
-    ZM_HELD bool told;    /* a call answered that the context ends */
+    ZM_HELD bool open; /* the application has it */
+    ZM_HELD bool told; /* a call answered that the context ends */
     ZM_HELD bool closing; /* lingers, or waits for requests in flight */
     ZM_GUARDED_BY(zm_a_context) zm_list in_context; /* context->sockets */
     ZM_HELD zm_options options;
@@ -55,16 +55,16 @@ struct zm_socket {
     ZM_HELD bool driven; /* a thread is in zm_driver_wait, or polls the driver's descriptor */
     ZM_HELD uint32_t followers; /* threads that sleep on seq */
     _Atomic uint32_t pollers; /* threads in zm_poll that sleep on the signaler */
-    _Atomic uint32_t tells;   /* how often they were told */
+    _Atomic uint32_t tells; /* how often they were told */
     /* Pollers that came when `tells` was at `fresh_since`, and were not told since. */
     ZM_HELD uint32_t fresh, fresh_since;
-    ZM_HELD uint32_t moving;     /* receives that are being taken over */
+    ZM_HELD uint32_t moving; /* receives that are being taken over */
     uint32_t arm_thread; /* who drove last, and has the receives; ZM_NO_THREAD: nobody yet */
     /* by arm_thread, and by others: the newest at the end */
     ZM_HELD zm_list armed, armed_elsewhere;
     ZM_HELD int64_t moves_paid_ns; /* until then the time has been spent on moving receives */
     _Atomic(zm_driver *) wakeable; /* driver, while a thread sleeps in it */
-    ZM_HELD bool unseen;      /* something changed since EVENTS was read */
+    ZM_HELD bool unseen; /* something changed since EVENTS was read */
     uint32_t watcher; /* the thread that read EVENTS last: it need not be notified by itself */
     zm_spin spin;
     bool waits_inside; /* the application waited in a call last, not on a descriptor */
@@ -81,18 +81,18 @@ struct zm_socket {
     ZM_HELD zm_order *beginner;
     ZM_GUARDED_BY(zm_an_order) zm_list in_begun; /* beginner->begun */
     int64_t begun_ns; /* written with both locks held, so read with either of them */
-    ZM_HELD bool held;          /* messages wait for connections that were begun earlier */
+    ZM_HELD bool held; /* messages wait for connections that were begun earlier */
     ZM_HELD bool flush_due; /* a peer has half of SNDHWM, and the kernel none of it */
     _Atomic bool has_watchers; /* pollers, or a public_fd */
-    _Atomic int signaler;      /* of the pollers, -1: not made */
-    _Atomic int public_fd;     /* ZMQ_FD, -1: not made: a wait set of the driver, and a signal */
-    _Atomic bool notified;     /* the signal was set since it was cleared */
+    _Atomic int signaler; /* of the pollers, -1: not made */
+    _Atomic int public_fd; /* ZMQ_FD, -1: not made: a wait set of the driver, and a signal */
+    _Atomic bool notified; /* the signal was set since it was cleared */
 
     /* the I/O thread's */
     zm_presence presence; /* of the application */
-    ZM_HELD bool parked;      /* a thread waits in it: the I/O thread waits to be told */
-    ZM_HELD bool watched;     /* the driver is in the I/O thread's epoll */
-    ZM_HELD bool work_left;   /* a loop gave way to threads that want the lock */
+    ZM_HELD bool parked; /* a thread waits in it: the I/O thread waits to be told */
+    ZM_HELD bool watched; /* the driver is in the I/O thread's epoll */
+    ZM_HELD bool work_left; /* a loop gave way to threads that want the lock */
     ZM_HELD int64_t waiting_since; /* of the thread that drives */
     ZM_HELD int64_t waiting_until; /* the timer it will wake for; ZM_FOREVER: none was set */
 
@@ -111,13 +111,13 @@ struct zm_socket {
     ZM_HELD uint32_t handshaking_count;
     _Atomic uint32_t questions; /* ZAP handler: asked, and not let go of */
     ZM_HELD uint32_t handshakes; /* connects and connections that are not through yet */
-    ZM_HELD uint32_t newcomers;  /* connections that have just come, and are about to subscribe */
+    ZM_HELD uint32_t newcomers; /* connections that have just come, and are about to subscribe */
     zm_allowance patience;
     ZM_HELD zm_turn readers, writers; /* fair queue, load balancer */
-    ZM_HELD zm_peer *sending_to;      /* parts of a message are out, more follow */
+    ZM_HELD zm_peer *sending_to; /* parts of a message are out, more follow */
     ZM_HELD zm_peer *receiving_from;
     ZM_HELD bool dropping; /* the rest of this message goes nowhere */
-    ZM_HELD bool refused;  /* a send found no room, and nothing has changed since */
+    ZM_HELD bool refused; /* a send found no room, and nothing has changed since */
     ZM_HELD bool more_in; /* RCVMORE */
     /* the part between recv_begin and recv_end */
     ZM_HELD zm_frame current;
@@ -133,8 +133,8 @@ static inline void zm_socket_lock_take(zm_socket *s) ZM_TAKES(zm_a_socket) ZM_LO
 {
     zm_lock_take(&s->lock);
 }
-static inline bool zm_socket_lock_try(zm_socket *s) ZM_TAKES_IF(true, zm_a_socket)
-    ZM_LOCKS_UNCHECKED
+static inline bool zm_socket_lock_try(zm_socket *s)
+    ZM_TAKES_IF(true, zm_a_socket) ZM_LOCKS_UNCHECKED
 {
     return zm_lock_try(&s->lock);
 }
@@ -144,7 +144,9 @@ static inline void zm_socket_lock_give(zm_socket *s) ZM_GIVES(zm_a_socket) ZM_LO
 }
 
 /* Tells the analysis what zm_socket.reap() has done with `true`. */
-static inline void zm_socket_lock_is_given(void) ZM_GIVES(zm_a_socket) ZM_LOCKS_UNCHECKED {}
+static inline void zm_socket_lock_is_given(void) ZM_GIVES(zm_a_socket) ZM_LOCKS_UNCHECKED
+{
+}
 
 /* A loop under the lock has made so many steps: is it time for threads that wait for the lock? Then
  * the I/O thread comes back for the rest, unless it is done before. */

@@ -187,8 +187,8 @@ static void flush_one(zm_socket *s, zm_order *order, bool over) ZM_LOCKED
 
 /* Those before `end` (NULL: all). `held` is locked, and each of them beside it, by a try. False:
  * somebody else has one of them. */
-static bool flush_trying(zm_order *order, zm_socket *held, const zm_socket *end, bool over)
-    ZM_LOCKED ZM_LOCKS_UNCHECKED
+static bool flush_trying(zm_order *order, zm_socket *held, const zm_socket *end,
+                         bool over) ZM_LOCKED ZM_LOCKS_UNCHECKED
 {
     zm_socket *first;
     /* The I/O thread has others to look after. */

@@ -26,8 +26,8 @@ static inline void zm_transfer_flush_locked(zm_socket *s) ZM_LOCKED
     zm_transfer_flush_for_locked(s, TO_THE_END);
 }
 /* Arms all receives that are wanted, but that of `except` (NULL: all). */
-void zm_transfer_arm_some_locked(zm_socket *s, const zm_conn *except, zm_patience patience)
-    ZM_LOCKED;
+void zm_transfer_arm_some_locked(zm_socket *s, const zm_conn *except,
+                                 zm_patience patience) ZM_LOCKED;
 static inline void zm_transfer_arm_except_locked(zm_socket *s, const zm_conn *except,
                                                  zm_patience patience) ZM_LOCKED
 {

@@ -178,8 +178,8 @@ int zm__command_take_error(zm_session *session, const uint8_t *data, size_t size
     if (size < 1 || data[0] > size - 1)
         return zm__session_break(session, -EPROTO, ZM_FAULT_PROTOCOL, ZM__MALFORMED_ERROR);
     const uint8_t *reason = data + 1;
-    bool is_status = data[0] == 3 && reason[0] >= '3' && reason[0] <= '5' && reason[1] == '0' &&
-                     reason[2] == '0';
+    bool is_status = data[0] == 3 && reason[0] >= '3' && reason[0] <= '5' && reason[1] == '0'
+                     && reason[2] == '0';
     if (is_status)
         return zm__session_break(session, -EPROTO, ZM_FAULT_AUTH, (reason[0] - '0') * 100u);
     return zm__session_break(session, -EPROTO, ZM_FAULT_SILENT, 0);

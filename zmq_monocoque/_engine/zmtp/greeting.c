@@ -64,8 +64,7 @@ static int refused(zm_session *session)
     return zm__session_break(session, -EPROTO, ZM_FAULT_SILENT, 0);
 }
 
-static ssize_t identity_next(zm_session *session, const uint8_t *data, size_t size,
-                             zm_event *event)
+static ssize_t identity_next(zm_session *session, const uint8_t *data, size_t size, zm_event *event)
 {
     zm__frame frame = {0};
     ssize_t total = zm__frame_next(session, data, size, &frame);
@@ -83,8 +82,8 @@ static ssize_t identity_next(zm_session *session, const uint8_t *data, size_t si
      * want everything. That is told as an event of its own, which must consume something: the
      * last byte of this frame (which has at least two) is left for it. */
     int type = session->config.socket_type;
-    bool phantom = session->stage == ZM__ANONYMOUS_IDENTITY &&
-                   (type == TYPE_PUB || type == TYPE_XPUB);
+    bool phantom = session->stage == ZM__ANONYMOUS_IDENTITY
+                   && (type == TYPE_PUB || type == TYPE_XPUB);
     zm__session_activate(session, event);
     if (phantom) {
         session->stage = ZM__PHANTOM;

@@ -7,7 +7,6 @@
 
 /* The body of a PING: puts the PONG into `out` and fills *event. A PING too short to hold its TTL
  * is ignored. 0, or -ENOMEM with the session broken. */
-int zm__heartbeat_take_ping(zm_session *session, const uint8_t *body, size_t size,
-                            zm_event *event);
+int zm__heartbeat_take_ping(zm_session *session, const uint8_t *body, size_t size, zm_event *event);
 
 #endif

@@ -82,7 +82,11 @@ _Static_assert(HELLO_SIZE == 200 && WELCOME_SIZE == 168 && INITIATE_SIZE_MIN == 
 _Static_assert((int) MESSAGE_FLAGS_AT == (int) ZM_BOX_ROOM, "sealing writes none before the body");
 
 typedef enum curve_step {
-    WANTS_HELLO, WANTS_INITIATE, WANTS_WELCOME, WANTS_READY, DONE
+    WANTS_HELLO,
+    WANTS_INITIATE,
+    WANTS_WELCOME,
+    WANTS_READY,
+    DONE
 } curve_step;
 
 /* Of a client, during the handshake. */
@@ -260,7 +264,8 @@ static int send_hello(zm_session *session, curve *c)
     memcpy(body + HELLO_KEY_AT, names->own_short, KEY);
     count_nonce(c, nonce, "CurveZMQHELLO---", body + HELLO_COUNTER_AT);
     if (crypto->box_easy(body + HELLO_BOX_AT, zeros, HELLO_TEXT, nonce, names->server,
-                         c->secrets->own_short) < 0)
+                         c->secrets->own_short)
+        < 0)
         return withdraw(session, before); /* no key: the zeros of an option that was not set */
     return 0;
 }
@@ -286,7 +291,8 @@ static int send_initiate(zm_session *session, curve *c, const uint8_t *server_sh
     memcpy(vouch, names->own_short, KEY);
     memcpy(vouch + KEY, names->server, KEY);
     if (crypto->box_easy(text + KEY + RANDOM, vouch, VOUCH_TEXT, nonce, server_short,
-                         c->secrets->own) < 0)
+                         c->secrets->own)
+        < 0)
         return withdraw(session, before);
     zm__command_put_properties(session, text + INITIATE_TEXT_MIN);
 
@@ -305,7 +311,8 @@ static int take_welcome(zm_session *session, curve *c, const uint8_t *body, size
         return forged(session);
     make_nonce(nonce, "WELCOME-", body + WELCOME_RANDOM_AT);
     if (crypto->box_open_easy(text, body + WELCOME_BOX_AT, MAC + WELCOME_TEXT, nonce,
-                              c->names->server, c->secrets->own_short) < 0
+                              c->names->server, c->secrets->own_short)
+            < 0
         || crypto->box_beforenm(c->secrets->shared, text, c->secrets->own_short) < 0)
         return forged(session);
     c->step = WANTS_READY;
@@ -321,7 +328,8 @@ static int take_ready(zm_session *session, curve *c, uint8_t *body, size_t size,
     size_t text_size = size - READY_TEXT_AT;
     make_nonce(nonce, "CurveZMQREADY---", body + READY_COUNTER_AT);
     if (zm_crypto_get()->box_open_detached_afternm(text, text, body + READY_MAC_AT, text_size,
-                                                   nonce, c->secrets->shared) < 0)
+                                                   nonce, c->secrets->shared)
+        < 0)
         return forged(session);
     c->peer_counter = zm_load_u64(body + READY_COUNTER_AT);
     int answer = zm__command_take_ready(session, text, text_size);
@@ -369,7 +377,8 @@ static int send_welcome(zm_session *session, curve *c, const uint8_t *own_short)
 
     random_nonce(nonce, "WELCOME-", body + WELCOME_RANDOM_AT);
     if (crypto->box_easy(body + WELCOME_BOX_AT, text, WELCOME_TEXT, nonce, secrets->peer_short,
-                         secrets->own) < 0)
+                         secrets->own)
+        < 0)
         return withdraw(session, before);
     forget_secrets(c);
     return 0;
@@ -385,7 +394,8 @@ static int take_hello(zm_session *session, curve *c, const uint8_t *body, size_t
     make_nonce(nonce, "CurveZMQHELLO---", body + HELLO_COUNTER_AT);
     memcpy(secrets->peer_short, body + HELLO_KEY_AT, KEY);
     if (crypto->box_open_easy(text, body + HELLO_BOX_AT, MAC + HELLO_TEXT, nonce,
-                              secrets->peer_short, secrets->own) < 0
+                              secrets->peer_short, secrets->own)
+            < 0
         || crypto->box_keypair(own_short, secrets->own_short) < 0)
         return forged(session);
     c->step = WANTS_INITIATE;
@@ -395,7 +405,8 @@ static int take_hello(zm_session *session, curve *c, const uint8_t *body, size_t
 static bool unseal(curve *c, const uint8_t *cookie, const uint8_t *nonce, const uint8_t *key)
 {
     return zm_crypto_get()->secretbox_open_easy(c->secrets->cookie, cookie + RANDOM,
-                                                MAC + COOKIE_TEXT, nonce, key) == 0;
+                                                MAC + COOKIE_TEXT, nonce, key)
+           == 0;
 }
 
 /* Takes C' and s' from the cookie, which must be the one that was sent on this connection. */
@@ -409,8 +420,7 @@ static bool open_cookie(const zm_session *session, curve *c, const uint8_t *cook
                || (keys->before_until && unseal(c, cookie, nonce, keys->before)));
 }
 
-static int take_initiate(zm_session *session, curve *c, uint8_t *body, size_t size,
-                         zm_event *event)
+static int take_initiate(zm_session *session, curve *c, uint8_t *body, size_t size, zm_event *event)
 {
     const zm_crypto *crypto = zm_crypto_get();
     uint8_t nonce[ZM_NONCE_SIZE], vouch[VOUCH_TEXT];
@@ -427,12 +437,14 @@ static int take_initiate(zm_session *session, curve *c, uint8_t *body, size_t si
     size_t text_size = size - INITIATE_TEXT_AT;
     make_nonce(nonce, "CurveZMQINITIATE", body + INITIATE_COUNTER_AT);
     if (crypto->box_open_detached_afternm(text, text, body + INITIATE_MAC_AT, text_size, nonce,
-                                          secrets->shared) < 0)
+                                          secrets->shared)
+        < 0)
         return forged(session);
     /* The vouch shows that whoever has c chose C'. */
     make_nonce(nonce, "VOUCH---", text + KEY);
     if (crypto->box_open_easy(vouch, text + KEY + RANDOM, VOUCH_BOX, nonce, text,
-                              secrets->own_short) < 0)
+                              secrets->own_short)
+        < 0)
         return forged(session);
     if (crypto->memcmp(vouch, secrets->peer_short, KEY) != 0)
         return zm__session_fault(session, ZM__KEY_EXCHANGE);
@@ -460,8 +472,7 @@ static int curve_admitted(zm_session *session, zm_event *event)
     zm__command_put_properties(session, body + READY_TEXT_AT);
     count_nonce(c, nonce, "CurveZMQREADY---", body + READY_COUNTER_AT);
     zm_crypto_get()->box_detached_afternm(body + READY_TEXT_AT, body + READY_MAC_AT,
-                                          body + READY_TEXT_AT, size, nonce,
-                                          c->secrets->shared);
+                                          body + READY_TEXT_AT, size, nonce, c->secrets->shared);
     done(session, event);
     return 0;
 }
@@ -515,8 +526,9 @@ int zm__curve_open(zm_session *session, uint8_t *body, size_t size, unsigned *ou
     if (counter <= c->peer_counter)
         return zm__session_fault(session, ZM__INVALID_SEQUENCE);
     uint8_t *text = body + MESSAGE_FLAGS_AT;
-    if (zm_box_open(text, size - MESSAGE_FLAGS_AT, body + MESSAGE_MAC_AT,
-                    body + MESSAGE_COUNTER_AT, c->secrets->receive) < 0)
+    if (zm_box_open(text, size - MESSAGE_FLAGS_AT, body + MESSAGE_MAC_AT, body + MESSAGE_COUNTER_AT,
+                    c->secrets->receive)
+        < 0)
         return forged(session);
     c->peer_counter = counter; /* a forgery does not move it */
     *out_flags = (text[0] & INNER_MORE ? ZM_FRAME_MORE : 0u)

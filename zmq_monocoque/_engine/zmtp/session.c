@@ -70,8 +70,7 @@ static ssize_t traffic_next(zm_session *session, uint8_t *data, size_t size, zm_
     ssize_t total = zm__frame_next(session, data, size, &frame);
     if (total < 0)
         return total;
-    if (sealed ? sealed_too_long(session, frame.size)
-               : too_long(session, frame.flags, frame.size))
+    if (sealed ? sealed_too_long(session, frame.size) : too_long(session, frame.flags, frame.size))
         return zm__session_break(session, -EMSGSIZE, ZM_FAULT_SILENT, 0);
     if (total == 0)
         return 0;

@@ -19,7 +19,11 @@
 typedef enum zm_mechanism { ZM_NULL = 0, ZM_PLAIN = 1, ZM_CURVE = 2 } zm_mechanism;
 
 typedef enum zm_wire_version {
-    ZM_WIRE_UNKNOWN = 0, ZM_WIRE_1_0, ZM_WIRE_2_0, ZM_WIRE_3_0, ZM_WIRE_3_1
+    ZM_WIRE_UNKNOWN = 0,
+    ZM_WIRE_1_0,
+    ZM_WIRE_2_0,
+    ZM_WIRE_3_0,
+    ZM_WIRE_3_1
 } zm_wire_version;
 
 typedef enum zm_phase { ZM_GREETING, ZM_HANDSHAKE, ZM_ACTIVE, ZM_BROKEN } zm_phase;
@@ -74,10 +78,10 @@ typedef struct zm_session_config {
     bool refuse_old;              /* ZAP in force: 1.0 and 2.0 peers are refused */
     int64_t max_msg_size;         /* bytes of one frame, commands too; < 0: no limit */
     int64_t max_command;          /* bytes of a command after the handshake; < 0: no limit; 0: */
-    int64_t max_metadata;         /* of READY's or INITIATE's properties       the defaults below */
-    const uint8_t *routing_id;    /* borrowed for init() */
-    size_t routing_id_size;       /* <= 255 */
-    const uint8_t *metadata;      /* extra READY properties, encoded; borrowed for init() */
+    int64_t max_metadata; /* of READY's or INITIATE's properties       the defaults below */
+    const uint8_t *routing_id; /* borrowed for init() */
+    size_t routing_id_size; /* <= 255 */
+    const uint8_t *metadata; /* extra READY properties, encoded; borrowed for init() */
     size_t metadata_size;
     /* PLAIN client; borrowed for init(), at most 255 bytes each */
     const uint8_t *username, *password;
@@ -99,8 +103,8 @@ enum {
 typedef struct zm_session {
     zm_phase phase;
     zm_wire_version version;
-    bool plain_framing;   /* message frames of ZMTP 2+ framing pass unchanged, both ways */
-    bool heartbeats;      /* PING may be sent (3.x) */
+    bool plain_framing; /* message frames of ZMTP 2+ framing pass unchanged, both ways */
+    bool heartbeats; /* PING may be sent (3.x) */
     zm_fault_kind fault;
     uint32_t fault_value;
 
@@ -110,10 +114,10 @@ typedef struct zm_session {
     size_t out_size, out_capacity;
 
     /* After ZM_EVENT_READY. All owned by the session. */
-    char peer_socket_type[16];    /* "" unknown (1.0, 2.0, or not told) */
+    char peer_socket_type[16]; /* "" unknown (1.0, 2.0, or not told) */
     uint8_t *peer_routing_id;
     size_t peer_routing_id_size;
-    uint8_t *peer_metadata;       /* READY's properties as received: u8 n, name, u32 n, value ... */
+    uint8_t *peer_metadata; /* READY's properties as received: u8 n, name, u32 n, value ... */
     size_t peer_metadata_size;
 
     /* After next() answered 0: bytes, from `data`, that the present unit needs in all; > size. */
@@ -124,7 +128,7 @@ typedef struct zm_session {
     uint64_t message_room;
 
     /* --- private to zmtp/ --- */
-    zm_session_config config;     /* pointers in it are the session's own copies */
+    zm_session_config config; /* pointers in it are the session's own copies */
     uint8_t stage;
     bool ready_sent, ready_received;
     void *mechanism_state;
@@ -152,8 +156,8 @@ static inline bool zm_session_is_short_message(const zm_session *session, const 
 {
     enum { NOT_SHORT = 2 | 4 }; /* ZM_FRAME_LONG, ZM_FRAME_COMMAND; reserved bits are ignored */
     /* A max_msg_size below zero becomes the largest number there is. */
-    return session->plain_framing && size >= 2 && !(data[0] & NOT_SHORT) && size - 2 >= data[1] &&
-           data[1] <= (uint64_t) session->config.max_msg_size;
+    return session->plain_framing && size >= 2 && !(data[0] & NOT_SHORT) && size - 2 >= data[1]
+           && data[1] <= (uint64_t) session->config.max_msg_size;
 }
 
 static inline ssize_t zm_session_short_message(const uint8_t *data, zm_event *event)

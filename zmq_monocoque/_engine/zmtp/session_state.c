@@ -21,8 +21,8 @@ void zm__session_activate(zm_session *session, zm_event *event)
     ZM_ASSERT(session->phase == ZM_HANDSHAKE);
     session->phase = ZM_ACTIVE;
     session->stage = ZM__TRAFFIC;
-    session->plain_framing =
-        session->version != ZM_WIRE_1_0 && session->config.mechanism != ZM_CURVE;
+    session->plain_framing = session->version != ZM_WIRE_1_0
+                             && session->config.mechanism != ZM_CURVE;
     session->heartbeats = session->version >= ZM_WIRE_3_0;
     event->kind = ZM_EVENT_READY;
 }

@@ -12,8 +12,27 @@ typedef struct type_entry {
 } type_entry;
 
 enum {
-    PAIR, PUB, SUB, REQ, REP, DEALER, ROUTER, PULL, PUSH, XPUB, XSUB, STREAM,
-    SERVER, CLIENT, RADIO, DISH, GATHER, SCATTER, DGRAM, PEER, CHANNEL,
+    PAIR,
+    PUB,
+    SUB,
+    REQ,
+    REP,
+    DEALER,
+    ROUTER,
+    PULL,
+    PUSH,
+    XPUB,
+    XSUB,
+    STREAM,
+    SERVER,
+    CLIENT,
+    RADIO,
+    DISH,
+    GATHER,
+    SCATTER,
+    DGRAM,
+    PEER,
+    CHANNEL,
 };
 
 #define WITH(type) (UINT32_C(1) << (type))
