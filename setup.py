@@ -22,6 +22,8 @@ if not sys.platform.startswith("linux"):
 if sys.version_info < (3, 10):  # noqa: UP036  (pip looks first; others do not)
     this = ".".join(map(str, sys.version_info[:3]))
     raise SystemExit(f"zmq_monocoque needs Python 3.10 or later; this is {this}.")
+if sys.maxsize < 1 << 32:
+    raise SystemExit("zmq_monocoque is for 64-bit machines: use pyzmq with a 32-bit Python.")
 if int(setuptools.__version__.partition(".")[0]) < 77:
     raise SystemExit(
         "zmq_monocoque is built by setuptools 77 or later: pip install -U setuptools"
@@ -33,8 +35,6 @@ from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-#: Its messages have libzmq's layout on 64-bit machines only.
-HAS_C_FACE = sys.maxsize > 1 << 32
 
 
 def load_build(name):
@@ -105,8 +105,6 @@ class BuildExt(build_ext):
 
     def build_c_face(self):
         """libzmq_monocoque.so: the C face's own files, and the objects of the engine."""
-        if not HAS_C_FACE:
-            return
         face = ENGINE_BUILD.capi()
         objects = self.compiler.compile(
             face["sources"],
@@ -139,7 +137,7 @@ class BuildExt(build_ext):
     def c_face_files(self):
         names = (*ENGINE_BUILD.capi()["libraries"], ENGINE_BUILD.CAPI_LINKER_NAME)
         directory = Path(self.build_lib) / ENGINE_BUILD.CAPI_LIBRARIES
-        return [directory / name for name in names] if HAS_C_FACE else []
+        return [directory / name for name in names]
 
     def get_outputs(self):
         outputs = super().get_outputs()

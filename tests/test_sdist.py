@@ -144,6 +144,8 @@ def refusal(sdist: Path, code: str, **environment: str) -> str:
 def test_a_build_says_first_what_is_missing(sdist, tmp_path):
     old = refusal(sdist, "sys.version_info = (3, 9, 18)")
     assert old == "zmq_monocoque needs Python 3.10 or later; this is 3.9.18."
+    narrow = refusal(sdist, "sys.maxsize = (1 << 31) - 1")
+    assert narrow.startswith("zmq_monocoque is for 64-bit machines")
     old = refusal(sdist, "import setuptools; setuptools.__version__ = '65.5.0'")
     assert old.startswith("zmq_monocoque is built by setuptools 77 or later")
     no_compiler = {"PATH": str(tmp_path), "CC": "gcc -pthread"}
