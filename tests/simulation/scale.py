@@ -31,6 +31,7 @@ COLUMNS = [
     ("calls", "system calls/delivery", 1.0),
     ("root_calls", "of them the publisher's", 1.0),
     ("bytes", "engine's KB/peer", 1 / 1024),
+    ("locked", "most steps under a lock", 1.0),
     ("instructions", "instructions/delivery", 1.0),
 ]
 #: Pictures: column, heading.

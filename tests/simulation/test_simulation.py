@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from simulation import timeline
-from simulation.build import Fault, NoCompiler, build
+from simulation.build import ROOT, WORLD, Fault, NoCompiler, build
 from simulation.canaries import CANARIES, MARK, find
 from simulation.case import Case, execute, with_less
 from simulation.case import run as run_case
@@ -21,6 +22,7 @@ from simulation.seeds import named
 from simulation.shrink import Shrinker, size_of
 
 FIXED = 60
+LAW = r'sim_broken\(\s*"([^"]+)"'
 #: The first test of a session compiles the engine, and others wait for it.
 pytestmark = pytest.mark.timeout(600)
 DRIVERS = {"epoll": 0, "io_uring": 1, "older-io_uring": 2}
@@ -132,6 +134,13 @@ def test_what_is_planted_is_found(program, store, canary):
 def test_a_fault_has_to_find_its_place():
     with pytest.raises(ValueError, match="no such place"):
         Fault("pipe/peer.c", "nothing that is there", "").text()
+
+
+def test_the_page_lists_all_laws():
+    said = {law for file in WORLD.glob("*.c") for law in re.findall(LAW, file.read_text())}
+    page = (ROOT / "docs" / "internals" / "simulation.md").read_text()
+    listed = set(re.findall(r"^\| ([^|]+) \|[^|]*\|[^|]*\|$", page, re.MULTILINE))
+    assert said - listed == set()
 
 
 def test_the_timeline_shows_the_sockets_that_the_law_names(program, tmp_path):

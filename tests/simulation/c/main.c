@@ -45,7 +45,7 @@ static void draw_plan(uint64_t seed, int driver)
     p->refuse = some(300000);
     p->drop = some(200000);
     p->stalls = bad ? some(5000) : 0;
-    p->slow = sim_below(8) == 0;
+    p->slow = sim_less(sim_below(8) == 0, 0, "slow");
     if (p->slow) {
         p->latency = (20 + sim_below(180)) * SIM_MS;
         p->jitter = p->reset = p->stalls = 0;

@@ -23,7 +23,7 @@
 #include "sim.h"
 
 enum { SEGMENT = 16 * 1024, NAMES_MAX = 1 << 15, CHAINS = 1 << 12, SYN_TRIES = 5,
-       PORT_FIRST = 32768 };
+       PORT_FIRST = 32768, SOCKETS_SHOWN = 100 };
 
 typedef enum state { FRESH, LISTENING, CONNECTING, CONNECTED, FAILED } state;
 
@@ -253,10 +253,11 @@ static void window_opens(void *argument)
 void sim_print_sockets(void)
 {
     static const char *const names[] = {"fresh", "listens", "connects", "connected", "failed"};
-    for (int fd = 2048; fd < 2048 + 4096; fd++) {
+    for (int fd = 2048, left = SOCKETS_SHOWN; fd < 2048 + 4096 && left; fd++) {
         sim_file *file = sim_file_of(fd);
         if (!file || !sim_is_socket(file))
             continue;
+        left--;
         const stream *s = (const stream *) file;
         printf("  socket %d of host %d: %s, error %d, lowat %d", fd, s->host, names[s->state],
                s->error, s->lowat);

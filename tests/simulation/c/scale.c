@@ -226,7 +226,7 @@ static double converge(void)
             sim_broken("subscriptions converge", "%d of %d after %d s", joined, asked.peers,
                        SILENCE_S);
         do_there(PROBE);
-        sim_sleep(PROBE_MS * SIM_MS);
+        sim_sleep(PROBE_MS * SIM_MS + (sim_clock - since) / 20); /* each one goes to all */
     }
     return (double) (last_arrival - since) / 1e9;
 }
@@ -270,6 +270,7 @@ void scale_ask(const char *text)
         *names[i].value = atoi(value);
     }
     free(copy);
+    PLAN->hosts = asked.peers;
 }
 
 void *scale(void *unused)
@@ -309,15 +310,16 @@ void *scale(void *unused)
     do_there(END);
     sim_sleep(SIM_S);
     do_there(BEGIN);
-    double again = asked.messages ? converge() : 0.0;
+    double again = converge();
 
     double n = expected ? (double) expected : 1.0;
     printf("SCALE peers=%d brokers=%d messages=%d size=%d driver=%d converge=%.6f reconverge=%.6f "
            "sent=%.6f seconds=%.6f rate=%.0f calls=%.3f steps=%.3f root_calls=%.3f "
-           "root_steps=%.3f bytes=%.0f blocks=%.1f\n", asked.peers, asked.brokers, asked.messages,
+           "root_steps=%.3f bytes=%.0f blocks=%.1f locked=%llu\n", asked.peers, asked.brokers, asked.messages,
            asked.size, PLAN->driver, first, again, sent, seconds, n / (seconds ? seconds : 1),
            (double) (all_after.calls - all.calls) / n, (double) (all_after.steps - all.steps) / n,
            (double) (root_after.calls - of_root.calls) / n,
-           (double) (root_after.steps - of_root.steps) / n, bytes_a_peer, blocks_a_peer);
+           (double) (root_after.steps - of_root.steps) / n, bytes_a_peer, blocks_a_peer,
+           (unsigned long long) TALLY->locked_most);
     return NULL;
 }

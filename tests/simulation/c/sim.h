@@ -110,6 +110,7 @@ typedef struct sim_plan {
     uint64_t seed, luck;
     int driver;          /* 0 epoll, 1 io_uring, 2 io_uring of an older kernel */
     int cpus;
+    int hosts;           /* where there are very many; else 0 */
     bool apart;          /* each host has a processor and a clock; the seed does not say who runs */
     uint32_t switching;  /* of a million steps, how many another thread follows */
     bool by_priority;    /* the runnable thread with the highest priority runs */
@@ -135,6 +136,7 @@ extern sim_plan sim_the_plan;
 typedef struct sim_tally {
     uint64_t syscalls, switches, segments, resets, connects, refused, strays, shorts, bytes;
     uint64_t rings, wakes;
+    uint64_t locked_most; /* steps under a lock */
 } sim_tally;
 extern sim_tally sim_the_tally;
 #define TALLY (&sim_the_tally)

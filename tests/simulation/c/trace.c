@@ -5,6 +5,8 @@
 
 #include "sim.h"
 
+enum { THREADS_SHOWN = 100 };
+
 static FILE *out;
 static bool every_step;
 static uint64_t hash = 0xcbf29ce484222325u;
@@ -83,8 +85,9 @@ void sim_broken(const char *law, const char *format, ...)
     printf("BROKEN %s: %s\n  seed %llu, luck %llu, at %.6f s, step %llu\n", law, text,
            (unsigned long long) PLAN->seed, (unsigned long long) PLAN->luck,
            (double) (sim_clock - 1000 * SIM_S) / 1e9, (unsigned long long) sim_steps);
-    for (const sim_thread *t = sim_threads; t; t = t->next)
-        if (!t->done)
+    int left = THREADS_SHOWN;
+    for (const sim_thread *t = sim_threads; t && left; t = t->next)
+        if (!t->done && left--)
             printf("  %s#%d on host %d: %s%s for %.6f s\n", t->name, t->id, t->host,
                    t == sim_current ? "runs, " : t->runnable ? "can run, " : "waits, ",
                    t->doing ? t->doing : "-",

@@ -360,6 +360,7 @@ static void *live(void *argument)
 {
     end *e = argument;
     arrival *a = malloc(sizeof *a);
+    bool moves = sim_less(1, 0, "moves%d", e->id);
     bool counted = e->sends && e->budget && !e->intrusion;
     if (sim_below(2))
         sim_sleep((int64_t) sim_below(30) * SIM_MS);
@@ -378,7 +379,7 @@ static void *live(void *argument)
             counted = false;
             working--;
         }
-        if (e->sharers == 1 && sim_below(100) == 0) {
+        if (e->sharers == 1 && sim_below(100) == 0 && moves) {
             e->moved = true;
             counted = false; /* whoever takes it over counts it */
             sim_say("socket %d: its thread ends", e->id);
@@ -605,8 +606,8 @@ static void law_nobody_waits_in_vain(void)
         int wanted = !strcmp(call, "recv") ? ZM_POLLIN : !strcmp(call, "send") ? ZM_POLLOUT : 0;
         int found = 0;
         size_t size = sizeof found;
-        if (wanted == ZM_POLLOUT && e->type == T_ROUTER)
-            continue; /* it waits for one peer, and may send to others */
+        if (wanted == ZM_POLLOUT && (e->type == T_ROUTER || e->nodrop))
+            continue; /* it waits for one peer, and may send to others; EVENTS knows no NODROP */
         if (!wanted || zm_socket_get(e->handle, OPT_EVENTS, &found, &size) < 0 || !(found & wanted))
             continue;
         if (t->doing == call && t->doing_since == since)
