@@ -133,14 +133,15 @@ def main() -> int:
         print(f"{'kernel':<28}{'driver':<10}tests")
         for kernel in KERNELS:
             driver, reason = kernels.driver(kernel, Path(folder))
-            result = "not run: as any other epoll"
+            result, named = "not run: as any other epoll", []
             if FULL or kernel in CHOICE:
                 done = kernels.run(kernel, Path(folder))
                 failed |= done.returncode != 0
+                named = re.findall(r"^(?:FAILED|ERROR) .*", done.stdout, re.MULTILINE)
                 result = re.sub(r" in [\d.]+s.*", "", done.stdout.strip().splitlines()[-1])
             print(f"{kernel:<28}{driver:<10}{result}", flush=True)
-            if reason:
-                print(f"    {reason}")
+            for line in filter(None, (reason, *named)):
+                print(f"    {line}", flush=True)
     return int(failed)
 
 
