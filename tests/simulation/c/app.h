@@ -68,6 +68,7 @@ typedef struct end {
     uint8_t public_key[32], secret_key[32];
     uint8_t topics_ever, topics_always; /* of a subscriber, a bit each */
     uint32_t asked; /* REQ: the number of its last request */
+    bool restarted; /* its program was killed once: what it knew of earlier requests is lost */
     bool moved;     /* its thread has left it to another one */
     struct group *group; /* of the sockets of one thread; NULL: it has this one only */
     uint32_t budget; /* messages that it is still to send */
@@ -96,6 +97,7 @@ struct service {
 
 extern end ends[ENDS_MAX];
 extern int end_total;
+extern int64_t stopped_at[]; /* of each host, when it went on for the last time */
 extern const zm_api *api;
 
 /* A message of ours, as it is read: the routing parts that come before it, then its parts. */

@@ -36,6 +36,7 @@ int sim_fd_new(sim_file *file, const sim_kind *kind)
     files[i] = file;
     file->kind = kind;
     file->fd = i + FIRST_FD;
+    file->host = sim_current ? sim_current->host : SIM_NO_HOST;
     file->waiters.next = file->waiters.prev = &file->waiters;
     fds_open++;
     return file->fd;
@@ -64,6 +65,19 @@ int sim_fd_close(int fd)
     if (!file->holds)
         file->kind->closed(file);
     return 0;
+}
+
+/* Rings first: what their requests hold is closed for good then. */
+void sim_close_all(int host)
+{
+    for (int rings = 1; rings >= 0; rings--)
+        for (int i = 0; i < FDS_MAX; i++)
+            if (files[i] && files[i]->host == host) {
+                if (rings)
+                    sim_ring_dies(files[i]);
+                else
+                    sim_fd_close(i + FIRST_FD);
+            }
 }
 
 void sim_let_go(sim_file *file)

@@ -157,6 +157,36 @@ static void last_stays(const end *e)
         }
 }
 
+/* Whoever connects keeps its queue when the connection breaks (S-20): what the kernel had is lost,
+ * the rest follows. So there are no more holes than breaks. */
+static void losses_are_runs(const end *e)
+{
+    const service *of = e->of;
+    uint64_t holes = 0, breaks = TALLY->resets;
+    bool before = false;
+    if (e->binder || of->end_count != 2 || e->sharers != 1 || of->conflates || of->publishes
+        || of->disturbed || PLAN->no_files || PLAN->no_memory
+        || (e->type != T_PUSH && e->type != T_PAIR && e->type != T_DEALER)
+        || ends[of->first_end].type == T_REP)
+        return;
+    for (int i = 0; i < 2; i++) {
+        zm_stats stats;
+        if (ends[of->first_end + i].open
+            && zm_socket_stats(ends[of->first_end + i].handle, &stats) == 0)
+            breaks += stats.reconnects;
+    }
+    for (uint32_t i = 0; i < e->sent; i++) {
+        if (!e->records[i].accepted)
+            continue;
+        bool lost = !e->records[i].arrivals;
+        holes += lost && !before;
+        before = lost;
+    }
+    if (holes > breaks)
+        sim_broken("a loss is what was on its way", "socket %d: %llu holes in what arrived, %llu "
+                   "breaks", e->id, (unsigned long long) holes, (unsigned long long) breaks);
+}
+
 static void none_lost(const end *e)
 {
     for (uint32_t i = 0; i < e->sent; i++)
@@ -184,6 +214,8 @@ void law_at_rest(void)
             law_connections_last(&ends[i]);
     for (int i = 0; i < end_total; i++) {
         const end *e = &ends[i];
+        if (e->sends && !e->intrusion)
+            losses_are_runs(e);
         if (!e->sends || e->intrusion || !calm(e->of))
             continue;
         bool receivers = true; /* will they have read it all? Not one that cannot send */

@@ -183,7 +183,9 @@ int __wrap_pthread_create(pthread_t *out, const pthread_attr_t *attributes,
     sim_syscall();
     if (sim_chance(PLAN->no_files))
         return EAGAIN;
-    sim_thread *t = sim_spawn("engine", sim_current->host, true, entry, argument);
+    /* Those without an argument look up names, for all. */
+    int host = argument || PLAN->apart ? sim_current->host : SIM_NO_HOST;
+    sim_thread *t = sim_spawn("engine", host, true, entry, argument);
     *out = (pthread_t) t;
     return 0;
 }

@@ -413,11 +413,10 @@ int zm_uring_calls_init(unsigned entries, zm_liburing_ring *out, zm_uring_params
     return 0;
 }
 
-void zm_uring_calls_exit(zm_liburing_ring *given)
+void sim_ring_dies(sim_file *file)
 {
-    sim_syscall();
-    ring *r = (ring *) sim_file_of(given->ring_fd);
-    if (!r)
+    ring *r = (ring *) file;
+    if (file->kind != &ring_kind)
         return;
     for (request *q = r->requests, *next; q; q = next) {
         next = q->next;
@@ -425,6 +424,16 @@ void zm_uring_calls_exit(zm_liburing_ring *given)
         if (q->file)
             sim_let_go(q->file);
     }
+    r->requests = NULL;
+}
+
+void zm_uring_calls_exit(zm_liburing_ring *given)
+{
+    sim_syscall();
+    ring *r = (ring *) sim_file_of(given->ring_fd);
+    if (!r)
+        return;
+    sim_ring_dies(&r->file);
     sim_fd_close(given->ring_fd);
 }
 

@@ -289,15 +289,13 @@ static void make_runnable(sim_thread *t)
     t->runnable = true;
     if (PLAN->apart)
         apart_enter(t);
-    else
+    else if (!t->stopped)
         runnable[runnable_count++] = t;
 }
 
-static void make_blocked(sim_thread *t)
+/* It is not picked. */
+static void take_out(sim_thread *t)
 {
-    t->runnable = false;
-    if (PLAN->apart)
-        return; /* it runs, so it is not among them */
     for (int i = 0; i < runnable_count; i++)
         if (runnable[i] == t) {
             /* The order of the others is part of what chance picks from. */
@@ -306,6 +304,13 @@ static void make_blocked(sim_thread *t)
             runnable_count--;
             break;
         }
+}
+
+static void make_blocked(sim_thread *t)
+{
+    t->runnable = false;
+    if (!PLAN->apart) /* else it runs, so it is not among them */
+        take_out(t);
 }
 
 static void switch_to(sim_thread *to)
@@ -594,6 +599,47 @@ void sim_join(sim_thread *t)
     }
 }
 
+/* --- hosts ----------------------------------------------------------------------------------- */
+
+bool sim_host_is_free(int host)
+{
+    for (const sim_thread *t = sim_threads; t; t = t->next)
+        if (t->host == host && !t->done && t->locks)
+            return false;
+    return true;
+}
+
+void sim_host_stop(int host)
+{
+    for (sim_thread *t = sim_threads; t; t = t->next)
+        if (t->host == host && !t->done) {
+            t->stopped = true;
+            take_out(t);
+        }
+}
+
+void sim_host_go_on(int host)
+{
+    for (sim_thread *t = sim_threads; t; t = t->next)
+        if (t->host == host && t->stopped) {
+            t->stopped = false;
+            if (t->runnable)
+                runnable[runnable_count++] = t;
+        }
+}
+
+void sim_host_kill(int host)
+{
+    for (sim_thread *t = sim_threads; t; t = t->next)
+        if (t->host == host && !t->done) {
+            make_blocked(t);
+            t->done = true;
+            t->work = NULL;
+            sim_wake_key(t, 1 << 20);
+        }
+    sim_close_all(host);
+}
+
 void sim_init(uint64_t seed)
 {
     the_seed = seed;
@@ -624,7 +670,8 @@ void sim_run(void *(*entry)(void *), void *argument)
     first_entry = entry;
     switch_at = steps_until(PLAN->switching);
     priority_at = steps_until(PLAN->priority_changes);
-    sim_thread *t = sim_spawn("main", 0, false, first, argument);
+    int host = PLAN->apart ? 0 : SIM_NO_HOST;
+    sim_thread *t = sim_spawn("main", host, false, first, argument);
     if (PLAN->apart)
         apart_pop();
     switch_to(t);

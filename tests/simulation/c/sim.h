@@ -16,6 +16,7 @@
 #define SIM_MS 1000000LL
 #define SIM_S 1000000000LL
 #define SIM_NEVER INT64_MAX
+#define SIM_NO_HOST (-1) /* what is the process's, and of no program in it */
 
 /* --- chance: sched.c ------------------------------------------------------------------------- */
 /* Of the world. What threads do draws from what is theirs, so that one who is left out of a run
@@ -52,6 +53,7 @@ struct sim_thread {
     int id, host;
     bool engines;   /* started by the engine, which blocks signals there */
     bool runnable, done;
+    bool stopped;     /* with its host: it does not run, whatever it could do */
     bool by_key;      /* the last block ended by sim_wake_key() */
     int64_t deadline;  /* while it is blocked; SIM_NEVER: none */
     bool timed_out;    /* how the last block ended */
@@ -101,6 +103,14 @@ void sim_wake(sim_thread *thread);
 /* At most `most` of those that are blocked on `key`. */
 int sim_wake_key(const void *key, int most);
 void sim_sleep(int64_t ns);
+
+/* All threads of a host stop, and go on where they were (SIGSTOP, SIGCONT); or are no more
+ * (SIGKILL), and the kernel closes what they had. Only while none of them holds a lock, since hosts
+ * share what is the process's in a real one; and not in a run with hosts apart. */
+bool sim_host_is_free(int host);
+void sim_host_stop(int host);
+void sim_host_go_on(int host);
+void sim_host_kill(int host);
 
 /* Calls run(argument) at a time, on nobody's stack in particular. */
 void sim_at(int64_t when, void (*run)(void *), void *argument);
@@ -174,7 +184,7 @@ typedef struct sim_kind {
 
 struct sim_file {
     const sim_kind *kind;
-    int fd, flags;
+    int fd, flags, host;
     sim_waiter waiters; /* a ring of them */
     int holds;          /* requests of rings that are on their way with it */
     bool gone;          /* its last descriptor is */
@@ -189,6 +199,7 @@ void sim_listen_to(sim_file *file, sim_waiter *waiter);
 void sim_listen_no_more(sim_waiter *waiter);
 void sim_changed(sim_file *file);
 int sim_fd_count(void);
+void sim_close_all(int host);
 /* Told of what sockets are given to send. */
 extern void (*sim_on_send)(int fd, const void *data, size_t size);
 
@@ -209,5 +220,7 @@ uint32_t sim_host_address(int host);
 void sim_run_task_work(void);
 void sim_thread_left_rings(sim_thread *thread);
 bool sim_has_task_work(const sim_thread *thread);
+/* If it is a ring: its requests are no more. */
+void sim_ring_dies(sim_file *file);
 
 #endif

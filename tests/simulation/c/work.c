@@ -47,6 +47,8 @@ static int working; /* threads that still have something to send */
 static bool infinite; /* some thread may wait without an end */
 static bool churn;
 static uint64_t progress;
+static bool killings;
+int64_t stopped_at[HOSTS_MAX];
 
 /* --- sockets --------------------------------------------------------------------------------- */
 
@@ -204,7 +206,7 @@ static void close_end(end *e)
     law_connections_last(e);
     e->open = false;
     sim_say("socket %d: close", e->id);
-    bool unsure = churn || PLAN->no_files || PLAN->no_memory || e->intrusion;
+    bool unsure = churn || killings || PLAN->no_files || PLAN->no_memory || e->intrusion;
     if (now != CLOSING && (unsure || (e->type != T_PUSH && e->type != T_PUB)))
         set(e, OPT_LINGER, 20000); /* who it was for may not be there */
     int rc = zm_socket_close(e->handle);
@@ -591,6 +593,55 @@ static bool must_go_on(const end *e)
     return all;
 }
 
+/* --- what happens to hosts ------------------------------------------------------------------- */
+
+static void wait_until_free(int host)
+{
+    while (!sim_host_is_free(host))
+        sim_sleep(SIM_US);
+}
+
+static void disturb(int host, bool only_beating)
+{
+    for (int i = 0; i < end_total; i++)
+        if (ends[i].host == host
+            && (!only_beating || ends[i].of->beats || ends[i].of->slow))
+            ends[i].of->disturbed = true;
+}
+
+/* Who beats takes it for dead, and is right. */
+static void stop_for_a_while(int host)
+{
+    wait_until_free(host);
+    disturb(host, true);
+    sim_say("host %d stops", host);
+    sim_host_stop(host);
+    sim_sleep((int64_t) (20 + sim_below(1500)) * SIM_MS);
+    sim_host_go_on(host);
+    stopped_at[host] = sim_clock;
+    sim_say("host %d goes on", host);
+}
+
+/* Its programs start anew. */
+static void kill_and_start(int host, sim_thread **owners)
+{
+    wait_until_free(host);
+    disturb(host, false);
+    sim_say("host %d is killed", host);
+    killings = true;
+    sim_host_kill(host);
+    for (int i = 0; i < end_total; i++)
+        if (ends[i].host == host) {
+            ends[i].open = ends[i].failed = ends[i].moved = false;
+            ends[i].restarted = true;
+        }
+    sim_sleep((int64_t) sim_below(500) * SIM_MS);
+    contexts[host] = zm_context_new(1);
+    for (int i = 0; i < end_total; i++)
+        if (ends[i].host == host && owners[i])
+            owners[i] = sim_spawn("app", host, false, own, &ends[i]);
+}
+
 /* Of those that wait without an end: is there what they wait for? */
 static void law_nobody_waits_in_vain(void)
 {
@@ -712,8 +763,18 @@ void *work(void *unused)
                                     &ends[i]);
 
     int64_t most = (int64_t) (1 + sim_below(30)) * SIM_S, began = sim_clock;
-    while (working && sim_clock - began < most)
+    bool stops = sim_less(sim_below(6) == 0, 0, "stops");
+    bool kills = sim_less(sim_below(8) == 0, 0, "kills") && leader < 0;
+    while (working && sim_clock - began < most) {
         sim_sleep(10 * SIM_MS);
+        int host = (int) sim_below((uint32_t) host_total);
+        if (stops && sim_below(20) == 0) {
+            stop_for_a_while(host);
+        } else if (kills && !guarded[host] && sim_below(20) == 0) {
+            kill_and_start(host, owners);
+            kills = sim_below(2);
+        }
+    }
     int cut = churn && sim_below(3) == 0 ? (int) sim_below((uint32_t) host_total) : -1;
     if (cut >= 0) {
         sim_say("the context of host %d ends", cut);
@@ -770,6 +831,8 @@ void *work(void *unused)
     zm_alloc_fail_after(-1);
     sim_sleep(2 * SIM_S);
     zm_counts_get(&after);
+    if (killings) /* what was the killed ones' is counted here, and nowhere in a real process */
+        return NULL;
     if (after.blocks != before.blocks || after.sockets || after.contexts || after.connections
         || after.in_flight || after.threads || sim_fd_count() != fds)
         sim_broken("memory returns", "%lld blocks (%lld), %lld sockets, %lld contexts, %lld "
