@@ -73,6 +73,19 @@ static struct {
 static int path_count;
 static uint32_t next_port = PORT_FIRST, next_path;
 
+static int connecting;
+
+static void become(stream *s, state next)
+{
+    connecting += (next == CONNECTING) - (s->state == CONNECTING);
+    s->state = next;
+}
+
+bool sim_somebody_connects(void)
+{
+    return connecting > 0;
+}
+
 /* --- bytes ----------------------------------------------------------------------------------- */
 
 static void put(bytes *b, const void *data, size_t size)
@@ -331,6 +344,8 @@ static void stream_closed(sim_file *file)
     sim_step_said("closed %d", file->fd);
     if (s->state == LISTENING)
         drop_listener(s);
+    else if (s->state == CONNECTING)
+        become(s, FAILED);
     link *l = s->link;
     if (!l)
         return;
@@ -526,7 +541,7 @@ static void connected(void *argument)
     stream *s = argument;
     if (s->closed || s->error)
         return;
-    s->state = CONNECTED;
+    become(s, CONNECTED);
     sim_step_said("connected %d", s->file.fd);
     sim_changed(&s->file);
 }
@@ -537,7 +552,7 @@ static void refused(void *argument)
     if (s->closed)
         return;
     TALLY->refused++;
-    s->state = FAILED;
+    become(s, FAILED);
     s->error = s->tries > SYN_TRIES ? ETIMEDOUT : ECONNREFUSED;
     sim_changed(&s->file);
 }
@@ -580,7 +595,7 @@ static int connect_path(stream *s, const struct sockaddr *address, socklen_t siz
         return -EAGAIN;
     s->link = join(s, listener);
     s->side = 0;
-    s->state = CONNECTED;
+    become(s, CONNECTED);
     sim_changed(&s->file);
     return 0;
 }
@@ -594,7 +609,7 @@ int sim_socket_connect(sim_file *file, const struct sockaddr *address, socklen_t
         int error = s->error;
         if (s->state == FAILED)
             s->error = 0;
-        s->state = FAILED;
+        become(s, FAILED);
         return -error;
     }
     switch (s->state) {
@@ -620,7 +635,7 @@ int sim_socket_connect(sim_file *file, const struct sockaddr *address, socklen_t
     memcpy(&s->remote, address, size);
     s->remote_size = size;
     make_whole((struct sockaddr_in *) &s->remote, s->host);
-    s->state = CONNECTING;
+    become(s, CONNECTING);
     sim_at(sim_clock + latency(NULL), knock, s);
     return -EINPROGRESS;
 }

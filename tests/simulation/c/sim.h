@@ -215,6 +215,8 @@ int sim_socket_connect(sim_file *file, const struct sockaddr *address, uint32_t 
 void sim_print_sockets(void);
 bool sim_is_socket(const sim_file *file);
 uint32_t sim_host_address(int host);
+/* Does any socket wait for the answer to its connect? */
+bool sim_somebody_connects(void);
 
 /* --- rings: ring.c --------------------------------------------------------------------------- */
 void sim_run_task_work(void);

@@ -794,7 +794,14 @@ void *work(void *unused)
     if (rate > (double) PLAN->rate)
         rate = (double) PLAN->rate;
     int64_t longest = (int64_t) (4 * 120000 / rate * 1e9);
-    settle((PLAN->stalls || PLAN->drop ? 12 * SIM_S : 4 * SIM_S) + longest, 3000 * SIM_S);
+    int64_t quiet = (PLAN->stalls || PLAN->drop ? 12 * SIM_S : 4 * SIM_S) + longest;
+    settle(quiet, 3000 * SIM_S);
+    /* A connect whose first packets are dropped takes up to half a minute, and what waits for it is
+     * not lost. */
+    for (int tries = 0; PLAN->drop && sim_somebody_connects() && tries < 40; tries++)
+        settle(SIM_S, SIM_S);
+    if (PLAN->drop)
+        settle(quiet, 3000 * SIM_S);
     sim_say("rest");
     law_nobody_waits_in_vain();
     law_at_rest();
