@@ -119,6 +119,9 @@ void app_memory(void);
 void app_begin(const char *doing, end *e);
 void app_end(void);
 
+/* The program that has `e` forks; what its child does is seen through here. */
+void app_fork(const end *e);
+
 /* --- laws: laws.c ---------------------------------------------------------------------------- */
 /* A message is about to be offered; it was taken, or refused. */
 uint32_t law_offer(end *e, int parts, uint32_t size);

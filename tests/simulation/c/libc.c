@@ -34,9 +34,20 @@ NOTHING(pthread_setschedparam)
 NOTHING(setpriority)
 NOTHING(mlock)
 NOTHING(madvise)
-NOTHING(__register_atfork)
 NOTHING(prctl) /* no sandbox */
 NOTHING(waitpid)
+
+void (*sim_atfork_child)(void);
+
+int __wrap___register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                             void *of)
+{
+    (void) prepare;
+    (void) parent;
+    (void) of;
+    sim_atfork_child = child;
+    return 0;
+}
 
 /* --- clock and chance ------------------------------------------------------------------------ */
 

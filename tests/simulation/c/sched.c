@@ -640,6 +640,16 @@ void sim_host_kill(int host)
     sim_close_all(host);
 }
 
+void sim_only_this_thread(void)
+{
+    for (sim_thread *t = sim_threads; t; t = t->next)
+        if (t != sim_current && !t->done) {
+            make_blocked(t);
+            t->done = true;
+        }
+    sim_current->work = NULL; /* its requests are the parent's */
+}
+
 void sim_init(uint64_t seed)
 {
     the_seed = seed;

@@ -106,7 +106,10 @@ static int read_question(int64_t socket, question *q)
     memset(q, 0, sizeof *q);
     while (more) {
         char *part = q->parts[q->count];
-        int rc = zm_socket_recv(socket, part, sizeof q->parts[0] - 1, 0);
+        int rc;
+        do
+            rc = zm_socket_recv(socket, part, sizeof q->parts[0] - 1, 0);
+        while (rc == -EINTR);
         if (rc < 0)
             return rc;
         q->sizes[q->count] = rc;

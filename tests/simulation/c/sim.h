@@ -111,6 +111,8 @@ bool sim_host_is_free(int host);
 void sim_host_stop(int host);
 void sim_host_go_on(int host);
 void sim_host_kill(int host);
+/* In the child of a fork. */
+void sim_only_this_thread(void);
 
 /* Calls run(argument) at a time, on nobody's stack in particular. */
 void sim_at(int64_t when, void (*run)(void *), void *argument);

@@ -48,6 +48,7 @@ static bool infinite; /* some thread may wait without an end */
 static bool churn;
 static uint64_t progress;
 static bool killings;
+static uint32_t forks; /* that are still to come */
 int64_t stopped_at[HOSTS_MAX];
 
 /* --- sockets --------------------------------------------------------------------------------- */
@@ -392,6 +393,10 @@ static void *live(void *argument)
             if (e->fickle) /* much has come meanwhile */
                 sim_sleep((int64_t) sim_below(100) * SIM_MS);
             ask_for(e, sim_below(TOPICS), sim_below(3) == 0);
+        }
+        if (forks && sim_below(100) == 0) {
+            forks--;
+            app_fork(e);
         }
         app_memory();
         think();
@@ -764,6 +769,7 @@ void *work(void *unused)
 
     int64_t most = (int64_t) (1 + sim_below(30)) * SIM_S, began = sim_clock;
     bool stops = sim_less(sim_below(6) == 0, 0, "stops");
+    forks = sim_less(sim_below(12) ? 0 : 1 + sim_below(3), 0, "forks");
     bool kills = sim_less(sim_below(8) == 0, 0, "kills") && leader < 0;
     while (working && sim_clock - began < most) {
         sim_sleep(10 * SIM_MS);
