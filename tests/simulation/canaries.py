@@ -44,7 +44,7 @@ CANARIES = [
         "a thread that waits in the driver is not woken",
         Fault("socket/wakeup.c", "        if (driver)\n", "        if (driver && !driver)\n"),
         (LOST, WAKE, TERM, RUNS, TIME),
-        400,
+        1000,
     ),
     Canary(
         "who follows another thread's wait is not woken",
@@ -54,7 +54,7 @@ CANARIES = [
             "    return;\n",
         ),
         (LOST, WAKE, GOES, TERM, RUNS, TIME),
-        400,
+        1000,
     ),
     Canary(
         "the end of a context's last socket is not told",
@@ -64,7 +64,7 @@ CANARIES = [
             "",
         ),
         (TERM, RUNS),
-        400,
+        1000,
     ),
     Canary(
         "a burst that nobody flushes stays",
@@ -74,7 +74,7 @@ CANARIES = [
             "",
         ),
         (LOST, MISSED, WAKE, TERM),
-        400,
+        1000,
     ),
     Canary(
         "a high-water mark is off by one",
@@ -84,7 +84,7 @@ CANARIES = [
             "hwm > 0 && peer->out.count > (uint32_t) hwm",
         ),
         (MARK,),
-        400,
+        1000,
     ),
     Canary(
         "a peer that has room again is not told of",
@@ -94,7 +94,7 @@ CANARIES = [
             "",
         ),
         (GOES, WAKE, LOST, TERM, RUNS, TIME),
-        400,
+        1000,
     ),
     Canary(
         "a large body that does not come to its end is not freed",
@@ -104,7 +104,7 @@ CANARIES = [
             "",
         ),
         (MEMORY,),
-        400,
+        1000,
     ),
     Canary(
         "REQ takes the rest of a reply that it skips for the next one",
@@ -114,7 +114,7 @@ CANARIES = [
             "        return -EAGAIN;\n",
         ),
         (LOST, WAKE, MIX, GOES_ON, MEMORY),
-        400,
+        1000,
     ),
     Canary(
         "the last message of a peer is not read before the next one comes",
@@ -124,7 +124,7 @@ CANARIES = [
             "        if (peer->in_messages > 1)\n            zm_turn_pass",
         ),
         (LOST, WAKE, TERM, TIME, MISSED),
-        400,
+        1000,
     ),
     Canary(
         "a driver that nobody keeps is not closed",
@@ -134,7 +134,7 @@ CANARIES = [
             "",
         ),
         (MEMORY,),
-        400,
+        1000,
     ),
     Canary(
         "a message's parts go to peers in turn",
@@ -148,7 +148,7 @@ CANARIES = [
             "            s->sending_to = NULL;\n",
         ),
         (MIX, GOES_ON, LOST),
-        400,
+        1000,
     ),
     Canary(
         "what a thread sent on another socket does not go first",
@@ -158,7 +158,7 @@ CANARIES = [
             "    return s != NULL;\n",
         ),
         (ORDER,),
-        400,
+        1000,
     ),
     Canary(
         "a PING starts its timer before it has left",
@@ -195,7 +195,7 @@ CANARIES = [
             ),
         ),
         (LOST, MISSED, WAKE, TERM, GOES, GOES_ON, MEMORY, TIME),
-        400,
+        1000,
     ),
     Canary(
         "whoever knows the server's key comes in",
@@ -205,7 +205,7 @@ CANARIES = [
             "        zm_conn_admit_locked(conn, 200);\n",
         ),
         (KEY,),
-        400,
+        1000,
     ),
     Canary(
         "messages leave as they are though there is a key",
@@ -215,7 +215,7 @@ CANARIES = [
             "    memset(mac, 0, ZM_MAC_SIZE);\n",
         ),
         (KEY,),
-        400,
+        1000,
     ),
     Canary(
         "CONFLATE keeps the first message",
@@ -227,7 +227,7 @@ CANARIES = [
             "            return 0;\n        }\n",
         ),
         (LAST,),
-        800,
+        1000,
     ),
     Canary(
         "a receive that ended with its thread is not started again",
@@ -238,7 +238,7 @@ CANARIES = [
             "        if (res != -ECANCELED)\n            wants_recv_again(conn);\n",
         ),
         (LOST, MISSED, WAKE, TERM, GOES, RUNS, TIME),
-        400,
+        1000,
         1,
     ),
 ]

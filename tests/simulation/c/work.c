@@ -524,17 +524,19 @@ static void draw_doors(void)
 
 static void draw_service(service *of)
 {
-    const kind *k = &kinds[of->kind = (int) sim_below(sizeof kinds / sizeof kinds[0])];
+    of->slow = PLAN->slow && of->id == 0;
+    /* PUSH and PULL, either end bound, over a network. */
+    of->kind = (int) sim_below(of->slow ? 2 : sizeof kinds / sizeof kinds[0]);
+    const kind *k = &kinds[of->kind];
     int spokes = k->one ? 1 : 1 + (int) sim_below(3);
     int hub_host = (int) sim_below((uint32_t) host_total);
-    int transport = (int) sim_below(5); /* 0 inproc, 1 ipc, else tcp */
+    int transport = of->slow ? 2 : (int) sim_below(5); /* 0 inproc, 1 ipc, else tcp */
     bool taken_apart = k->hub == T_PAIR || k->hub == T_ROUTER || k->hub == T_REP;
     of->conflates = !taken_apart && sim_below(6) == 0;
     bool absent = !sim_less(1, 0, "service%d", of->id);
     of->first_end = end_total;
     of->end_count = spokes + 1;
     of->inproc = transport == 0;
-    of->slow = PLAN->slow && transport > 1 && (k->hub == T_PUSH || k->spoke == T_PUSH);
     of->publishes = k->hub == T_PUB || k->hub == T_XPUB || k->spoke == T_PUB || k->spoke == T_XPUB;
     if (transport == 0)
         snprintf(of->endpoint, sizeof of->endpoint, "inproc://s%d", of->id);
