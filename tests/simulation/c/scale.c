@@ -316,7 +316,8 @@ void *scale(void *unused)
     printf("SCALE peers=%d brokers=%d messages=%d size=%d driver=%d converge=%.6f reconverge=%.6f "
            "sent=%.6f seconds=%.6f rate=%.0f calls=%.3f steps=%.3f root_calls=%.3f "
            "root_steps=%.3f bytes=%.0f blocks=%.1f locked=%llu\n", asked.peers, asked.brokers,
-           asked.messages, asked.size, PLAN->driver, first, again, sent, seconds, n / (seconds ? seconds : 1),
+           asked.messages, asked.size, PLAN->driver, first, again, sent, seconds,
+           n / (seconds ? seconds : 1),
            (double) (all_after.calls - all.calls) / n, (double) (all_after.steps - all.steps) / n,
            (double) (root_after.calls - of_root.calls) / n,
            (double) (root_after.steps - of_root.steps) / n, bytes_a_peer, blocks_a_peer,
