@@ -175,6 +175,17 @@ CANARIES = [
         2000,
     ),
     Canary(
+        "a PING leaves with the message behind it",
+        Fault(
+            "connection/send.c",
+            "    bool is_ping = conn->ping == PING_FLIES;\n",
+            "    bool is_ping = false;\n",
+        ),
+        (ALIVE,),
+        1000,
+        1,
+    ),
+    Canary(
         "a peer is there from its accept on",
         (
             Fault(
