@@ -149,14 +149,14 @@ class CurveSide:
     def message(self, text: bytes, flags: int = 0, counter: int | None = None) -> bytes:
         number = self.count() if counter is None else counter
         travels, nonce = short_nonce(self.prefix, number)
-        box = nacl.crypto_box_easy_afternm(bytes([flags]) + text, nonce, self.shared)
+        box = nacl.crypto_box_afternm(bytes([flags]) + text, nonce, self.shared)
         return MESSAGE + travels + box
 
     def open(self, body: bytes) -> tuple[int, int, bytes]:
         """(counter, flags, text) of a MESSAGE from the other side."""
         assert body[:8] == MESSAGE
         theirs = b"CurveZMQMESSAGES" if self.prefix[-1:] == b"C" else b"CurveZMQMESSAGEC"
-        text = nacl.crypto_box_open_easy_afternm(body[16:], theirs + body[8:16], self.shared)
+        text = nacl.crypto_box_open_afternm(body[16:], theirs + body[8:16], self.shared)
         return int.from_bytes(body[8:16], "big"), text[0], text[1:]
 
 
@@ -170,30 +170,30 @@ class CurveClient(CurveSide):
 
     def hello(self) -> bytes:
         travels, nonce = short_nonce(b"CurveZMQHELLO---", self.count())
-        box = nacl.crypto_box_easy(bytes(64), nonce, self.server_public, self.short_secret)
+        box = nacl.crypto_box(bytes(64), nonce, self.server_public, self.short_secret)
         return HELLO + b"\1\0" + bytes(72) + self.short_public + travels + box
 
     def take_welcome(self, body: bytes) -> None:
         assert len(body) == 168 and body[:8] == WELCOME
         nonce = b"WELCOME-" + body[8:24]
-        text = nacl.crypto_box_open_easy(body[24:], nonce, self.server_public, self.short_secret)
+        text = nacl.crypto_box_open(body[24:], nonce, self.server_public, self.short_secret)
         self.server_short, self.cookie = text[:32], text[32:]
         self.shared = nacl.crypto_box_beforenm(self.server_short, self.short_secret)
 
     def initiate(self, metadata: bytes, vouch_for: bytes | None = None) -> bytes:
         vouch_travels, vouch_nonce = long_nonce(b"VOUCH---", 7)
         vouched = (vouch_for or self.short_public) + self.server_public
-        vouch = nacl.crypto_box_easy(vouched, vouch_nonce, self.server_short, self.secret)
+        vouch = nacl.crypto_box(vouched, vouch_nonce, self.server_short, self.secret)
         travels, nonce = short_nonce(b"CurveZMQINITIATE", self.count())
         text = self.public + vouch_travels + vouch + metadata
-        box = nacl.crypto_box_easy_afternm(text, nonce, self.shared)
+        box = nacl.crypto_box_afternm(text, nonce, self.shared)
         return INITIATE + self.cookie + travels + box
 
     def take_ready(self, body: bytes) -> dict[bytes, bytes]:
         assert body[:6] == READY
         assert body[6:14] == struct.pack(">Q", 1)
         nonce = b"CurveZMQREADY---" + body[6:14]
-        return parse_properties(nacl.crypto_box_open_easy_afternm(body[14:], nonce, self.shared))
+        return parse_properties(nacl.crypto_box_open_afternm(body[14:], nonce, self.shared))
 
 
 class CurveServer(CurveSide):
@@ -209,13 +209,13 @@ class CurveServer(CurveSide):
         self.client_short = body[80:112]
         assert body[112:120] == struct.pack(">Q", 1)
         nonce = b"CurveZMQHELLO---" + body[112:120]
-        text = nacl.crypto_box_open_easy(body[120:], nonce, self.client_short, self.secret)
+        text = nacl.crypto_box_open(body[120:], nonce, self.client_short, self.secret)
         assert text == bytes(64)
 
     def welcome(self) -> bytes:
         travels, nonce = long_nonce(b"WELCOME-", 9)
         text = self.short_public + self.cookie
-        box = nacl.crypto_box_easy(text, nonce, self.client_short, self.secret)
+        box = nacl.crypto_box(text, nonce, self.client_short, self.secret)
         self.shared = nacl.crypto_box_beforenm(self.client_short, self.short_secret)
         return WELCOME + travels + box
 
@@ -223,9 +223,9 @@ class CurveServer(CurveSide):
         assert body[:9] == INITIATE and body[9:105] == self.cookie
         assert body[105:113] == struct.pack(">Q", 2)
         nonce = b"CurveZMQINITIATE" + body[105:113]
-        text = nacl.crypto_box_open_easy_afternm(body[113:], nonce, self.shared)
+        text = nacl.crypto_box_open_afternm(body[113:], nonce, self.shared)
         self.client_public = text[:32]
-        vouch = nacl.crypto_box_open_easy(
+        vouch = nacl.crypto_box_open(
             text[48:128], b"VOUCH---" + text[32:48], self.client_public, self.short_secret
         )
         assert vouch == self.client_short + self.public
@@ -233,4 +233,4 @@ class CurveServer(CurveSide):
 
     def ready(self, metadata: bytes) -> bytes:
         travels, nonce = short_nonce(b"CurveZMQREADY---", self.count())
-        return READY + travels + nacl.crypto_box_easy_afternm(metadata, nonce, self.shared)
+        return READY + travels + nacl.crypto_box_afternm(metadata, nonce, self.shared)
