@@ -28,7 +28,7 @@ def advice() -> list[str]:
     found = []
     driver = machine.driver()
     if driver.reason:
-        found.append(f"io_uring is not used: {driver.reason}. epoll does the same, more slowly.")
+        found.append(f"io_uring is not used: {driver.reason}. epoll does the same.")
     disabled = machine.read_number("/proc/sys/kernel/io_uring_disabled")
     if disabled:
         found.append("To allow io_uring: sysctl -w kernel.io_uring_disabled=0 (as root).")
