@@ -21,7 +21,8 @@ from .build import ENGINE, build
 PEERS = (1, 10, 100, 1000, 10000)
 #: Peers of a broker.
 FAN_OUT = 100
-MESSAGES = 20
+#: A burst's messages: so many deliveries, or what lies next to it between the two.
+DELIVERIES, MESSAGES, MESSAGES_MOST = 200_000, 20, 2000
 TIMEOUT = 1800
 #: name in the program's answer, heading, factor
 COLUMNS = [
@@ -176,7 +177,8 @@ def main() -> None:
             if behind and peers < FAN_OUT:
                 continue
             asked = {"peers": peers, "brokers": brokers, "driver": options.driver}
-            row = measure(program, **asked, messages=MESSAGES)
+            messages = min(MESSAGES_MOST, max(MESSAGES, DELIVERIES // peers))
+            row = measure(program, **asked, messages=messages)
             if options.instructions and peers <= options.instructions_most:
                 row["instructions"] = marginal(program, **asked)
             rows.append(row)
