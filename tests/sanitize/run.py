@@ -24,10 +24,23 @@ def runtime(library: str) -> str:
     ).stdout.strip()
 
 
+def allocator_lock() -> list[str]:
+    """Where libasan locks its allocator, for asan_fork.c; nothing where it has no symbols."""
+    names = {"LOCK": "_ZN6__lsan13LockAllocatorEv", "UNLOCK": "_ZN6__lsan15UnlockAllocatorEv"}
+    listed = subprocess.run(
+        ["nm", os.path.realpath(runtime("libasan.so"))], capture_output=True, text=True
+    )
+    at = {line.split()[-1]: line.split()[0] for line in listed.stdout.splitlines()}
+    if not all(name in at for name in names.values()):
+        return []
+    return [f"-D{macro}=0x{at[name]}" for macro, name in names.items()]
+
+
 def build_shim(target: Path) -> Path:
-    """Compiles ubsan_log.c, which sends UBSan's reports where they belong."""
-    source = HERE / "ubsan_log.c"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", target, source, "-ldl"], check=True)
+    """Compiles ubsan_log.c, which sends UBSan's reports where they belong, and asan_fork.c."""
+    sources = [HERE / "ubsan_log.c", HERE / "asan_fork.c"]
+    command = ["gcc", "-shared", "-fPIC", *allocator_lock(), "-o", target, *sources, "-ldl"]
+    subprocess.run(command, check=True)
     return target
 
 
