@@ -90,6 +90,8 @@ def main() -> None:
     options = parser.parse_args()
     free = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     engines = [m for m in ("zmq_monocoque", "zmq") if importlib.util.find_spec(m)]
+    if not engines:
+        parser.error("neither zmq_monocoque nor pyzmq is installed here")
     print(f"{'engine':15} {'GIL':4}", *(f"{n} pairs".rjust(12) for n in options.pairs))
     for engine in engines:
         for gil in ("1", "0") if free else ("",):
