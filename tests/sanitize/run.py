@@ -38,8 +38,8 @@ def allocator_lock() -> list[str]:
 
 def build_shim(target: Path) -> Path:
     """Compiles ubsan_log.c, which sends UBSan's reports where they belong, and asan_fork.c."""
-    sources = [HERE / "ubsan_log.c", HERE / "asan_fork.c"]
-    command = ["gcc", "-shared", "-fPIC", *allocator_lock(), "-o", target, *sources, "-ldl"]
+    sources = [str(HERE / name) for name in ("ubsan_log.c", "asan_fork.c")]
+    command = ["gcc", "-shared", "-fPIC", *allocator_lock(), "-o", str(target), *sources, "-ldl"]
     subprocess.run(command, check=True)
     return target
 
