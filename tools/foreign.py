@@ -193,6 +193,7 @@ def python_for_musl(work: Path, cc: Path) -> Path:
         *(f"--with-build-python={sys.executable}", "--without-ensurepip"),
         *("--disable-test-modules", f"--prefix={top}"),
         *("ac_cv_file__dev_ptmx=yes", "ac_cv_file__dev_ptc=no", "ac_cv_buggy_getaddrinfo=no"),
+        "ac_cv_header_stropts_h=no",  # musl's declares ioctl() otherwise than sys/ioctl.h
         cwd=source,
         CC=str(cc),
         READELF=shutil.which("readelf") or "",  # "readelf" alone is refused in a cross build
