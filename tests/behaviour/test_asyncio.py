@@ -6,6 +6,7 @@ What the descriptor under it promises: S-90 to S-93.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -59,6 +60,36 @@ def test_sends_that_wait_leave_in_their_order(zmq, run):
         assert [await pull.recv() for _ in range(20)] == [b"%d" % i for i in range(20)]
         await asyncio.gather(*futures)
         assert len(push._send_futures) == 0
+
+    run(test)
+
+
+def test_who_may_not_wait_does_not_overtake_those_who_do(zmq, run):
+    async def test(context):
+        router = context.socket(zmq.ROUTER)
+        router.set(zmq.SNDHWM, 1)
+        router.set(zmq.ROUTER_MANDATORY, 1)
+        address = fresh_inproc()
+        router.bind(address)
+        peers = {}
+        for name in (b"a", b"b"):
+            peers[name] = dealer = context.socket(zmq.DEALER)
+            dealer.set(zmq.RCVHWM, 1)
+            dealer.set(zmq.ROUTING_ID, name)
+            dealer.connect(address)
+            await dealer.send(b"")
+            await router.recv_multipart()
+        waiting = []
+        while not waiting or waiting[-1].done():
+            waiting.append(router.send_multipart([b"a", b"x"]))
+        waiting.append(router.send_multipart([b"b", b"first"]))
+        late = router.send_multipart([b"b", b"late"], zmq.DONTWAIT)
+        for _ in range(len(waiting) - 1):
+            assert await peers[b"a"].recv() == b"x"
+        assert await peers[b"b"].recv() == b"first"
+        await asyncio.gather(*waiting)
+        with contextlib.suppress(zmq.Again):
+            await late
 
     run(test)
 

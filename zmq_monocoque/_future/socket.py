@@ -306,9 +306,12 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         track: bool = False,
         **kwargs: Any,
     ) -> Future[zmq.MessageTracker | None]:
-        """A future of what the synchronous send returns; done, unless nobody has room for it.
+        """A future of what the synchronous send returns; done, unless nobody has room for it, or,
+        with ROUTER_MANDATORY, the peer that it goes to.
 
-        Arguments as of `zmq_monocoque.Socket.send`. Messages leave in the order of the calls.
+        Arguments as of `zmq_monocoque.Socket.send`. Messages leave in the order of the calls: while
+        one waits, so do all that are sent after it, to other peers, too, and those with DONTWAIT
+        raise Again.
         """
         waits: Any = self._waits
         if not waits.send:
@@ -498,7 +501,10 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
     ) -> Future[Any]:
         """A future of ``kind`` that waits in ``queue``; if nobody did, it was tried already."""
         waits: Any = self._waits
-        if queue and (flags & DONTWAIT or not waits.is_busy(queue)):
+        busy = waits.is_busy(queue)
+        if busy and flags & DONTWAIT and queue is waits.send:
+            return self._failed(zmq.Again())  # those who wait go first
+        if queue and (flags & DONTWAIT or not busy):
             source = waits.source if queue is waits.recv else waits.sync
             done = self._try(flags, attempt, source)
             if done is not None:
