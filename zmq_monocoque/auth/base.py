@@ -125,8 +125,10 @@ class Authenticator:
     ) -> None:
         """CURVE: the certificates of the clients of a ``domain``, in the directory ``location``.
 
-        They are read now; call it again when they have changed. `CURVE_ALLOW_ANY` in their place
-        allows all keys, in all domains. What cannot be read is logged, and nobody is let in by it.
+        They are the ``*.key`` files there, so the directory holds nobody else's. They are read now;
+        call it again when they have changed: who is connected stays. The domain "*" is that of
+        servers without a ZAP_DOMAIN. `CURVE_ALLOW_ANY` in place of a directory allows all keys, in
+        all domains. What cannot be read is logged, and nobody is let in by it.
         """
         self.log.debug("Configure curve: %s[%s]", domain, location)
         self.allow_any = location == CURVE_ALLOW_ANY

@@ -48,7 +48,9 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
     that exists; it does not end that one when it is collected. Of a closed one they make a new one.
 
     An attribute is an option of the context (``max_sockets``) or else the default of an option
-    for every socket made later (``linger``); the latter are in ``sockopts``.
+    for every socket made later (``linger``); the latter are in ``sockopts``. At the end of a
+    ``with`` block it is destroyed: sockets that are still open are closed, and it waits as long as
+    their LINGER allows for what they have not sent yet.
     Raises ZMQError(EINVAL) when ``io_threads`` is negative.
     """
 

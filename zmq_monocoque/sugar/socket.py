@@ -93,9 +93,11 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
 
     ``copy_threshold``: a message of fewer bytes is copied even with ``copy=False`` (default
     ``zmq.COPY_THRESHOLD``). An attribute that the class does not have is an option, by its name in
-    any case (``socket.linger = 0``): the page of socket options has them all. One thread at a time
-    is the rule of ZeroMQ; breaking it mixes up the messages, but does not crash here. ``with``
-    closes the socket at the end of the block.
+    any case (``socket.linger = 0``): the page of socket options has them all. ``with`` closes the
+    socket at the end of the block.
+
+    libzmq forbids threads to share a socket. Here their calls are served one after the other; only
+    parts that two of them send or receive one by one come to lie between each other.
     """
 
     _shadow = False
