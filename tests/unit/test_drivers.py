@@ -1,6 +1,6 @@
 """The drivers behind driver/driver.h: the same C tests on io_uring and on epoll.
 
-The tests are functions of ``c/driver.c``, one process each. They run on four worlds:
+The tests are functions of ``c/drivers/``, one process each. They run on four worlds:
 ``io_uring``, ``epoll``, ``messenger`` (io_uring of a kernel that wakes a ring from a ring only),
 ``eventfd`` (of one that cannot do that either) and ``faults`` (that, and every third io_uring_enter
 fails with EINTR, EAGAIN or EBUSY), in a plain build and under the sanitizers.
@@ -52,7 +52,12 @@ SKIPPED = 77
 SHIM = Path(__file__).parents[1] / "kernels" / "shim.c"
 WRAPPED = [f"-Wl,--wrap={name}" for name in ("epoll_wait", "epoll_ctl", "recv", "read")]
 
-TESTS = re.findall(r"^    TEST\((\w+)\),$", (HERE / "driver.c").read_text(), re.MULTILINE)
+FILES = sorted((HERE / "drivers").glob("*.c"))
+TESTS = [
+    name
+    for file in FILES
+    for name in re.findall(r"^    TEST\((\w+)\),$", file.read_text(), re.MULTILINE)
+]
 CANARIES = [name for name in TESTS if name.startswith("canary_")]
 FAULTS = [name for name in TESTS if name.startswith("fault_")]
 PASSING = [name for name in TESTS if name not in CANARIES + FAULTS]
@@ -129,7 +134,7 @@ def program(directory):
         return (
             path
             if path.exists()
-            else compile_c(path, *BUILDS[build], *WRAPPED, HERE / "driver.c", *URING, *SOURCES)
+            else compile_c(path, *BUILDS[build], *WRAPPED, *FILES, *URING, *SOURCES)
         )
 
     return get
