@@ -1,4 +1,4 @@
-"""The extension over tests/unit/c/fake_api.c, a queue in memory that can be told what to answer."""
+"""The extension over tests/unit/c/fake_api/, a queue in memory that can be told what to answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def built(tmp_path_factory):
     fake = compile_shared(
         folder / "fake_api.so",
         [
-            ROOT / "tests" / "unit" / "c" / "fake_api.c",
+            *sorted((ROOT / "tests" / "unit" / "c" / "fake_api").glob("*.c")),
             *(base / name for name in ("block.c", "alloc.c", "check.c", "lock.c")),
         ],
         "-fvisibility=default",
