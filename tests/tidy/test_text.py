@@ -12,7 +12,8 @@ WIDTH = 100
 LENGTH = 700
 #: Directories that hold what tools made, or that git does not know.
 SKIPPED = {".git", ".tox", "build", "dist", "__pycache__", ".venv", "venv", "corpus"}
-SUFFIXES = {".py", ".pyi", ".c", ".h", ".md", ".toml", ".ini", ".supp", ".cfg"}
+CODE = {".py", ".pyi", ".c", ".h"}
+SUFFIXES = {*CODE, ".md", ".toml", ".ini", ".supp", ".cfg"}
 #: Split, so that this file does not find itself.
 NOTE = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 
@@ -61,7 +62,7 @@ def test_no_line_of_code_is_wider_than_100_columns():
     wide = [
         f"{p.relative_to(ROOT)}:{line}"
         for p in texts()
-        if p.suffix in (".py", ".pyi", ".c", ".h")
+        if p.suffix in CODE
         for line in too_wide(p.read_text())
     ]
     assert not wide, "\n".join(wide)
@@ -107,7 +108,7 @@ def test_no_file_of_tests_has_more_than_700_lines():
     long = [
         str(p.relative_to(ROOT))
         for p in texts()
-        if p.is_relative_to(ROOT / "tests") and p.suffix == ".py" and too_long(p.read_text())
+        if p.is_relative_to(ROOT / "tests") and p.suffix in CODE and too_long(p.read_text())
     ]
     assert long == []
 

@@ -1,0 +1,38 @@
+/* What the files of the workload share. */
+#ifndef SIM_WORKLOAD_H
+#define SIM_WORKLOAD_H
+
+#include "app.h"
+
+enum { HOSTS_MAX = 4, SERVICES_MAX = 3, DOORS = 2 };
+
+typedef enum phase { LIVE, DRAIN, CLOSING } phase;
+
+extern service services[SERVICES_MAX + DOORS];
+extern int service_total, host_total;
+extern int64_t contexts[HOSTS_MAX];
+extern phase now;
+extern int working; /* threads that still have something to send */
+extern bool infinite; /* some thread may wait without an end */
+extern bool churn;
+extern uint64_t progress;
+extern bool killings;
+extern uint32_t forks; /* that are still to come */
+
+/* --- sockets: ends.c ------------------------------------------------------------------------- */
+void draw_options(end *e);
+void set_option(end *e, int option, int value);
+/* A SUB or an XSUB begins to ask for a topic, or asks for it no more. */
+void ask_for(end *e, unsigned topic, bool wanted);
+int open_end(end *e);
+int attach_end(end *e);
+void close_end(end *e);
+
+/* --- what threads do: lives.c ---------------------------------------------------------------- */
+/* Opens the socket, sees its threads through, and closes it. */
+void *own(void *end_of_it);
+/* Two sockets of one thread. */
+void draw_doors(void);
+void *own_doors(void *first);
+
+#endif
