@@ -169,7 +169,9 @@ static void kill_and_start(int host, sim_thread **owners)
             ends[i].restarted = true;
         }
     sim_sleep((int64_t) sim_below(500) * SIM_MS);
-    contexts[host] = zm_context_new(1);
+    do
+        contexts[host] = zm_context_new(1);
+    while (contexts[host] == -ENOMEM); /* memory was out for a moment */
     for (int i = 0; i < end_total; i++)
         if (ends[i].host == host && owners[i])
             owners[i] = sim_spawn("app", host, false, own, &ends[i]);
