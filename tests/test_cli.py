@@ -255,6 +255,22 @@ def test_doctor_says_what_import_zmq_is(tmp_path):
         assert said in facts["import zmq"], source
 
 
+def test_doctor_says_whether_there_is_curve():
+    """With PyNaCl, and where it cannot be found."""
+    has_curve = importlib.util.find_spec("nacl") is not None
+    found = facts_of(command("doctor"))["libsodium (CURVE)"]
+    assert found.startswith("PyNaCl " if has_curve else "not installed")
+    hidden = (
+        "import sys, zmq_monocoque.backend._engine as engine;"
+        "engine.library_path = lambda *_: None;"
+        "from zmq_monocoque.__main__ import main; sys.exit(main(['doctor']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hidden], capture_output=True, text=True, timeout=TIMEOUT
+    )
+    assert "so there is no CURVE" in facts_of(done)["libsodium (CURVE)"]
+
+
 def test_where_zmq_is_this_engine_the_demo_does_not_call_it_pyzmq():
     path = search_path(SHIM)
     done = command("demo", "--seconds", "0.001", PYTHONPATH=path)

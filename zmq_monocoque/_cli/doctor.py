@@ -73,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
         "io_uring_disabled": machine.io_uring_sysctl(),
         "seccomp": machine.seccomp(),
         "liburing": machine.liburing(),
+        "libsodium (CURVE)": machine.libsodium(),
         "driver asked for": os.environ.get("ZMQ_MONOCOQUE_DRIVER", "") or "none, the best one runs",
         "driver that runs": driver.name,
         "descriptors": machine.limit(resource.RLIMIT_NOFILE),

@@ -167,13 +167,25 @@ def io_uring_sysctl() -> str:
 
 def liburing() -> str:
     """Version and place of the liburing that the engine would load, or what is missing."""
+    found = _library("liburing", "liburing", "liburing", "liburing")
+    return found or "not installed (pip install liburing; wheels exist for x86_64 with glibc)"
+
+
+def libsodium() -> str:
+    """The same of libsodium, without which there is no CURVE."""
+    found = _library("libsodium", "nacl", "_sodium", "PyNaCl")
+    return found or "not installed, so there is no CURVE (pip install pynacl)"
+
+
+def _library(name: str, package: str, extension: str, distribution: str) -> str | None:
     engine = importlib.import_module(__package__.rpartition(".")[0] + ".backend._engine")
-    path = engine.library_path("liburing", "liburing", "liburing")
+    path = engine.library_path(name, package, extension)
     if path is None:
-        return "not installed (pip install liburing; wheels exist for x86_64 with glibc)"
-    own = f"{os.sep}_libs{os.sep}" in path
-    version = "of this wheel" if own else version_of("liburing") or "of unknown version"
-    return f"{version}, in {path}"
+        return None
+    if f"{os.sep}_libs{os.sep}" in path:
+        return f"of this wheel, in {path}"
+    version = version_of(distribution) or "of unknown version"
+    return f"{version if distribution == name else f'{distribution} {version}'}, in {path}"
 
 
 def processors() -> str:
