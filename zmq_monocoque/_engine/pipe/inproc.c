@@ -384,9 +384,9 @@ static bool refill(zm_peer *peer) ZM_LOCKED
         zm_frames_clear(&peer->in);
     }
     uint32_t ready = writer->out.count - writer->out_staged, messages = writer->out_fresh;
-    if (peer->in.count) {
+    if (peer->in_messages) {
         messages = 0; /* the writer is not held up for what has time until these are read */
-    } else if (!writer->out_staged) {
+    } else if (!writer->out_staged && !peer->in.count) {
         zm_frames empty = peer->in;
         peer->in = writer->out;
         writer->out = empty;
