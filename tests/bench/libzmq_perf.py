@@ -24,14 +24,14 @@ from libzmq_suite.build import reference  # noqa: E402
 
 #: name: the programs (one that prints, one that talks to it), their arguments, bigger is better.
 CASES = {
-    "thr 64": ("local_thr", "remote_thr", ("64", "3000000"), True),
+    "thr 64": ("local_thr", "remote_thr", ("64", "10000000"), True),
     "thr 1024": ("local_thr", "remote_thr", ("1024", "1000000"), True),
     "thr 1 MiB": ("local_thr", "remote_thr", ("1048576", "6000"), True),
     "lat 64": ("remote_lat", "local_lat", ("64", "20000"), False),
     "lat 1 MiB": ("remote_lat", "local_lat", ("1048576", "800"), False),
     "inproc_thr 64": ("inproc_thr", None, ("64", "3000000"), True),
     "inproc_lat 64": ("inproc_lat", None, ("64", "20000"), False),
-    "proxy_thr 64": ("proxy_thr", None, ("64", "1000000"), True),
+    "proxy_thr 64": ("proxy_thr", None, ("64", "3000000"), True),
 }
 SECONDS = 60
 
