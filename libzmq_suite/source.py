@@ -94,17 +94,22 @@ def apt(work: Path, suite: str = SUITE, architecture: str = "") -> Path:
     return configuration
 
 
-def fetch(work: Path, downloads: Path) -> None:
-    """Downloads the source package."""
+def download(package: str, downloads: Path, work: Path, suite: str = SUITE) -> None:
+    """The files of one of Debian's source packages, into ``downloads``; ``work`` is for apt."""
     downloads.mkdir(parents=True, exist_ok=True)
     try:
         run(
-            *("apt-get", "source", "--download-only", f"zeromq3={VERSION}"),
+            *("apt-get", "source", "--download-only", package),
             cwd=downloads,
-            APT_CONFIG=str(apt(work)),
+            APT_CONFIG=str(apt(work, suite)),
         )
     except Problem as problem:
         raise Unavailable(str(problem)) from problem
+
+
+def fetch(work: Path, downloads: Path) -> None:
+    """Downloads the source package."""
+    download(f"zeromq3={VERSION}", downloads, work)
     for name, wanted in FILES.items():
         if sha256(downloads / name) != wanted:
             raise Problem(f"{downloads / name} is not the file that it was")

@@ -15,7 +15,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from libzmq_suite.source import Problem, Unavailable, apt, run
+from libzmq_suite.source import Problem, Unavailable, apt, download, run
 
 #: Debian 12's: its Python is 3.11.
 SUITE = "bookworm"
@@ -173,16 +173,7 @@ def python_for_musl(work: Path, cc: Path) -> Path:
     if (top / "bin" / f"python{VERSION}").exists():
         return program
     downloads = work / "downloads" / "python-source"
-    downloads.mkdir(parents=True, exist_ok=True)
-    try:
-        configuration = apt(work / "apt-source", SUITE)
-        run(
-            *("apt-get", "source", "--download-only", f"python{VERSION}"),
-            cwd=downloads,
-            APT_CONFIG=str(configuration),
-        )
-    except Problem as problem:
-        raise Unavailable(str(problem)) from problem
+    download(f"python{VERSION}", downloads, work / "apt-source", SUITE)
     build = work / "python-musl.build"
     shutil.rmtree(build, ignore_errors=True)
     with tarfile.open(next(downloads.glob("*.orig.tar.*"))) as archive:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from libzmq_suite.source import Problem, Unavailable, apt, run, sha256
+from libzmq_suite.source import Problem, Unavailable, download, run, sha256
 
 SUITE = "sid"
 
@@ -88,16 +88,7 @@ def fetched(source: Source, cache: Path) -> Path:
     downloads, tree = cache / "downloads", cache / f"{source.name}-{source.version}"
     archive = downloads / source.archive
     if not archive.exists():
-        downloads.mkdir(parents=True, exist_ok=True)
-        try:
-            configuration = apt(cache / "apt", SUITE)
-            run(
-                *("apt-get", "source", "--download-only", source.name),
-                cwd=downloads,
-                APT_CONFIG=str(configuration),
-            )
-        except Problem as problem:
-            raise Unavailable(str(problem)) from problem
+        download(source.name, downloads, cache / "apt", SUITE)
     if not archive.exists():
         raise Unavailable(
             f"Debian's {SUITE} has no {source.name} {source.version} any more: look at the new one,"
