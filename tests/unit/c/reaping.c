@@ -3,9 +3,8 @@
 #include "base/check.h"
 #include "base/list.h"
 #include "base/lock.h"
-#include "driver/driver.h"
-#include "driver/waitset.h"
 #include "model.h"
+#include "no_driver.h"
 #include "socket/socket.h"
 #include "socket/wakeup.h"
 
@@ -16,22 +15,6 @@ static zm_ended ended[ENDED];
 static int reaped;
 
 /* --- what a wake-up calls, and is not called here -------------------------------------------- */
-
-void zm_fd_close(int fd)
-{
-    (void) fd;
-}
-
-int zm_driver_fd(const zm_driver *driver)
-{
-    (void) driver;
-    return -1;
-}
-
-void zm_driver_wake(zm_driver *driver)
-{
-    (void) driver;
-}
 
 int zm_signaler_open(void)
 {
@@ -46,33 +29,6 @@ void zm_signaler_set(int signaler)
 void zm_signaler_clear(int signaler)
 {
     (void) signaler;
-}
-
-int zm_waitset_open(void)
-{
-    return -1;
-}
-
-int zm_waitset_add(int waitset, int fd, void *owner)
-{
-    (void) waitset, (void) fd, (void) owner;
-    return -1;
-}
-
-int zm_waitset_signal_open(int waitset)
-{
-    (void) waitset;
-    return -1;
-}
-
-void zm_waitset_signal_set(int waitset)
-{
-    (void) waitset;
-}
-
-void zm_waitset_signal_clear(int waitset)
-{
-    (void) waitset;
 }
 
 /* --- the test -------------------------------------------------------------------------------- */
