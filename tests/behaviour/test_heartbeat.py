@@ -245,16 +245,20 @@ def test_a_ttl_beyond_16_bits_is_refused(zmq, make, value):
     assert s.heartbeat_ttl == 1000
 
 
-def test_a_large_message_on_a_slow_link_is_not_cut(zmq, make):
-    """A PING behind it is no PING yet; the time for an answer begins when it has left."""
-    push = make(zmq.PUSH, heartbeat_ivl=50, heartbeat_timeout=100, sndbuf=8192)
+def peer_of_little_room(s) -> RawPeer:
+    """One that ``s`` connects to, whose kernel takes a few KB."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        push.connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
-        peer = RawPeer(listener.accept()[0])
-    with peer:
+        s.connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        return RawPeer(listener.accept()[0])
+
+
+def test_a_large_message_on_a_slow_link_is_not_cut(zmq, make):
+    """A PING behind it is no PING yet; the time for an answer begins when it has left."""
+    push = make(zmq.PUSH, heartbeat_ivl=50, heartbeat_timeout=100, sndbuf=8192)
+    with peer_of_little_room(push) as peer:
         peer.handshake("PULL")
         push.send(b"L" * 400_000)
         size = 0
@@ -269,13 +273,7 @@ def test_a_peer_that_takes_a_ping_and_no_more_is_cut(zmq, make):
     """Though a message behind the PING, more than the kernel holds, has not left."""
     push = make(zmq.PUSH, heartbeat_ivl=20, heartbeat_timeout=200, sndbuf=8192, sndhwm=0)
     m = monitored(push)
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        push.connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
-        peer = RawPeer(listener.accept()[0])
-    with peer:
+    with peer_of_little_room(push) as peer:
         peer.handshake("PULL")
         body = b"L" * 100_000
         for _ in range(400):

@@ -12,6 +12,7 @@ import pytest
 from support import TIMEOUT, bind, fresh_inproc, run_python
 
 THREADS = 8
+SENDERS = THREADS // 2
 ROUNDS = 60
 PARTS = 40
 TCP = "tcp://127.0.0.1:*"
@@ -39,6 +40,16 @@ def all_at_once(work) -> list:
     return answers
 
 
+@pytest.fixture
+def shared(zmq, make, on_libzmq):
+    """A PUSH in which SENDERS send, and a PULL in which the others receive."""
+    if on_libzmq:
+        pytest.skip("libzmq's sockets belong to one thread at a time")
+    push, pull = make(zmq.PUSH), make(zmq.PULL)
+    push.connect(bind(pull))
+    return push, pull
+
+
 @pytest.mark.parametrize("transport", ["inproc", "tcp"])
 def test_sockets_of_their_own_in_a_context_of_all(zmq, ctx, transport):
     def work(k):
@@ -53,16 +64,12 @@ def test_sockets_of_their_own_in_a_context_of_all(zmq, ctx, transport):
     all_at_once(work)
 
 
-def test_messages_of_several_parts_stay_whole_on_a_shared_socket(zmq, make, on_libzmq):
+def test_messages_of_several_parts_stay_whole_on_a_shared_socket(shared):
     """Four send and four receive; each message arrives once, and none is mixed with another's."""
-    if on_libzmq:
-        pytest.skip("libzmq's sockets belong to one thread at a time")
-    push, pull = make(zmq.PUSH), make(zmq.PULL)
-    push.connect(bind(pull))
-    senders = THREADS // 2
+    push, pull = shared
 
     def work(k):
-        if k < senders:
+        if k < SENDERS:
             for i in range(ROUNDS):
                 push.send_multipart([b"%d" % k, *[b"%d" % i] * PARTS])
             return []
@@ -72,7 +79,7 @@ def test_messages_of_several_parts_stay_whole_on_a_shared_socket(zmq, make, on_l
     assert {len(message) for message in came} == {1 + PARTS}
     assert all(len(set(message[1:])) == 1 for message in came)
     counted = collections.Counter((m[0], m[1]) for m in came)
-    assert len(counted) == senders * ROUNDS
+    assert len(counted) == SENDERS * ROUNDS
     assert set(counted.values()) == {1}
 
 
@@ -122,15 +129,11 @@ def test_a_frame_of_all(zmq, make):
         assert len({id(bytes_) for bytes_, _ in answers}) == 1
 
 
-def test_zero_copy_sends_of_all_are_released(zmq, make, on_libzmq):
-    if on_libzmq:
-        pytest.skip("libzmq's sockets belong to one thread at a time")
-    push, pull = make(zmq.PUSH), make(zmq.PULL)
-    push.connect(bind(pull))
-    senders = THREADS // 2
+def test_zero_copy_sends_of_all_are_released(shared):
+    push, pull = shared
 
     def work(k):
-        if k >= senders:
+        if k >= SENDERS:
             for _ in range(ROUNDS):
                 pull.recv(copy=False)
             return []
