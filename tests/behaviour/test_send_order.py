@@ -171,7 +171,7 @@ def test_subscriptions_leave_before_what_is_sent_behind_them(zmq, make, wires):
     """A row of them shares sends, and is there before the message that follows."""
     sub, push = make(zmq.SUB, sndhwm=0), make(zmq.PUSH)
     ends = wires([push], "PUSH", "tcp")
-    # A connection that is still being made holds others' messages back for 20 ms at most.
+    # A connection that is still being made holds others' messages back for 50 ms at most.
     monitor = sub.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
     with RawListener() as server:
         sub.connect(server.endpoint)

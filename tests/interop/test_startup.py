@@ -62,7 +62,7 @@ def _subscription_is_there_with_the_request(publisher, service) -> bool:
 
 
 def test_a_subscription_leaves_before_the_request_that_follows_it(on_libzmq, zmq, make, servers):
-    """What follows is held for 20 ms after the connect and no longer, which a busy machine may take
+    """What follows is held for 50 ms after the connect and no longer, which a busy machine may take
     before a step of ours: so not each time, but nearly."""
     if on_libzmq:
         pytest.skip("in libzmq each connection's own steps decide")
@@ -122,7 +122,7 @@ def test_a_thread_that_connects_to_itself_waits_for_nobody(on_libzmq, zmq, make)
         return _switches() - before
 
     # Beside other work the I/O thread comes in between now and then, but not each time.
-    assert any(sleeps() < 10 for _ in range(20))
+    assert any(sleeps() < 10 for _ in range(100))
 
 
 def test_who_accepts_answers_what_has_come_with_one_segment(on_libzmq, zmq, make):

@@ -47,7 +47,7 @@ SUITES = (
 #: What the suites want beside their packages, and what their sources are built with.
 TOOLS = (
     *("pytest", "pytest-timeout", "pytest-asyncio", "pytest-jupyter[client]", "anyio", "trio"),
-    *("pytest-cov", "flaky", "mock", "msgpack", "testpath", "xmltodict"),
+    *("pytest-cov", "flaky", "mock", "msgpack", "testpath", "xmltodict", "nbconvert"),
     *("hatchling", "hatch-jupyter-builder", "setuptools", "wheel", "flit_core"),
 )
 

@@ -46,10 +46,10 @@ enum {
 
     /* connections that are about to be */
     ZM_TURNS_NS = 1000 * 1000, /* for one, since something last came of it */
-    ZM_TURNS_MAX_NS = 5 * 1000 * 1000, /* at once */
+    ZM_TURNS_MAX_NS = 50 * 1000 * 1000, /* at once */
     ZM_TURNS_PAYING_COSTS = 2, /* how much time has to pass for each nanosecond of it */
     ZM_TURNS_IN_VAIN_COSTS = 20,
-    ZM_HOLD_NS = 20 * 1000 * 1000 /* before the messages of later ones go without them */
+    ZM_HOLD_NS = 50 * 1000 * 1000 /* before the messages of later ones go without them */
 };
 
 /* --- sends ----------------------------------------------------------------------------------- */
