@@ -7,10 +7,11 @@ called once for each host, and everything that it makes raises and returns that 
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
 from errno import EINTR
 from threading import Event
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from zmq_monocoque import _ext
 from zmq_monocoque.backend._context import ContextMixin
@@ -68,7 +69,14 @@ class ReleaseEvent(Event):
         _ext.wake_waiters()
 
 
-class Backend(NamedTuple):
+# Not typing's NamedTuple: Python 3.15 imports more for one than the whole package takes besides.
+class Backend(
+    namedtuple(
+        "Backend",
+        "Context Socket Frame Message zmq_poll proxy proxy_steerable monitored_queue"
+        " curve_keypair curve_public",
+    )
+):
     """The public names of a pyzmq backend that depend on the host."""
 
     def publish(self, module: dict[str, Any]) -> None:
@@ -76,17 +84,6 @@ class Backend(NamedTuple):
         for name, value in self._asdict().items():
             value.__module__, value.__qualname__ = module["__name__"], value.__name__
             module[name] = value
-
-    Context: type
-    Socket: type
-    Frame: type
-    Message: type
-    zmq_poll: Callable[..., list[tuple[Any, int]]]
-    proxy: Callable[..., int]
-    proxy_steerable: Callable[..., int]
-    monitored_queue: Callable[..., int]
-    curve_keypair: Callable[[], tuple[bytes, bytes]]
-    curve_public: Callable[[str | bytes], bytes]
 
 
 def bind(host: Host) -> Backend:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Sequence
 from errno import EADDRINUSE
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Socket", "SyncSocket"]
 
-#: Pickles of `send_pyobj`: the oldest protocol that any Python we run on prefers.
-DEFAULT_PROTOCOL = 4
+#: Pickles of `send_pyobj`: ``pickle.DEFAULT_PROTOCOL``, without an import of pickle.
+DEFAULT_PROTOCOL = 5 if sys.version_info >= (3, 14) else 4
 
 #: The range that stands for "any port": the system picks one.
 _PORT_MIN = 49152

@@ -6,17 +6,16 @@ socket here; `gc.refs` shows what is out, as pyzmq's does.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from threading import Event
-from typing import NamedTuple
 
 __all__ = ["GarbageCollector", "gc", "gcref"]
 
 
-class gcref(NamedTuple):
+class gcref(namedtuple("gcref", ["obj", "event"])):
     """``obj`` in the engine's hands, and the ``event`` (or None) that is set when it is back."""
 
-    obj: object
-    event: Event | None
+    __slots__ = ()
 
 
 class GarbageCollector:
