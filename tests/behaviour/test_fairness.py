@@ -271,7 +271,7 @@ GREEN_WAYS = {
 
 @pytest.mark.parametrize("way", GREEN_WAYS)
 def test_a_greenlet_that_never_waits_gives_its_hub_a_turn(zmq, clock, way):
-    import gevent
+    gevent = pytest.importorskip("gevent")
 
     def test(context):
         push, pull = pair(zmq, context, sndhwm=0, rcvhwm=0)
@@ -300,7 +300,7 @@ def test_a_greenlet_that_never_waits_gives_its_hub_a_turn(zmq, clock, way):
 
 def test_a_greenlet_that_may_not_wait_does_not_give_way(zmq, clock):
     """DONTWAIT and a timeout of 0: nobody else runs meanwhile, as in pyzmq; nor between parts."""
-    import gevent
+    gevent = pytest.importorskip("gevent")
 
     def test(context):
         push, pull = pair(zmq, context)

@@ -103,11 +103,14 @@ def in_asyncio(zmq, s, parts):
 
 
 def in_green(zmq, s, parts):
+    pytest.importorskip("gevent")
     green = importlib.import_module(f"{zmq.__name__}.green")
     return green.Socket.shadow(s).send_multipart(parts, copy=False, track=True)
 
 
 def in_a_stream(zmq, s, parts):
+    pytest.importorskip("tornado")
+
     async def send():
         stream = importlib.import_module(f"{zmq.__name__}.eventloop.zmqstream").ZMQStream(s)
         sent = asyncio.get_running_loop().create_future()

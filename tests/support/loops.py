@@ -7,6 +7,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from .sockets import address_for
 from .waiting import TIMEOUT, Background
 
@@ -54,7 +56,7 @@ def run_asyncio(zmq, test: Callable[[Any], Any], timeout: float = TIMEOUT) -> An
 
 def run_green(zmq, test: Callable[[Any], Any], timeout: float = TIMEOUT) -> Any:
     """``test(context)`` as a greenlet, in a thread with a hub of its own."""
-    import gevent
+    gevent = pytest.importorskip("gevent")
 
     green = importlib.import_module(zmq.__name__ + ".green")
 
