@@ -9,7 +9,7 @@ What is on the machine (PATH, pyenv) is taken as it is. 3.14 and 3.15 come out o
 and 3.13 without the GIL is built from Debian's source, which takes some minutes, once. All of it is
 kept in a folder (`--folder`, ``ZM_INTERPRETERS``, or ``zmq_monocoque/interpreters`` in the user's
 cache), whose ``bin`` toxfile.py adds to the PATH: ``tox -e py314`` works from then on. The system
-stays as it is.
+stays as it is. ``--run`` also makes wheels there that the index has not: see `make_wheels`.
 
 Exit codes: 0, all is as it should be; 1, a suite failed; 2, a usage error; 77, an interpreter could
 not be had, and nothing was tested on it.
@@ -225,6 +225,48 @@ def from_source(name: str, folder: Path) -> Path:
     return top / "bin" / f"python{name}"
 
 
+# --- what the index has no wheels of ------------------------------------------------------------
+
+
+def find_links(folder: Path) -> str:
+    """For ``PIP_FIND_LINKS``: the wheels that were made here, beside what was given."""
+    given, made = os.environ.get("PIP_FIND_LINKS", "").split(), folder / "wheels"
+    return " ".join([*given, str(made)] if made.exists() else given)
+
+
+def make_wheels(python: Path, folder: Path) -> None:
+    """What the package stands on, for 3.13 without the GIL. cffi refuses it, though it supports
+    3.14 without; PyNaCl is built when there is cffi; liburing's is tagged for the limited API, but
+    has a library in it that is loaded and not imported."""
+    wheels, build = folder / "wheels", folder / "wheels.build"
+    done = wheels / "done"
+    if done.exists():
+        return
+    shutil.rmtree(build, ignore_errors=True)
+    build.mkdir()
+    wheels.mkdir(exist_ok=True)
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    download = (*pip, "download", "--no-deps", "--dest", build)
+    make = (*pip, "--python", python, "wheel", "--no-deps", "--wheel-dir", wheels)
+    run(*download, "--no-binary", "cffi", "cffi", seconds=FETCH_SECONDS)
+    with tarfile.open(next(build.glob("cffi-*.tar.gz"))) as archive:
+        archive.extractall(build, filter="data")
+    (setup,) = build.glob("cffi-*/setup.py")
+    text = setup.read_text(encoding="utf-8")
+    refusal = "if FREE_THREADED_BUILD and sys.version_info < (3, 14):"
+    if refusal not in text:
+        raise Unavailable("cffi refuses it in another way than before")
+    setup.write_text(text.replace(refusal, "if False:"), encoding="utf-8")
+    run(*make, setup.parent, seconds=BUILD_SECONDS)
+    links = find_links(folder)
+    run(*make, "--no-binary=pynacl", "pynacl", PIP_FIND_LINKS=links, seconds=BUILD_SECONDS)
+    run(*download, "--only-binary", ":all:", "liburing", seconds=FETCH_SECONDS)
+    for wheel in build.glob("liburing-*.whl"):
+        wheel.rename(wheels / re.sub(r"-cp\d+-abi3-", "-py3-none-", wheel.name))
+    done.touch()
+    shutil.rmtree(build)
+
+
 # --- all of them ------------------------------------------------------------------------------
 
 
@@ -281,22 +323,32 @@ def tox(folder: Path, *arguments: str) -> tuple[int, str]:
     return process.returncode, "".join(lines)
 
 
+#: The columns of the matrix, of what pytest counts at its end.
+COUNTS = ("passed", "skipped", "failed", "error")
+
+
 def suite(
     interpreter: Interpreter, folder: Path, workdir: Path, arguments: list[str]
-) -> tuple[bool, str]:
-    """The suite on it, by tox: did all pass, and pytest's last line. `Unavailable` when the
+) -> tuple[bool, list[str]]:
+    """The suite on it, by tox: did all pass, and the row's numbers. `Unavailable` when the
     packages that it stands on cannot be had."""
+    if interpreter.name.endswith("t"):
+        with locked(folder):
+            make_wheels(interpreter.path, folder)
     common = ["--workdir", str(workdir), "-e", environment_of(interpreter)]
     code, output = tox(folder, *common, "--notest")
     if code:
         # What others have no wheel of, and is built in vain, is not to be had.
         if re.search(r"zmq_monocoque/_\S+\.[ch]:\d+:\d+: .*error", output):
-            return False, "cannot be built"
+            return False, ["cannot be built"]
         raise Unavailable("what it needs cannot be installed; see above")
     more = ["--", *arguments] if arguments else []
     code, output = tox(folder, *common, "--skip-pkg-install", *more)
-    found = re.findall(r"^=+ (.*(?:passed|failed|error).*) in .* =+$", output, re.MULTILINE)
-    return code == 0, found[-1] if found else "no tests ran"
+    found = re.findall(r"^(?:=+ )?(.*(?:passed|failed|error).*) in [\d.]+s", output, re.MULTILINE)
+    if not found:
+        return False, ["no tests ran"]
+    counted = {name: number for number, name in re.findall(r"(\d+) (\w+?)s?\b", found[-1])}
+    return code == 0, [counted.get(name, "0") for name in COUNTS]
 
 
 def main() -> int:
@@ -318,15 +370,16 @@ def main() -> int:
         parser.error(f"not one of {', '.join(NAMES)}: {', '.join(sorted(unknown))}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = options.folder.resolve()
-    rows, code = [], 0
+    head = ["name", "version", "from", *(COUNTS if options.run else ["path"])]
+    rows, code = [head], 0
     for name in options.names or NAMES:
         try:
             interpreter = get(name, folder)
             row = [name, interpreter.version, interpreter.origin]
             if options.run:
-                passed, line = suite(interpreter, folder, options.workdir, arguments)
+                passed, numbers = suite(interpreter, folder, options.workdir, arguments)
                 code = code if passed else 1
-                row.append(line)
+                row += numbers
             else:
                 row.append(str(interpreter.path))
         except Unavailable as problem:
@@ -334,8 +387,8 @@ def main() -> int:
             row = [name, "-", "-", "not to be had" if not options.run else "NOT TESTED"]
             code = code or CANNOT
         rows.append(row)
-    for row in [["name", "version", "from", "suite" if options.run else "path"], *rows]:
-        print(f"{row[0]:6} {row[1]:10} {row[2]:16} {row[3]}")
+    for name, version, origin, *rest in rows:
+        print(f"{name:6} {version:10} {origin:16}", *(f"{cell:8}" for cell in rest))
     return code
 
 
