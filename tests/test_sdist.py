@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -154,3 +155,17 @@ def test_a_build_says_first_what_is_missing(sdist, tmp_path):
     missing = refusal(sdist, elsewhere, CC=sys.executable)
     assert missing.startswith(f"{tmp_path}/Python.h is missing")
     assert not [*sdist.rglob("*.o")]
+
+
+def test_a_compiler_for_32_bits_gets_a_sentence(sdist):
+    """setup.py asks the Python that runs it, which is another one in a cross build."""
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc")
+    # As for a program without a C library: that of 32 bits need not be there.
+    command = ["gcc", "-m32", "-ffreestanding", "-fsyntax-only", "-x", "c"]
+    header = sdist / "zmq_monocoque" / "_engine" / "engine.h"
+    done = subprocess.run([*command, header], capture_output=True, text=True, timeout=TIMEOUT)
+    if "unrecognized command-line option" in done.stderr:
+        pytest.skip("this gcc compiles for one width only")
+    assert done.returncode == 1 and "zmq_monocoque is for 64-bit machines" in done.stderr
+    assert done.stderr.count("error:") == 1, done.stderr

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+_Static_assert(sizeof(void *) == 8, "zmq_monocoque is for 64-bit machines: use libzmq");
+
 /* --- start-up ------------------------------------------------------------------------------ */
 /* Called once, at import. Finds liburing's functions at `liburing_path` (NULL: it is not installed)
  * and tries whether io_uring can be used here; `driver` "epoll": does neither, and makes no

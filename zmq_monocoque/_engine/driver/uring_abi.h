@@ -123,6 +123,6 @@ typedef struct zm_liburing_ring {
     unsigned pad2;
     uint64_t spare[16]; /* ours: room for a liburing whose structure has grown at its end */
 } zm_liburing_ring;
-_Static_assert(sizeof(void *) != 8 || offsetof(zm_liburing_ring, spare) == 216, "liburing 2.15");
+_Static_assert(offsetof(zm_liburing_ring, spare) == 216, "liburing 2.15");
 
 #endif
