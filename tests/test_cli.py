@@ -315,6 +315,25 @@ def test_the_demo_accounts_for_every_message_and_prints_a_table(peer, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_with_nothing_on_the_path_the_demo_runs_and_doctor_tells(tmp_path):
+    """Whoever has Python and a wheel has no compiler."""
+    done = command("demo", "--seconds", "0.01", PATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "every one of them accounted for" in done.stdout
+    done = command("doctor", PATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert facts_of(done)["driver that runs"] == zmq_monocoque.backend.driver_name()
+
+
+def test_the_demo_waits_for_its_peer_as_long_as_that_takes_to_start(monkeypatch, capsys):
+    from zmq_monocoque._cli.demo import Demo, Peer
+
+    monkeypatch.setattr(Peer.answer, "__defaults__", (0.0,))
+    monkeypatch.setattr(Demo, "run", lambda self, directory: [])
+    assert main(["demo"]) == 0
+    assert "0 messages, every one" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_demo_leaves_no_process_and_no_file(number, code, tmp_path):
     """The demo's peer inherits its stderr: reading that to its end shows that both are gone."""

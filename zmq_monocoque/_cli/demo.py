@@ -159,9 +159,9 @@ class Peer:
         self.process.stdin.write(json.dumps({"role": role, "endpoint": endpoint, **details}) + "\n")
         self.process.stdin.flush()
 
-    def answer(self, timeout: float = PATIENCE) -> dict[str, Any]:
+    def answer(self, timeout: float | None = PATIENCE) -> dict[str, Any]:
         """The next answer. Raises DemoFailure when the peer ended, queue.Empty after ``timeout``
-        seconds."""
+        seconds (None: never)."""
         found = self.answers.get(timeout=timeout)
         if found is None:
             self.answers.put(None)
@@ -418,7 +418,8 @@ def play(options: argparse.Namespace, stop: Stop) -> int:
             stack.callback(context.destroy, linger=0)
             stack.callback(progress.clear)
         try:
-            about = peer.answer()
+            # However long a busy machine takes to start it: that it ended would be told.
+            about = peer.answer(timeout=None)
             demo = Demo(zmq, context, peer, progress, stop, options.seconds)
             rows = demo.run(directory)
         except (DemoFailure, queue.Empty, zmq.ZMQError) as error:

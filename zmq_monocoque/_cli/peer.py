@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 #: How long a role waits for one message, in milliseconds.
-PATIENCE_MS = 10_000
+PATIENCE_MS = 30_000
 PROBE, END = b"?", b"end"
 
 
