@@ -9,8 +9,9 @@ import socket
 from contextlib import suppress
 
 import pytest
-from support import eventually, port_of
+from support import RawListener, eventually, port_of
 from support.security import make_client, make_server
+from support.zmtp import message
 
 #: More allocations than a scenario takes.
 ENOUGH = 400
@@ -214,3 +215,103 @@ def test_a_stream_never_hears_of_one_that_got_no_name(zmq, make, failing):
             while body != b"last":
                 name, body = s.recv_multipart()
                 assert name
+
+
+@pytest.mark.parametrize("kind", ["STREAM", "ROUTER"])
+def test_a_stream_has_no_hole_where_memory_ran_out(zmq, make, failing, kind):
+    """What send() took arrives, in order; what there was no memory for, it says so."""
+    s = make(getattr(zmq, kind))
+    if kind == "ROUTER":
+        s.router_raw = True
+    s.bind("tcp://127.0.0.1:*")
+    with socket.create_connection(("127.0.0.1", port_of(s))) as client:
+        name, _ = s.recv_multipart()
+        taken = b""
+        for n in range(12):
+            for i in range(6):
+                piece = b"%02d" % n * 500
+                failing(i)
+                with suppress(MemoryError, zmq.ZMQError):
+                    s.send_multipart([name, piece])
+                    taken += piece
+                failing(-1)
+        s.send_multipart([name, b"end"])
+        got = b""
+        while not got.endswith(b"end"):
+            got += client.recv(65536)
+        assert got == taken + b"end"
+
+
+def test_a_stream_hears_of_the_begin_and_the_end_though_memory_ran_out(zmq, make, failing):
+    s = make(zmq.STREAM)
+    s.rcvtimeo = 30_000
+    s.bind("tcp://127.0.0.1:*")
+    address = ("127.0.0.1", port_of(s))
+    for n in range(16):
+        failing(n)
+        with socket.create_connection(address) as client, suppress(ConnectionError):
+            for _ in range(10):  # more than a queue has room for at first
+                client.send(b"x")
+                s.poll(1)
+            client.shutdown(socket.SHUT_WR)
+            client.recv(1)  # it has seen the end, or had no memory for what came
+        failing(-1)
+        with socket.create_connection(address) as client:
+            client.sendall(b"last")
+            told = {}
+            while b"last" not in told.values() or b"x" in told.values():
+                name, body = s.recv_multipart()
+                assert name in told or body == b"", "the begin was not told"
+                told[name] = body[-4:] if body[:1] != b"x" else b"x"
+        while s.recv_multipart()[1]:
+            pass
+
+
+def test_a_stream_without_memory_for_a_name_gets_one_later(zmq, ctx, failing):
+    """It connects, and its application hears of it, when there is memory again."""
+    for n in range(ENOUGH):
+        listener, connecter = sockets(zmq, ctx, zmq.STREAM, zmq.STREAM)
+        with listener, connecter:
+            listener.bind("tcp://127.0.0.1:*")
+            failing(n)
+            with suppress(MemoryError, zmq.ZMQError):
+                connecter.connect(listener.LAST_ENDPOINT)
+            has_failed = failing(-1) < 0
+            if not has_failed:
+                return
+            if not connecter.LAST_ENDPOINT:
+                continue
+            connecter.rcvtimeo = 30_000
+            name, empty = connecter.recv_multipart()
+            assert (len(name), empty) == (5, b""), n
+
+
+def test_a_connecter_without_memory_for_what_comes_connects_again(make, zmq, failing):
+    """A queue has room for so many messages, and needs memory for more."""
+    with RawListener() as server:
+        s = make(zmq.PULL, reconnect_ivl=1)
+        s.connect(server.endpoint)
+        peer = server.accept()
+        peer.handshake("PUSH")
+        peer.send(message(b"first"))
+        assert s.recv() == b"first"
+
+        def is_cut():  # whatever else takes memory meanwhile
+            failing(0)
+            with suppress(ConnectionError):
+                peer.send(message(b"x"))
+            s.poll(1)
+            return peer.closed_by_peer(0.001)
+
+        def is_served():  # a connection may have come while memory was still out
+            peer = server.accept()
+            with suppress(ConnectionError, EOFError):
+                peer.handshake("PUSH")
+                peer.send(message(b"last"))
+                return True
+
+        eventually(is_cut)
+        failing(-1)
+        eventually(is_served)
+        while s.recv() != b"last":
+            pass

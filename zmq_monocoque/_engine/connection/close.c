@@ -299,7 +299,7 @@ static void leave_peer(zm_conn *conn) ZM_LOCKED
     detach(conn);
     drop_incomplete(conn, peer); /* as at the other end of it (S-20, S-51) */
     if (conn->raw)
-        zm_peer_announce_locked(peer);
+        zm_peer_announce_end_locked(peer);
     zm_endpoint *endpoint = peer->endpoint;
     if (endpoint && !endpoint->options.immediate && !conn->raw
         && (!s->closing || endpoint->lingering)) {

@@ -108,7 +108,7 @@ static int event_arrived(zm_conn *conn, zm_event *event, zm_block *own) ZM_LOCKE
     if (own)
         zm_block_unref(own);
     if (rc < 0 && rc != -ECONNABORTED)
-        zm_conn_failed_locked(conn, false);
+        zm_conn_failed_locked(conn, rc == -ENOMEM); /* nobody's doing: it may come again */
     return rc < 0 ? -ECONNABORTED : 0;
 }
 
@@ -218,6 +218,10 @@ static int raw_arrived(zm_conn *conn) ZM_LOCKED
     conn->slab_at = conn->slab_used;
     if (!conn->peer)
         return 0;
+    if (ZM_UNLIKELY(zm_peer_keep_room_locked(conn->peer) < 0)) {
+        zm_conn_broke_locked(conn, ENOMEM);
+        return -ECONNABORTED;
+    }
     zm_event event = {
         .kind = ZM_EVENT_MESSAGE, .data = slab->data + at, .size = conn->slab_used - at};
     return event_arrived(conn, &event, zm_block_ref(slab));

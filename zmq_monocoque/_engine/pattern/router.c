@@ -114,13 +114,16 @@ static void router_writable(zm_peer *peer) ZM_LOCKED
         zm_turn_join(&peer->socket->writers, &peer->turn_out);
 }
 
-/* Has the peer a name from now on? Without memory for one, its connection ends, and may come again.
- * A duplicate stays connected and is never served (S-61). The peer may be gone after this. */
+/* Has the peer a name from now on? Without memory for one, its connection ends, and may come again;
+ * one that is still to be connected gets its name then. A duplicate stays connected and is never
+ * served (S-61). The peer may be gone after this. */
 static bool named(zm_peer *peer) ZM_LOCKED
 {
     int rc = identify(peer);
     if (rc == 0)
         return true;
+    if (rc == -ENOMEM && !peer->conn && !peer->inproc)
+        return false;
     bool comes_again = rc == -ENOMEM && peer->conn;
     /* A raw one is another peer then, and nobody hears of this one that it went. */
     peer->ignored = !comes_again || peer->raw;
@@ -129,12 +132,22 @@ static bool named(zm_peer *peer) ZM_LOCKED
     return false;
 }
 
+/* Its application hears that it is there. Without memory for that the connection ends, and may come
+ * again as another peer, and nobody hears of this one. The peer may be gone after this. */
+static void announce(zm_peer *peer) ZM_LOCKED
+{
+    if (zm_peer_announce_locked(peer) == 0)
+        return;
+    peer->ignored = true;
+    zm_conn_failed_locked(peer->conn, true);
+}
+
 static void welcome(zm_peer *peer) ZM_LOCKED
 {
     router_writable(peer);
     zm_probe_locked(peer);
     if (peer->raw && peer->conn)
-        zm_peer_announce_locked(peer);
+        announce(peer);
 }
 
 static void router_attached(zm_peer *peer) ZM_LOCKED
@@ -152,7 +165,7 @@ static void router_connected(zm_peer *peer) ZM_LOCKED
         if (zm_peer_can_read_locked(peer))
             zm_fair_readable(peer);
     } else if (peer->raw) {
-        zm_peer_announce_locked(peer);
+        announce(peer);
     }
 }
 
@@ -199,7 +212,13 @@ static int router_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
     }
     if (!m->more)
         s->sending_to = NULL;
-    if (zm_peer_write_locked(peer, m->data, m->size, m->block, m->more) < 0) {
+    int rc = zm_peer_write_locked(peer, m->data, m->size, m->block, m->more);
+    if (rc == -ENOMEM) { /* the caller knows that it is lost, and sends no more of it */
+        s->sending_to = NULL;
+        own->body_next = false;
+        return rc;
+    }
+    if (rc < 0) {
         s->sending_to = NULL;
         s->dropping = m->more;
         s->stats.messages_dropped += !m->more;
@@ -288,13 +307,17 @@ static void stream_attached(zm_peer *peer) ZM_LOCKED
     if (peer->endpoint && peer->endpoint->kind == ZM_CONNECTER)
         zm_bytes_set(&s->options.routing_id, route->id, route->id_size);
     if (peer->conn)
-        zm_peer_announce_locked(peer);
+        announce(peer);
 }
 
 static void stream_connected(zm_peer *peer) ZM_LOCKED
 {
-    if (peer->conn) /* not over inproc, as with libzmq */
-        zm_peer_announce_locked(peer);
+    if (!peer->conn) /* not over inproc, as with libzmq */
+        return;
+    if (!route_of(peer)->id_size && !peer->ignored)
+        stream_attached(peer); /* there was no memory for its name before */
+    else
+        announce(peer);
 }
 
 static int stream_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
@@ -324,8 +347,9 @@ static int stream_send(zm_socket *s, const zm_outgoing *m) ZM_LOCKED
         zm_peer_drop_locked(peer);
         return 0;
     }
-    zm_peer_write_locked(peer, m->data, m->size, m->block, false);
-    return 0;
+    /* What there is no memory for would be a hole in what the peer reads. */
+    int rc = zm_peer_write_locked(peer, m->data, m->size, m->block, false);
+    return rc == -ENOMEM ? rc : 0;
 }
 
 const zm_pattern zm_pattern_stream = {

@@ -12,7 +12,7 @@
 
 enum { FRAMES_MIN = 8 };
 
-int zm_frames_push_slow(zm_frames *frames, zm_frame frame)
+static int grow(zm_frames *frames)
 {
     uint32_t capacity = frames->capacity ? frames->capacity * 2 : FRAMES_MIN;
     zm_frame *ring = zm_alloc(capacity * sizeof *ring);
@@ -24,8 +24,23 @@ int zm_frames_push_slow(zm_frames *frames, zm_frame frame)
     frames->ring = ring;
     frames->capacity = capacity;
     frames->first = 0;
-    ring[frames->count++] = frame;
     return 0;
+}
+
+int zm_frames_reserve(zm_frames *frames, uint32_t more)
+{
+    int rc = 0;
+    while (rc == 0 && frames->capacity - frames->count < more)
+        rc = grow(frames);
+    return rc;
+}
+
+int zm_frames_push_slow(zm_frames *frames, zm_frame frame)
+{
+    int rc = grow(frames);
+    if (rc == 0)
+        frames->ring[frames->count++] = frame;
+    return rc;
 }
 
 void zm_frames_drop_newest(zm_frames *frames, uint32_t count)

@@ -29,6 +29,8 @@ typedef struct zm_frames {
     uint32_t capacity, first, count;
 } zm_frames;
 
+/* Room for `more` frames: to push them does not fail. 0 or -ENOMEM. */
+int zm_frames_reserve(zm_frames *frames, uint32_t more);
 /* 0 or -ENOMEM (then the frame's block stays the caller's). */
 int zm_frames_push_slow(zm_frames *frames, zm_frame frame);
 

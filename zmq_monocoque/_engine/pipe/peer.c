@@ -248,11 +248,24 @@ int zm_peer_queue_locked(zm_peer *peer, const uint8_t *data, size_t size, bool m
     return 0;
 }
 
-void zm_peer_announce_locked(zm_peer *peer)
+int zm_peer_keep_room_locked(zm_peer *peer)
+{
+    return zm_frames_reserve(&peer->in, 2);
+}
+
+void zm_peer_announce_end_locked(zm_peer *peer)
 {
     static const uint8_t nothing;
     if (peer->socket->options.stream_notify)
         zm_peer_queue_locked(peer, &nothing, 0, false, NULL);
+}
+
+int zm_peer_announce_locked(zm_peer *peer)
+{
+    int rc = zm_peer_keep_room_locked(peer);
+    if (rc == 0)
+        zm_peer_announce_end_locked(peer);
+    return rc;
 }
 
 /* --- writing --------------------------------------------------------------------------------- */

@@ -157,8 +157,12 @@ uint32_t zm_peer_low_water(int hwm);
  * NULL: the caller sees to that. 0 or -ENOMEM. */
 int zm_peer_queue_locked(zm_peer *peer, const uint8_t *data, size_t size, bool more,
                          zm_block *own) ZM_LOCKED;
-/* STREAM, ROUTER_RAW: an empty message tells the application that a peer came or went. */
-void zm_peer_announce_locked(zm_peer *peer) ZM_LOCKED;
+/* STREAM, ROUTER_RAW: an empty message tells the application that a peer came, and another one that
+ * it went. For that one there is always room: it is kept when the peer comes, and by
+ * zm_peer_keep_room_locked() before anything else is queued. 0 or -ENOMEM. */
+int zm_peer_announce_locked(zm_peer *peer) ZM_LOCKED;
+int zm_peer_keep_room_locked(zm_peer *peer) ZM_LOCKED;
+void zm_peer_announce_end_locked(zm_peer *peer) ZM_LOCKED;
 /* What the other side calls itself; *out_size 0: nothing, or it is not there yet. */
 const uint8_t *zm_peer_own_id_locked(const zm_peer *peer, size_t *out_size) ZM_LOCKED;
 void zm_peer_hwm_changed_locked(zm_peer *peer) ZM_LOCKED; /* SNDHWM, RCVHWM */
