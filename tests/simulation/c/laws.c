@@ -45,10 +45,14 @@ void law_departs(int sender, uint32_t number)
     g->sends[i].departed = true;
     while (g->lowest < g->count && (g->sends[g->lowest].departed || g->sends[g->lowest].refused))
         g->lowest++;
-    if (g->lowest < i && g->sends[g->lowest].sender != sender && !TALLY->resets)
+    if (g->lowest >= i)
+        return;
+    int earlier = g->sends[g->lowest].sender;
+    /* A connection that broke keeps what is to be sent until there is another one. */
+    bool broke = TALLY->resets || ends[sender].of->beats || ends[earlier].of->beats;
+    if (earlier != sender && !broke)
         sim_broken("a thread's messages leave in its order", "socket %d: message %u of it leaves "
-                   "before message %u of %d", sender, number, g->sends[g->lowest].number,
-                   g->sends[g->lowest].sender);
+                   "before message %u of %d", sender, number, g->sends[g->lowest].number, earlier);
 }
 
 /* --------------------------------------------------------------------------------------------- */
@@ -131,7 +135,7 @@ void law_step(end *e)
 void law_connections_last(const end *e)
 {
     zm_stats stats;
-    if (e->of->disturbed || (e->of->remote && TALLY->resets)
+    if (e->of->disturbed || e->of->streams || (e->of->remote && TALLY->resets)
         || PLAN->no_files /* those in their handshake make room */
         || PLAN->no_memory || e->intrusion || zm_socket_stats(e->handle, &stats) < 0
         || !stats.reconnects)
