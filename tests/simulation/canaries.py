@@ -38,6 +38,8 @@ ORDER = "a thread's messages leave in its order"
 KEY = "without the key no byte of payload"
 LAST = "the last message stays"
 ALIVE = "who answers is not cut off"
+BYTES = "a stream's bytes come as they were sent"
+TOLD = "a stream tells who comes and goes"
 
 CANARIES = [
     Canary(
@@ -251,6 +253,26 @@ CANARIES = [
         (LOST, MISSED, WAKE, TERM, GOES, RUNS, TIME),
         1000,
         1,
+    ),
+    Canary(
+        "a STREAM does not tell who went",
+        Fault(
+            "connection/close.c",
+            "        zm_peer_announce_end_locked(peer);\n",
+            "        (void) 0;\n",
+        ),
+        (TOLD,),
+        1000,
+    ),
+    Canary(
+        "a STREAM's peer is kept for the next connection",
+        Fault(
+            "connection/close.c",
+            "    if (endpoint && !endpoint->options.immediate && !conn->raw\n",
+            "    if (endpoint && !endpoint->options.immediate\n",
+        ),
+        (BYTES, TOLD),
+        1000,
     ),
 ]
 

@@ -261,6 +261,52 @@ int app_recv(end *e, int flags, arrival *out)
     return rc;
 }
 
+/* --- STREAM's messages: an id, and bytes ----------------------------------------------------- */
+
+int app_send_bytes(end *e, const stream_name *to, const void *data, size_t size, int flags)
+{
+    int64_t deadline = flags & ZM_DONTWAIT ? 0 : api->deadline(e->socket, e->generation,
+                                                                ZM_POLLOUT | ZM_PATIENT);
+    app_memory();
+    app_begin("send", e);
+    int rc = send_part(e, to->bytes, to->size, flags | ZM_SNDMORE, deadline);
+    if (rc == 0)
+        rc = send_part(e, data, size, flags | ZM_PATIENT, deadline);
+    app_end();
+    law_step(e);
+    return rc;
+}
+
+int app_recv_bytes(end *e, int flags, stream_name *from, uint8_t *out, size_t *out_size)
+{
+    int64_t deadline = flags & ZM_DONTWAIT ? 0 : api->deadline(e->socket, e->generation,
+                                                                ZM_POLLIN | ZM_PATIENT);
+    zm_part part;
+    app_begin("recv", e);
+    int rc = begin_part(e, flags, deadline, &part);
+    if (rc == 0) {
+        bool named = part.more && part.size <= sizeof from->bytes;
+        if (named) {
+            from->size = part.size;
+            memcpy(from->bytes, part.data, part.size);
+        }
+        api->recv_end(e->socket, &part);
+        rc = named ? begin_part(e, ZM_PATIENT | ZM_DONTWAIT, 0, &part) : -EPROTO;
+        bool whole = rc == 0 && !part.more && part.size <= STREAM_BYTES_MAX;
+        if (!whole && rc != -ETERM && rc != -ENOTSOCK)
+            sim_broken("parts never mix", "socket %d: no id, or no bytes behind it (%d)", e->id,
+                       rc);
+        if (rc == 0) {
+            *out_size = part.size;
+            memcpy(out, part.data, part.size);
+            api->recv_end(e->socket, &part);
+        }
+    }
+    app_end();
+    law_step(e);
+    return rc;
+}
+
 int app_poll(zm_pollitem *items, int count, int64_t timeout)
 {
     int64_t deadline = timeout < 0 ? -1 : sim_clock + timeout;

@@ -25,7 +25,8 @@ enum {
     OPT_HANDSHAKE_IVL = 66, OPT_XPUB_VERBOSE = 40, OPT_ZAP_ENFORCE_DOMAIN = 93
 };
 enum {
-    T_PAIR, T_PUB, T_SUB, T_REQ, T_REP, T_DEALER, T_ROUTER, T_PULL, T_PUSH, T_XPUB, T_XSUB
+    T_PAIR, T_PUB, T_SUB, T_REQ, T_REP, T_DEALER, T_ROUTER, T_PULL, T_PUSH, T_XPUB, T_XSUB,
+    T_STREAM
 };
 enum { ENDS_MAX = 24, PARTS_MAX = 4, BODY_MAX = 200 * 1024 };
 
@@ -88,7 +89,7 @@ struct service {
     bool inproc, remote;
     bool disturbed; /* connections were lost, or sockets closed: only what holds then is asked */
     bool beats;     /* by heartbeats a slow connection is a dead one */
-    bool publishes, conflates;
+    bool publishes, conflates, streams;
     bool slow; /* large bodies on a slow link, signs of life between them, readers that read */
     mechanism mechanism;
     uint8_t public_key[32], secret_key[32]; /* of its hub */
@@ -114,6 +115,16 @@ typedef struct arrival {
 int app_send(end *e, const arrival *to, int flags, uint32_t *out_number);
 int app_recv(end *e, int flags, arrival *out);
 int app_poll(zm_pollitem *items, int count, int64_t timeout);
+
+/* Of a STREAM's connection. */
+typedef struct stream_name {
+    uint8_t bytes[16];
+    size_t size;
+} stream_name;
+enum { STREAM_BYTES_MAX = 8192 }; /* in a message that comes */
+int app_send_bytes(end *e, const stream_name *to, const void *data, size_t size, int flags);
+/* `out` has room for STREAM_BYTES_MAX. */
+int app_recv_bytes(end *e, int flags, stream_name *from, uint8_t *out, size_t *out_size);
 void app_begin_watch(void);
 void app_memory(void);
 void app_begin(const char *doing, end *e);

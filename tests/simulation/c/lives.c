@@ -16,7 +16,7 @@ static bool ended(int rc)
     return rc == -ETERM || rc == -ENOTSOCK;
 }
 
-static void think(void)
+void think(void)
 {
     switch (sim_below(12)) {
     case 0:
@@ -33,8 +33,7 @@ static void think(void)
     }
 }
 
-/* Waits for `events` in one of the ways that there are. 0, or -errno. */
-static int await(end *e, short events)
+int await(end *e, short events)
 {
     int64_t time = (int64_t) (1 + sim_below(200)) * SIM_MS;
     if (sim_below(2)) {
@@ -205,6 +204,8 @@ static void *live(void *argument)
 void *own(void *argument)
 {
     end *e = argument;
+    if (e->type == T_STREAM)
+        return own_stream(e);
     sim_thread *others[4];
     sim_draw_from((uint64_t) e->id);
     sim_sleep((int64_t) sim_below(50) * SIM_MS);

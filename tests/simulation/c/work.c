@@ -34,7 +34,7 @@ static const kind kinds[] = {
     {"router-req", T_ROUTER, T_REQ, false, true, false},
 };
 
-service services[SERVICES_MAX + DOORS];
+service services[SERVICES_MAX + DOORS + STREAMS];
 int service_total, host_total;
 int64_t contexts[HOSTS_MAX];
 phase now;
@@ -192,7 +192,7 @@ static void law_nobody_waits_in_vain(void)
         int wanted = !strcmp(call, "recv") ? ZM_POLLIN : !strcmp(call, "send") ? ZM_POLLOUT : 0;
         int found = 0;
         size_t size = sizeof found;
-        if (wanted == ZM_POLLOUT && (e->type == T_ROUTER || e->nodrop))
+        if (wanted == ZM_POLLOUT && (e->type == T_ROUTER || e->type == T_STREAM || e->nodrop))
             continue; /* it waits for one peer, and may send to others; EVENTS knows no NODROP */
         if (!wanted || zm_socket_get(e->handle, OPT_EVENTS, &found, &size) < 0 || !(found & wanted))
             continue;
@@ -276,9 +276,11 @@ void *work(void *unused)
         leader = end_total - 3;
         working++;
     }
+    if (sim_less(sim_below(4) == 0, 0, "streams"))
+        draw_streams();
     for (int i = 0; i < end_total; i++)
         working += ends[i].budget && !ends[i].intrusion ? ends[i].sharers : 0;
-    sim_thread *guests[HOSTS_MAX + SERVICES_MAX + DOORS];
+    sim_thread *guests[HOSTS_MAX + SERVICES_MAX + DOORS + STREAMS];
     int guest_total = 0;
     for (int i = 0; i < service_total; i++) {
         int host = ends[services[i].first_end].host;
@@ -286,7 +288,7 @@ void *work(void *unused)
             guarded[host] = true;
             guests[guest_total++] = security_handler(host, contexts[host]);
         }
-        if (!services[i].inproc && services[i].endpoint[0] == 't'
+        if (!services[i].inproc && !services[i].streams && services[i].endpoint[0] == 't'
             && sim_less(sim_below(6) == 0, 0, "stranger%d", i))
             guests[guest_total++] = security_stranger(&services[i],
                                                       (int) sim_below((uint32_t) host_total));
@@ -296,6 +298,10 @@ void *work(void *unused)
                         ? NULL
                         : sim_spawn("app", ends[i].host, false, i == leader ? own_doors : own,
                                     &ends[i]);
+
+    sim_thread *program = streams_program();
+    if (program)
+        guests[guest_total++] = program;
 
     int64_t most = (int64_t) (1 + sim_below(30)) * SIM_S, began = sim_clock;
     bool stops = sim_less(sim_below(6) == 0, 0, "stops");
@@ -341,6 +347,7 @@ void *work(void *unused)
     sim_say("rest");
     law_nobody_waits_in_vain();
     law_at_rest();
+    streams_at_rest();
     law_idle_is_idle();
     for (int i = 0; i < end_total; i++)
         if (ends[i].open) /* whom it waits for may go first */

@@ -4,11 +4,11 @@
 
 #include "app.h"
 
-enum { HOSTS_MAX = 4, SERVICES_MAX = 3, DOORS = 2 };
+enum { HOSTS_MAX = 4, SERVICES_MAX = 3, DOORS = 2, STREAMS = 1 };
 
 typedef enum phase { LIVE, DRAIN, CLOSING } phase;
 
-extern service services[SERVICES_MAX + DOORS];
+extern service services[SERVICES_MAX + DOORS + STREAMS];
 extern int service_total, host_total;
 extern int64_t contexts[HOSTS_MAX];
 extern phase now;
@@ -29,10 +29,20 @@ int attach_end(end *e);
 void close_end(end *e);
 
 /* --- what threads do: lives.c ---------------------------------------------------------------- */
+void think(void);
+/* Waits for `events` in one of the ways that there are. 0, or -errno. */
+int await(end *e, short events);
 /* Opens the socket, sees its threads through, and closes it. */
 void *own(void *end_of_it);
 /* Two sockets of one thread. */
 void draw_doors(void);
 void *own_doors(void *first);
+
+/* --- STREAM: streams.c ----------------------------------------------------------------------- */
+void draw_streams(void);
+void *own_stream(void *end_of_it);
+/* Starts a program without the engine; NULL: this run has none. */
+sim_thread *streams_program(void);
+void streams_at_rest(void);
 
 #endif
