@@ -69,7 +69,7 @@ class ReleaseEvent(Event):
         _ext.wake_waiters()
 
 
-# Not typing's NamedTuple: Python 3.15 imports more for one than the whole package takes besides.
+# Not typing's NamedTuple, for which Python 3.14 imports annotationlib, and ast for that.
 class Backend(
     namedtuple(
         "Backend",

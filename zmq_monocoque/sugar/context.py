@@ -37,8 +37,12 @@ def _notice_atexit() -> None:
     _exiting = True
 
 
-_ContextType = TypeVar("_ContextType", bound="Context[Any]")
-_SocketType = TypeVar("_SocketType", bound="Socket[Any]", covariant=True)
+if TYPE_CHECKING:
+    _ContextType = TypeVar("_ContextType", bound="Context[Any]")
+    _SocketType = TypeVar("_SocketType", bound="Socket[Any]", covariant=True)
+else:  # as in socket.py
+    _ContextType = TypeVar("_ContextType")
+    _SocketType = TypeVar("_SocketType", covariant=True)
 
 
 class Context(ContextBase, AttributeSetter, Generic[_SocketType]):

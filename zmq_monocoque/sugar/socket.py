@@ -54,7 +54,10 @@ _PORT_END = 65536
 _T = TypeVar("_T")
 _RT = TypeVar("_RT")
 _SocketReturnT_co = TypeVar("_SocketReturnT_co", covariant=True)
-_SocketT_co = TypeVar("_SocketT_co", bound="Socket[Any]", covariant=True)
+if TYPE_CHECKING:
+    _SocketT_co = TypeVar("_SocketT_co", bound="Socket[Any]", covariant=True)
+else:  # for a bound in quotes Python 3.14 imports annotationlib, and ast for that
+    _SocketT_co = TypeVar("_SocketT_co", covariant=True)
 
 
 class _SocketContext(Generic[_SocketT_co]):
