@@ -28,8 +28,14 @@ from libzmq_suite.source import Problem, Unavailable  # noqa: E402
 from tools import foreign, wheels  # noqa: E402
 
 CANNOT = 77
-#: Python, and what of the engine is reached through it alone.
-WIRE = ("tests/zmtp", "tests/property", "tests/unit/test_models.py")
+#: Python, and what of the engine is reached through it alone; and parts in programs of their own.
+WIRE = (
+    *("tests/zmtp", "tests/property"),
+    *(
+        f"tests/unit/test_{name}.py"
+        for name in ("address", "models", "options", "router_table", "secret", "subscription_index")
+    ),
+)
 TESTS = {
     "aarch64": ("tests/behaviour", "tests/interop", *WIRE),
     "s390x": WIRE,
