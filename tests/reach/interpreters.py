@@ -247,7 +247,10 @@ def make_wheels(python: Path, folder: Path) -> None:
     wheels.mkdir(exist_ok=True)
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     download = (*pip, "download", "--no-deps", "--dest", build)
-    make = (*pip, "--python", python, "wheel", "--no-deps", "--wheel-dir", wheels)
+    # Its pip is a new one: an older one takes wheels of 3.13 for such of 3.13t.
+    venv = build / "venv"
+    run(sys.executable, "-m", "virtualenv", "--quiet", "-p", python, venv, seconds=FETCH_SECONDS)
+    make = (venv / "bin" / "python", *pip[1:], "wheel", "--no-deps", "--wheel-dir", wheels)
     run(*download, "--no-binary", "cffi", "cffi", seconds=FETCH_SECONDS)
     with tarfile.open(next(build.glob("cffi-*.tar.gz"))) as archive:
         archive.extractall(build, filter="data")
