@@ -168,10 +168,14 @@ void zm_drive_peek_locked(zm_socket *s)
         return;
     bring_receives_home(s);
     int rounds = 0;
+    bool news;
     do {
         zm_transfer_arm_locked(s);
         zm_transfer_push_locked(s);
-    } while (zm_transfer_reap_locked(s) && ++rounds < ROUNDS_MAX);
+        news = zm_transfer_reap_locked(s);
+    } while (news && ++rounds < ROUNDS_MAX);
+    if (ZM_UNLIKELY(news))
+        zm_transfer_submit_locked(s);
     zm_reap_ended_locked(s);
     zm_io_thread_resume_locked(s);
 }
@@ -335,6 +339,9 @@ void zm_drive_leave_locked(zm_socket *s, bool news)
         zm_commands_take_locked(s);
     run_timers(s, TIMERS_MAX);
     zm_reap_ended_locked(s);
+    /* The next step of a connect, or an accept, which that has started, may be all that there is to
+     * wait for: no connection is listed that the I/O thread would come back for. */
+    zm_transfer_submit_locked(s);
     zm_drive_wake_followers_locked(s);
     zm_io_thread_resume_locked(s);
 }
@@ -377,8 +384,10 @@ void zm_drive_before_wait_locked(zm_socket *s)
     zm_presence_drives(&s->presence, zm_now_ns());
     zm_drive_once_locked(s);
     /* An application that never waits, but asks again and again, makes progress, too. */
-    if (s->bulk_is_left && !s->driven && !s->pattern->can_recv(s))
+    if (s->bulk_is_left && !s->driven && !s->pattern->can_recv(s)) {
         pull_body(s, 0, ZM_FOREVER);
+        zm_transfer_submit_locked(s);
+    }
     s->bulk_is_left = false;
 }
 
@@ -387,6 +396,7 @@ static int wait_in_driver(zm_socket *s, int64_t deadline_ns) ZM_LOCKED
     bool readable = s->pattern->can_recv(s);
     s->waits_inside = true;
     if (pull_body(s, PULL_NS, deadline_ns)) {
+        zm_transfer_submit_locked(s);
         zm_presence_drives(&s->presence, zm_now_ns());
         zm_reap_ended_locked(s);
         return 0;
