@@ -237,6 +237,7 @@ static void open_ends(uint64_t seed)
         zm_list_init(&s->peers);
         zm_list_init(&s->ended);
         zm_list_init(&s->crowded);
+        zm_list_init(&s->untold);
     }
 }
 
@@ -245,6 +246,7 @@ static void close_ends(void)
     for (int i = 0; i < 2; i++) {
         zm_socket *s = &ends[i].socket;
         s->closing = true;
+        zm_inproc_tell_locked(s);
         while (peer_of(&ends[i]))
             zm_peer_free_locked(peer_of(&ends[i]));
         if (endpoints[i] && endpoints[i]->kind == ZM_INPROC_BIND)
@@ -266,6 +268,8 @@ static void close_ends(void)
 static bool read_all(void)
 {
     for (int round = 0; round < 200; round++) {
+        for (int i = 0; i < 2; i++)
+            zm_inproc_tell_locked(&ends[i].socket);
         while (command_count)
             take_command();
         for (int i = 0; i < 2; i++) {
@@ -292,6 +296,10 @@ static void scenario(uint64_t seed)
         } else if (here && one_in(30) && ends[i].staged) {
             zm_peer_rollback_locked(peer_of(&ends[i]));
             ends[i].staged = 0;
+        } else if (one_in(10)) {
+            ends[i].socket.tells_later = true;
+        } else if (one_in(10)) {
+            zm_inproc_tell_locked(&ends[i].socket);
         } else if (here && one_in(2)) {
             failed |= write_part(i);
         } else if (here) {
@@ -341,9 +349,41 @@ static void check_that_no_bytes_have_an_address(void)
     CHECK(foreign.refs == 1);
 }
 
+static void write_message(int from)
+{
+    do
+        write_part(from);
+    while (ends[from].staged);
+}
+
+/* Who waits is told of a burst once it is over, and once. */
+static void check_that_a_burst_is_told_of_at_its_end(void)
+{
+    open_ends(8); /* room for 11 messages */
+    CHECK(join(true) == 0 && read_all() && !command_count);
+    zm_socket *s = &ends[0].socket;
+    for (int burst = 0; burst < 2; burst++) {
+        s->tells_later = true;
+        for (int i = 0; i < 5; i++)
+            write_message(0);
+        CHECK(!command_count);
+        zm_inproc_tell_locked(s);
+        CHECK(command_count == 1 && !s->tells_later);
+        CHECK(read_all() && ends[1].read == ends[0].written);
+    }
+    s->tells_later = true;
+    zm_inproc_tell_locked(s);
+    CHECK(!command_count); /* of nothing nobody is told */
+    write_message(0);
+    CHECK(command_count == 1);
+    CHECK(read_all());
+    close_ends();
+}
+
 int main(int argc, char **argv)
 {
     run_model(argc, argv, scenario);
     check_that_no_bytes_have_an_address();
+    check_that_a_burst_is_told_of_at_its_end();
     return 0;
 }

@@ -550,7 +550,10 @@ int zm_inproc_write_locked(zm_peer *peer, const void *data, size_t size, zm_bloc
             peer->out_room -= peer->out_room > 0;
             if (!subscription)
                 peer->socket->stats.messages_sent++;
-            if (reader->idle) {
+            if (reader->idle && peer->socket->tells_later) {
+                if (!zm_list_linked(&peer->untold_link))
+                    zm_list_append(&peer->socket->untold, &peer->untold_link);
+            } else if (reader->idle) {
                 reader->idle = false;
                 tell(reader);
             }
@@ -560,6 +563,22 @@ int zm_inproc_write_locked(zm_peer *peer, const void *data, size_t size, zm_bloc
     ZM_DEBUG_ASSERT(me->out_staged <= me->out.count);
     zm_link_lock_give(link);
     return rc;
+}
+
+void zm_inproc_tell_locked(zm_socket *s)
+{
+    s->tells_later = false;
+    while (!zm_list_empty(&s->untold)) {
+        zm_peer *peer = ZM_CONTAINER(s->untold.next, zm_peer, untold_link);
+        zm_link_side *reader = other(peer);
+        zm_list_remove(&peer->untold_link);
+        zm_link_lock_take(peer->inproc);
+        if (reader->idle) {
+            reader->idle = false;
+            tell(reader);
+        }
+        zm_link_lock_give(peer->inproc);
+    }
 }
 
 static void rollback(zm_peer *peer)

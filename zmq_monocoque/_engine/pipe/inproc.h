@@ -63,6 +63,9 @@ int zm_inproc_connect_locked(zm_socket *s, const zm_address *address) ZM_LOCKED;
 bool zm_inproc_can_read_locked(zm_peer *peer) ZM_LOCKED;
 int zm_inproc_write_locked(zm_peer *peer, const void *data, size_t size, zm_block *block,
                            unsigned flags) ZM_LOCKED;
+/* With `tells_later` set, readers that have nothing to read are not told of what is written until
+ * this is called, which ends it: they have a whole burst to read then. */
+void zm_inproc_tell_locked(zm_socket *s) ZM_LOCKED;
 /* Joins `asker`, which is in none of its socket's lists, to the REP or ROUTER that bound `name`.
  * `answered` is called when something came back, or the other side went away. -ECONNREFUSED: nobody
  * did; -ENOMEM. */

@@ -116,6 +116,7 @@ void zm_peer_free_locked(zm_peer *taken)
         taken->ops->close(taken);
     zm_list_remove(&taken->ending.link);
     zm_list_remove(&taken->crowded_link);
+    zm_list_remove(&taken->untold_link);
     zm_frames_fini(&taken->in);
     zm_socket_lost_locked(s, taken->out.count);
     zm_outq_fini(&taken->out);

@@ -66,6 +66,7 @@ struct zm_peer {
     ZM_HELD bool out_full; /* was at its HWM and is not below the low-water mark yet */
     /* inproc: there is room for so many, whatever the reader does */
     ZM_HELD uint32_t out_room;
+    ZM_HELD zm_list untold_link; /* inproc: socket->untold */
     /* may still be spent on waiting for room before messages are dropped */
     ZM_HELD int64_t patience_ns;
     ZM_HELD zm_list crowded_link; /* socket->crowded */

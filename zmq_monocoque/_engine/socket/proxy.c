@@ -11,6 +11,7 @@
 #include "../context/handles.h"
 #include "../context/signals.h"
 #include "../engine.h"
+#include "../pipe/inproc.h"
 #include "drive.h"
 #include "options.h"
 #include "order.h"
@@ -251,10 +252,13 @@ static int stream(const way *w, carried *c, int *moved) ZM_LOCKS_UNCHECKED
         return rc == ZM_LATER ? NOTHING : rc;
     }
     int steps = 0;
+    /* A reader that was woken by the first message would take the processor for that one alone. */
+    to->tells_later = true;
     do
         rc = pass_locked(w, from, to, c);
     while (rc == THROUGH && ++steps + *moved < BURST_MESSAGES && !is_wanted(from, to, steps));
     zm_socket_lock_give(from);
+    zm_inproc_tell_locked(to);
     if (steps && zm_socket_sent_locked(to))
         zm_socket_flush_locked(to);
     zm_socket_leave(to);

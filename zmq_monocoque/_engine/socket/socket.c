@@ -74,6 +74,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     zm_list_init(&s->endpoints);
     zm_list_init(&s->ended);
     zm_list_init(&s->crowded);
+    zm_list_init(&s->untold);
     zm_list_init(&s->wants_send);
     zm_list_init(&s->wants_recv);
     zm_list_init(&s->armed);

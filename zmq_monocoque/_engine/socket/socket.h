@@ -100,6 +100,8 @@ struct zm_socket {
     ZM_HELD zm_list peers, conns, endpoints;
     ZM_HELD zm_list ended; /* peers and connections, to be freed where nobody holds them */
     ZM_HELD zm_list crowded; /* peers without room, which may have some in a moment */
+    ZM_HELD bool tells_later; /* who sends now calls zm_inproc_tell_locked() when it is over */
+    ZM_HELD zm_list untold; /* peers over inproc whose readers are to be told */
     ZM_HELD zm_names endpoint_names;
     ZM_HELD zm_peer_slot *peer_table;
     ZM_HELD uint32_t peer_capacity, peer_free; /* the first free slot, from 1; 0: none */
