@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import select
 import sys
 import threading
@@ -143,6 +144,8 @@ WAITS = {
 
 
 def main() -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     context = zmq.Context()
     context.max_sockets = 5000
     pub = context.socket(zmq.PUB)

@@ -36,7 +36,7 @@ MOST_SWITCHES, MOST_ENTRIES, MOST_SHARE = 1, 2, 0.01
 AT_A_TIME = 12
 
 
-def environment(world: str, request: pytest.FixtureRequest) -> dict[str, str]:
+def environment(world: str, request: pytest.FixtureRequest | None) -> dict[str, str]:
     if world in ("io_uring", "epoll"):
         return {**os.environ, "ZMQ_MONOCOQUE_DRIVER": world}
     return request.getfixturevalue("kernels").environment(world)
@@ -79,6 +79,20 @@ def test_a_program_that_waits_is_idle(world, armed_by, request):
             ):
                 busy.append((case, took))
     assert not busy
+
+
+def test_the_sockets_of_epoll_are_idle_in_any_number(on_libzmq):
+    """Linux refuses a set of epoll sets in which more than 500 have one descriptor in common."""
+    if on_libzmq:
+        pytest.skip("has no such sets")
+    done = subprocess.run(
+        [sys.executable, PROGRAM, MODULE, "nothing", "510", "live", "0.2"],
+        env=environment("epoll", None),
+        capture_output=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done
+    assert json.loads(done.stdout)["entries"] <= MOST_ENTRIES
 
 
 def looks_of_the_io_thread(zmq, context):

@@ -137,7 +137,10 @@ int __wrap_eventfd(unsigned count, int flags)
     counter *c = calloc(1, sizeof *c);
     c->count = count;
     c->file.flags = flags;
-    return sim_answer(sim_fd_new(&c->file, &counter_kind));
+    int fd = sim_fd_new(&c->file, &counter_kind);
+    if (fd >= 0 && count) /* always ready, and shared by all: it does not go with a host */
+        c->file.host = SIM_NO_HOST;
+    return sim_answer(fd);
 }
 
 ssize_t __wrap_write(int fd, const void *bytes, size_t size)

@@ -254,7 +254,6 @@ void *work(void *unused)
     zm_crypto_path("simulated");
     app_begin_watch();
     int rc = zm_engine_init_alone(PLAN->driver ? "io_uring" : "epoll");
-    zm_ready_fd(); /* the process's own, which stays */
     *PLAN = plan;
     if (rc < 0)
         sim_broken("the engine starts", "%d: %s", rc, zm_driver_reason());

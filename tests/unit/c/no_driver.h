@@ -33,20 +33,25 @@ int zm_waitset_add(int waitset, int fd, void *owner)
     return -1;
 }
 
-int zm_waitset_signal_open(int waitset)
+int zm_waitset_signal_open(int waitset, zm_ready **out_ready)
 {
-    (void) waitset;
+    (void) waitset, (void) out_ready;
     return -1;
 }
 
-void zm_waitset_signal_set(int waitset)
+void zm_waitset_signal_close(zm_ready *taken)
 {
-    (void) waitset;
+    (void) taken;
 }
 
-void zm_waitset_signal_clear(int waitset)
+void zm_waitset_signal_set(int waitset, const zm_ready *ready)
 {
-    (void) waitset;
+    (void) waitset, (void) ready;
+}
+
+void zm_waitset_signal_clear(int waitset, const zm_ready *ready)
+{
+    (void) waitset, (void) ready;
 }
 
 #endif

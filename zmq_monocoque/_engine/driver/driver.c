@@ -40,7 +40,7 @@ bool zm_driver_is_shut(const zm_driver *driver)
 
 void zm_driver_after_fork(void)
 {
-    zm_ready_fd_close();
+    zm_waitset_after_fork();
     zm_uring_messenger_forget();
 }
 

@@ -13,8 +13,8 @@
  *  3. A registration goes with the last descriptor of its file. The number may be in use again
  *     before we hear of it: hence zm_fd_generation(), and MOD, then ADD, where that is not known.
  *  4. The epoll descriptor itself polls readable while events wait. EPOLL_CTL_MOD of a descriptor
- *     that is ready is an event, by fact 2: any thread can make one without a descriptor of ours,
- *     by zm_ready_fd(), which all drivers of the process share.
+ *     that is ready is an event, by fact 2: any thread can make one without a descriptor of the
+ *     driver's own, by the signal of the set.
  *  5. A receive that gets fewer bytes than it has room for has emptied the socket, and what comes
  *     after it is an edge. The end of the stream may have come before it, with the edge of the
  *     bytes: EPOLLRDHUP tells. */
@@ -37,7 +37,7 @@
 
 enum { EVENTS_MAX = 64, SLOTS_MIN = 8 };
 
-/* In events: that of zm_ready_fd(). */
+/* In events: that of the signal. */
 enum { NO_SLOT = -1 };
 
 /* After this long without asking the kernel, something may have come. */
@@ -56,6 +56,7 @@ typedef struct fd_slot {
 
 typedef struct zm_epoll {
     zm_driver base;
+    zm_ready *ready; /* the signal of the set */
 
     /* Guarded by lock: open addressing, a power of two. */
     fd_slot *slots;
@@ -101,8 +102,7 @@ static void finished(zm_epoll *e, zm_op *op, int32_t res)
 /* Makes the epoll descriptor readable, and so wakes whoever waits on it. */
 static void make_event(const zm_epoll *e)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = NO_SLOT};
-    epoll_ctl(e->base.fd, EPOLL_CTL_MOD, zm_ready_fd(), &event);
+    zm_waitset_signal_set_edge(e->base.fd, e->ready, NO_SLOT);
 }
 
 /* Makes the descriptor readable while finished requests wait to be reaped. */
@@ -508,6 +508,7 @@ static void epoll_close(zm_driver *taken)
     /* In a forked child they are closed, and the numbers may be somebody else's by now. */
     if (!zm_driver_is_inherited(taken))
         zm_fd_close(e->base.fd);
+    zm_waitset_signal_close(e->ready);
     zm_free(e->slots);
     zm_free(e);
 }
@@ -524,7 +525,7 @@ int zm_epoll_open(zm_driver **out_driver)
     if (rc == 0)
         rc = e->base.fd = zm_waitset_open();
     if (rc >= 0)
-        rc = zm_waitset_signal_open(e->base.fd);
+        rc = zm_waitset_signal_open(e->base.fd, &e->ready);
     if (rc < 0) {
         zm_fd_close(e->base.fd);
         zm_free(e->slots);

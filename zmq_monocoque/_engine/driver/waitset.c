@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../base/alloc.h"
 #include "../base/check.h"
 #include "../base/clock.h"
 #include "../base/fds.h"
@@ -46,27 +47,6 @@ void zm_signaler_clear(int signaler)
     uint64_t count;
     ssize_t ignored = read(signaler, &count, sizeof count);
     (void) ignored; /* it was quiet already */
-}
-
-/* --- what is always ready --------------------------------------------------------------------- */
-
-static _Atomic int ready_fd = -1;
-
-int zm_ready_fd(void)
-{
-    int fd = atomic_load(&ready_fd), none = -1;
-    if (fd >= 0)
-        return fd;
-    fd = owned(eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (fd < 0 || atomic_compare_exchange_strong(&ready_fd, &none, fd))
-        return fd;
-    zm_fd_close(fd); /* another thread was faster */
-    return none;
-}
-
-void zm_ready_fd_close(void)
-{
-    zm_fd_close(atomic_exchange(&ready_fd, -1));
 }
 
 /* --- pipes ---------------------------------------------------------------------------------- */
@@ -138,25 +118,94 @@ void zm_waitset_remove(int waitset, int fd)
     control(waitset, EPOLL_CTL_DEL, fd, 0, NULL);
 }
 
-int zm_waitset_signal_open(int waitset)
+/* --- signals of sets ------------------------------------------------------------------------ */
+
+/* Linux allows a descriptor 500 ways to those who wait for it through one set of sets, 100 through
+ * two, 50 through three; more are EINVAL. So only a few sets share one. */
+enum { SETS_MAX = 16 };
+
+/* A descriptor that is readable for ever. */
+struct zm_ready {
+    int fd;
+    uint32_t sets, fork_generation;
+};
+
+static zm_lock ready_lock;
+/* Has room for more sets; NULL: there is none. */
+ZM_GUARDED_BY(ready_lock) static zm_ready *filling;
+
+static zm_ready *ready_new(void)
 {
-    int fd = zm_ready_fd();
-    return fd < 0 ? fd : control(waitset, EPOLL_CTL_ADD, fd, 0, NULL);
+    zm_ready *ready = zm_alloc(sizeof *ready);
+    if (!ready)
+        return NULL;
+    *ready = (zm_ready){.fd = owned(eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK)),
+                        .fork_generation = zm_fork_generation()};
+    return ready;
 }
 
-void zm_waitset_signal_set(int waitset)
+int zm_waitset_signal_open(int waitset, zm_ready **out_ready)
 {
-    control(waitset, EPOLL_CTL_MOD, zm_ready_fd(), EPOLLIN, NULL);
+    zm_lock_take(&ready_lock);
+    zm_ready *ready = filling ? filling : ready_new();
+    int rc = !ready ? -ENOMEM : ready->fd;
+    if (rc >= 0)
+        rc = control(waitset, EPOLL_CTL_ADD, ready->fd, 0, NULL);
+    if (rc == 0) {
+        filling = ++ready->sets < SETS_MAX ? ready : NULL;
+        *out_ready = ready;
+    } else if (ready && !ready->sets) {
+        zm_fd_close(ready->fd);
+        zm_free(ready);
+    }
+    zm_lock_give(&ready_lock);
+    return rc;
 }
 
-void zm_waitset_signal_clear(int waitset)
+void zm_waitset_signal_close(zm_ready *taken)
+{
+    if (!taken)
+        return;
+    zm_lock_take(&ready_lock);
+    if (--taken->sets == 0) {
+        if (filling == taken)
+            filling = NULL;
+        /* In a forked child it is closed, and the number may be somebody else's by now. */
+        if (taken->fork_generation == zm_fork_generation())
+            zm_fd_close(taken->fd);
+        zm_free(taken);
+    }
+    zm_lock_give(&ready_lock);
+}
+
+/* There is no other thread then. */
+void zm_waitset_after_fork(void) ZM_LOCKS_UNCHECKED
+{
+    atomic_store(&ready_lock.word, 0);
+    filling = NULL;
+}
+
+void zm_waitset_signal_set(int waitset, const zm_ready *ready)
+{
+    control(waitset, EPOLL_CTL_MOD, ready->fd, EPOLLIN, NULL);
+}
+
+void zm_waitset_signal_set_edge(int waitset, const zm_ready *ready, int mark)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = mark};
+    epoll_ctl(waitset, EPOLL_CTL_MOD, ready->fd, &event);
+}
+
+void zm_waitset_signal_clear(int waitset, const zm_ready *ready)
 {
     struct epoll_event events[EVENTS_MAX];
-    control(waitset, EPOLL_CTL_MOD, zm_ready_fd(), 0, NULL);
+    control(waitset, EPOLL_CTL_MOD, ready->fd, 0, NULL);
     /* The kernel forgets that it was ready when it is asked next, and until then the next set()
      * would be no edge to one who watches this set by edges. */
     epoll_wait(waitset, events, EVENTS_MAX, 0);
 }
+
+/* --- waiting --------------------------------------------------------------------------------- */
 
 /* What is left until a deadline; never negative. */
 static struct timespec left_until(int64_t until_ns)

@@ -14,12 +14,6 @@ int zm_signaler_open(void);
 void zm_signaler_set(int signaler);
 void zm_signaler_clear(int signaler);
 
-/* A descriptor of the process that is readable for ever; -errno. It stays the process's. By
- * watching it, or not, a set is made readable, or not, without a descriptor of its own for that. */
-int zm_ready_fd(void);
-/* Nothing uses it any more, as in the child of a fork. Another is made when one is wanted. */
-void zm_ready_fd_close(void);
-
 /* A pipe for a signal handler to write to: `out_writes` never blocks. 0 or -errno. */
 int zm_pipe_open(int *out_reads, int *out_writes);
 /* Sleeps until something was written, and takes it. False: never again. */
@@ -33,11 +27,17 @@ int zm_waitset_add(int waitset, int fd, void *owner);
 int zm_waitset_add_armed(int waitset, int fd, void *owner);
 int zm_waitset_arm(int waitset, int fd, void *owner);
 void zm_waitset_remove(int waitset, int fd);
-/* A signal of the set's own: the set is readable from set() to clear(). The first is called once,
- * the others by any thread. 0 or -errno. */
-int zm_waitset_signal_open(int waitset);
-void zm_waitset_signal_set(int waitset);
-void zm_waitset_signal_clear(int waitset);
+/* A signal of the set's own: the set is readable from set() to clear(), which any thread may call;
+ * after set_edge() it says `mark`, once. It is a descriptor that is always readable, is watched or
+ * not, and is shared by a few sets. open(): 0 or -errno. close() comes after the set was closed. */
+typedef struct zm_ready zm_ready;
+int zm_waitset_signal_open(int waitset, zm_ready **out_ready);
+void zm_waitset_signal_close(zm_ready *taken); /* NULL allowed */
+void zm_waitset_signal_set(int waitset, const zm_ready *ready);
+void zm_waitset_signal_set_edge(int waitset, const zm_ready *ready, int mark);
+void zm_waitset_signal_clear(int waitset, const zm_ready *ready);
+/* In the child of a fork: others are made when they are wanted. */
+void zm_waitset_after_fork(void);
 /* Waits until `until_ns` (CLOCK_MONOTONIC; < 0: no limit). How many owners were written to
  * out_owners; 0 after the time, or a signal. */
 int zm_waitset_wait(int waitset, void **out_owners, int count, int64_t until_ns);

@@ -24,6 +24,7 @@
 #include "../context/process.h"
 #include "../driver/address.h"
 #include "../driver/driver.h"
+#include "../driver/waitset.h"
 #include "../pipe/frames.h"
 #include "../pipe/inproc.h"
 #include "../pipe/peer.h"
@@ -135,6 +136,7 @@ static void destroy_locked(zm_socket *s) ZM_GIVES(zm_a_socket)
         zm_block_unref(s->current.block);
     zm_io_thread_remove_locked(s);
     zm_fd_close(atomic_load(&s->public_fd));
+    zm_waitset_signal_close(s->public_ready);
     zm_fd_close(atomic_load(&s->signaler));
     if (s->driver)
         zm_context_driver_back(context, s->driver);

@@ -86,6 +86,7 @@ struct zm_socket {
     _Atomic bool has_watchers; /* pollers, or a public_fd */
     _Atomic int signaler; /* of the pollers, -1: not made */
     _Atomic int public_fd; /* ZMQ_FD, -1: not made: a wait set of the driver, and a signal */
+    struct zm_ready *public_ready; /* its signal; written before public_fd, and no more */
     _Atomic bool notified; /* the signal was set since it was cleared */
 
     /* the I/O thread's */

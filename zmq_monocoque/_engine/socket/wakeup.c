@@ -28,7 +28,7 @@ static void notify_watchers(zm_socket *s)
     notify_pollers(s);
     int fd = atomic_load(&s->public_fd);
     if (fd >= 0) {
-        zm_waitset_signal_set(fd);
+        zm_waitset_signal_set(fd, s->public_ready);
         atomic_store(&s->notified, true);
     }
 }
@@ -169,7 +169,7 @@ void zm_socket_poller_leaves_locked(zm_socket *s, uint32_t since, bool was_told)
 void zm_socket_fd_clear_locked(zm_socket *s)
 {
     if (atomic_exchange(&s->notified, false))
-        zm_waitset_signal_clear(s->public_fd);
+        zm_waitset_signal_clear(s->public_fd, s->public_ready);
 }
 
 int zm_socket_fd_locked(zm_socket *s)
@@ -179,11 +179,13 @@ int zm_socket_fd_locked(zm_socket *s)
     int fd = zm_waitset_open();
     if (fd < 0)
         return fd;
-    int rc = zm_waitset_signal_open(fd);
+    int rc = zm_waitset_signal_open(fd, &s->public_ready);
     if (rc == 0 && s->driver)
         rc = zm_waitset_add(fd, zm_driver_fd(s->driver), NULL);
     if (rc < 0) {
         zm_fd_close(fd);
+        zm_waitset_signal_close(s->public_ready);
+        s->public_ready = NULL;
         return rc;
     }
     atomic_store(&s->public_fd, fd);
