@@ -40,12 +40,14 @@ LAST = "the last message stays"
 ALIVE = "who answers is not cut off"
 BYTES = "a stream's bytes come as they were sent"
 TOLD = "a stream tells who comes and goes"
+BACK = "who connects comes back"
+LASTS = "a connection lasts"
 
 CANARIES = [
     Canary(
         "a thread that waits in the driver is not woken",
         Fault("socket/wakeup.c", "        if (driver)\n", "        if (driver && !driver)\n"),
-        (LOST, WAKE, TERM, RUNS, TIME),
+        (LOST, WAKE, TERM, RUNS, TIME, BACK),
         1000,
     ),
     Canary(
@@ -250,7 +252,7 @@ CANARIES = [
             "it is gone */\n",
             "        if (res != -ECANCELED)\n            wants_recv_again(conn);\n",
         ),
-        (LOST, MISSED, WAKE, TERM, GOES, RUNS, TIME),
+        (LOST, MISSED, WAKE, TERM, GOES, RUNS, TIME, BACK, LASTS),
         1000,
         1,
     ),
@@ -273,6 +275,17 @@ CANARIES = [
         ),
         (BYTES, TOLD),
         1000,
+    ),
+    Canary(
+        "a name is looked up once",
+        Fault(
+            "socket/connecter.c",
+            "        open_connection(ep, address); /* names are looked up anew at each attempt */\n",
+            "        ep->address = *address;\n        ep->address.resolved = true;\n"
+            "        open_connection(ep, address);\n",
+        ),
+        (BACK,),
+        3000,
     ),
 ]
 

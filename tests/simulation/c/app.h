@@ -59,7 +59,7 @@ typedef struct end {
     int id, type, host, sharers;
     service *of;
     bool absent; /* left out of this run */
-    bool binder, open, failed, sends, receives;
+    bool binder, open, attached, failed, sends, receives;
     int64_t handle;
     zm_socket *socket;
     uint32_t generation;
@@ -87,6 +87,7 @@ struct service {
     int id, kind;
     char endpoint[64];
     bool inproc, remote;
+    bool by_name; /* its hub is found by its host's name, and may have another address later */
     bool disturbed; /* connections were lost, or sockets closed: only what holds then is asked */
     bool beats;     /* by heartbeats a slow connection is a dead one */
     bool publishes, conflates, streams;
@@ -146,6 +147,7 @@ void law_step(end *e);
 void law_connections_last(const end *e);
 /* Nothing has happened for a while, and nothing is to come. */
 void law_at_rest(void);
+void law_who_connects_comes_back(void);
 
 /* --- reference models: models.c -------------------------------------------------------------- */
 void model_arrived(end *e, const arrival *a);

@@ -142,14 +142,18 @@ int open_end(end *e)
 int attach_end(end *e)
 {
     int rc;
+    char where[sizeof e->of->endpoint];
+    snprintf(where, sizeof where, "%s", e->of->endpoint);
+    if (e->binder && e->of->by_name) /* whatever its host's address is */
+        snprintf(where, sizeof where, "tcp://*:%d", 7000 + e->of->id);
     for (int tries = 0; tries < 50; tries++) {
-        rc = e->binder ? zm_socket_bind(e->handle, e->of->endpoint)
-                       : zm_socket_connect(e->handle, e->of->endpoint);
+        rc = e->binder ? zm_socket_bind(e->handle, where) : zm_socket_connect(e->handle, where);
         if (rc != -EMFILE && rc != -EINTR && rc != -ENOMEM)
             break;
         sim_sleep(SIM_MS);
     }
-    sim_say("socket %d: %s %s: %d", e->id, e->binder ? "bind" : "connect", e->of->endpoint, rc);
+    e->attached = rc == 0;
+    sim_say("socket %d: %s %s: %d", e->id, e->binder ? "bind" : "connect", where, rc);
     return rc;
 }
 

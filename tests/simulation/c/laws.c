@@ -211,6 +211,32 @@ static void none_missed(const end *e, const end *to)
                        e->id);
 }
 
+/* Has it a connection, where there is somebody to connect to? */
+static bool is_back(const end *e)
+{
+    const end *hub = &ends[e->of->first_end];
+    zm_stats stats;
+    if (e->binder || !e->attached || !hub->attached || !e->open || !hub->open || e->intrusion
+        || e->of->inproc || e->of->streams || e->of->beats
+        || zm_socket_stats(e->handle, &stats) < 0)
+        return true;
+    return stats.connections > 0;
+}
+
+/* Whatever broke: within two minutes, since a connect whose packets are dropped takes half of one. */
+void law_who_connects_comes_back(void)
+{
+    int away = 0;
+    for (int seconds = 0; seconds < 120 && away < end_total; seconds++) {
+        for (away = 0; away < end_total && is_back(&ends[away]);)
+            away++;
+        if (away < end_total)
+            sim_sleep(SIM_S);
+    }
+    if (away < end_total)
+        sim_broken("who connects comes back", "socket %d has no connection", ends[away].id);
+}
+
 void law_at_rest(void)
 {
     for (int i = 0; i < end_total; i++)

@@ -245,7 +245,7 @@ int __wrap_getaddrinfo(const char *node, const char *service, const struct addri
         sim_sleep(sim_below(200) * SIM_MS);
         if (strncmp(node, "host", 4) || sim_below(4) == 0)
             return EAI_AGAIN;
-        in->sin_addr.s_addr = htonl(sim_host_address(atoi(node + 4)));
+        in->sin_addr.s_addr = htonl(sim_host_address_told(atoi(node + 4)));
     }
     struct addrinfo *info = calloc(1, sizeof *info);
     info->ai_family = AF_INET;

@@ -19,6 +19,35 @@ static struct {
 static int path_count;
 static uint32_t next_port = PORT_FIRST, next_path;
 
+/* --- hosts ----------------------------------------------------------------------------------- */
+
+enum { HOSTS_THAT_MOVE = 16, NETWORK = 0x0a000000, MOVE = 1 << 16 };
+
+static uint32_t moves[HOSTS_THAT_MOVE];
+static int64_t moved_at[HOSTS_THAT_MOVE];
+
+uint32_t sim_host_address(int host)
+{
+    uint32_t moved = host >= 0 && host < HOSTS_THAT_MOVE ? moves[host] : 0;
+    return NETWORK + (uint32_t) host + moved * MOVE;
+}
+
+void sim_host_move(int host)
+{
+    moves[host]++;
+    moved_at[host] = sim_clock;
+    sim_say("host %d has another address", host);
+}
+
+uint32_t sim_host_address_told(int host)
+{
+    bool old = host >= 0 && host < HOSTS_THAT_MOVE && moves[host]
+               && sim_clock < moved_at[host] + 2 * SIM_S && sim_below(3) == 0;
+    return sim_host_address(host) - (old ? MOVE : 0);
+}
+
+/* --------------------------------------------------------------------------------------------- */
+
 static bool same_name(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
     const struct sockaddr_in *x = (const void *) a, *y = (const void *) b;

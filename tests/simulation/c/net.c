@@ -153,11 +153,6 @@ int __wrap_socket(int family, int type, int protocol)
     return sim_answer(sim_fd_new(&s->file, &stream_kind));
 }
 
-uint32_t sim_host_address(int host)
-{
-    return 0x0a000000u + (uint32_t) host;
-}
-
 int __wrap_listen(int fd, int backlog)
 {
     sim_syscall();

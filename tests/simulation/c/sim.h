@@ -217,6 +217,9 @@ int sim_socket_connect(sim_file *file, const struct sockaddr *address, uint32_t 
 void sim_print_sockets(void);
 bool sim_is_socket(const sim_file *file);
 uint32_t sim_host_address(int host);
+/* It has another address from now on. Who asks for its name may hear of the old one for a while. */
+void sim_host_move(int host);
+uint32_t sim_host_address_told(int host);
 /* Does any socket wait for the answer to its connect? */
 bool sim_somebody_connects(void);
 
