@@ -280,7 +280,8 @@ CANARIES = [
         "a name is looked up once",
         Fault(
             "socket/connecter.c",
-            "        open_connection(ep, address); /* names are looked up anew at each attempt */\n",
+            "        open_connection(ep, address); /* names are looked up anew at each attempt */"
+            "\n",
             "        ep->address = *address;\n        ep->address.resolved = true;\n"
             "        open_connection(ep, address);\n",
         ),

@@ -223,7 +223,7 @@ static bool is_back(const end *e)
     return stats.connections > 0;
 }
 
-/* Whatever broke: within two minutes, since a connect whose packets are dropped takes half of one. */
+/* Whatever broke: within two minutes. A connect whose packets are dropped takes half of one. */
 void law_who_connects_comes_back(void)
 {
     int away = 0;

@@ -236,8 +236,8 @@ static void law_idle_is_idle(void)
         if (t->calls - t->calls_before > busiest->calls - busiest->calls_before)
             busiest = t;
     sim_say("a silent second: %llu calls, %llu of %s#%d in %s; %llu connects, %d sockets",
-            (unsigned long long) calls, (unsigned long long) (busiest->calls - busiest->calls_before),
-            busiest->name, busiest->id, busiest->doing ? busiest->doing : "-",
+            (unsigned long long) calls,
+            (unsigned long long) (busiest->calls - busiest->calls_before), busiest->name, busiest->id, busiest->doing ? busiest->doing : "-",
             (unsigned long long) (TALLY->connects - connects), end_total);
     if (calls > most)
         sim_broken("idle is idle", "%llu system calls in a silent second, %llu of %s#%d in %s",
@@ -403,8 +403,8 @@ void *work(void *unused)
         sim_join(guests[i]);
     zm_alloc_fail_after(-1);
     sim_sleep(2 * SIM_S);
-    /* What was the killed ones' is counted here, and nowhere in a real process; and who takes a lock
-     * may be killed before it is told. */
+    /* What was the killed ones' is counted here, and nowhere in a real process; and who takes a
+     * lock may be killed before it is told. */
     if (killings)
         return NULL;
     zm_counts_get(&after);
