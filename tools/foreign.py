@@ -49,7 +49,7 @@ _PYTHON = (
     *(f"python{VERSION}-minimal", f"libpython{VERSION}-minimal", f"libpython{VERSION}-stdlib"),
     *(f"libpython{VERSION}-dev", "libc6", "zlib1g", "libexpat1", "libffi8", "libssl3"),
     *("libgcc-s1", "libuuid1", "libbz2-1.0", "liblzma5", "libsqlite3-0", "libcrypt1"),
-    *("python3-cffi-backend", "python3-nacl", "libsodium23"),
+    *("python3-cffi-backend", "python3-nacl", "libsodium23", "libstdc++6"),
 )
 
 
