@@ -237,7 +237,8 @@ static void law_idle_is_idle(void)
             busiest = t;
     sim_say("a silent second: %llu calls, %llu of %s#%d in %s; %llu connects, %d sockets",
             (unsigned long long) calls,
-            (unsigned long long) (busiest->calls - busiest->calls_before), busiest->name, busiest->id, busiest->doing ? busiest->doing : "-",
+            (unsigned long long) (busiest->calls - busiest->calls_before), busiest->name,
+            busiest->id, busiest->doing ? busiest->doing : "-",
             (unsigned long long) (TALLY->connects - connects), end_total);
     if (calls > most)
         sim_broken("idle is idle", "%llu system calls in a silent second, %llu of %s#%d in %s",
