@@ -50,8 +50,9 @@ class Fault:
     old: str
     new: str
 
-    def text(self) -> str:
-        before = (ENGINE / self.file).read_text()
+    def text(self, before: str | None = None) -> str:
+        """Of the file; or of what other faults have left of it."""
+        before = (ENGINE / self.file).read_text() if before is None else before
         if before.count(self.old) != 1:
             raise ValueError(f"{self.file} has no such place, or several:\n{self.old}")
         return before.replace(self.old, self.new)
@@ -122,7 +123,9 @@ def compile_one(source: Path, text: str, flags: list[str], common: str, store: P
 def build(faults: tuple[Fault, ...] = (), store: Path = STORE) -> Path:
     """The program, with the faults planted."""
     store.mkdir(parents=True, exist_ok=True)
-    planted = {fault.file: fault.text() for fault in faults}
+    planted: dict[str, str] = {}
+    for fault in faults:
+        planted[fault.file] = fault.text(planted.get(fault.file))
     with only_one(store):
         common = headers()
         jobs = []
