@@ -65,9 +65,9 @@ static inline bool zm_lock_wanted(const zm_lock *lock)
 
 static inline void zm_lock_give(zm_lock *lock) ZM_GIVES(*lock) ZM_LOCKS_UNCHECKED
 {
-    ZM_WORLD_GIVES(lock);
     if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
         zm_lock_wake(lock);
+    ZM_WORLD_GIVES(lock); /* a thread that died before that would take the lock with it */
 }
 
 /* Sleeps while *word == seen, until `deadline_ns` (CLOCK_MONOTONIC; < 0: no deadline).
