@@ -42,6 +42,7 @@ BYTES = "a stream's bytes come as they were sent"
 TOLD = "a stream tells who comes and goes"
 BACK = "who connects comes back"
 LASTS = "a connection lasts"
+FITS = "a burst that fits is not dropped"
 
 CANARIES = [
     Canary(
@@ -211,6 +212,47 @@ CANARIES = [
         ),
         (LOST, MISSED, WAKE, TERM, GOES, GOES_ON, MEMORY, TIME),
         1000,
+    ),
+    Canary(
+        "a message is dropped before it is looked whether there is room by now",
+        Fault(
+            "pipe/peer.c",
+            "    if (peer->ops || zm_peer_is_ended_locked(peer) || !peer->conn)\n"
+            "        return -EAGAIN;\n"
+            "    zm_drive_for_room_locked",
+            "    if (peer)\n        return -EAGAIN;\n    zm_drive_for_room_locked",
+        ),
+        (FITS,),
+        400,
+    ),
+    Canary(
+        "a burst waits for company until it is above the mark",
+        (
+            Fault(
+                "pipe/peer.c",
+                "                s->flush_due = true;\n",
+                "                s->flush_due = false;\n",
+            ),
+            Fault(
+                "pipe/peer.c",
+                "    if (peer->ops || zm_peer_is_ended_locked(peer) || !peer->conn)\n"
+                "        return -EAGAIN;\n"
+                "    zm_drive_for_room_locked",
+                "    if (peer)\n        return -EAGAIN;\n    zm_drive_for_room_locked",
+            ),
+        ),
+        (FITS,),
+        400,
+    ),
+    Canary(
+        "who drops what is unsubscribed does not read on",
+        Fault(
+            "pattern/fair_queue.c",
+            "    if (dropped && !zm_list_empty(&s->wants_recv))\n        zm_socket_wake(s);\n",
+            "    (void) dropped;\n",
+        ),
+        (WAKE,),
+        2000,
     ),
     Canary(
         "whoever knows the server's key comes in",

@@ -114,10 +114,11 @@ int app_send(end *e, const arrival *to, int flags, uint32_t *out_number)
         sizes_most = sim_less(sizeof sizes / sizeof sizes[0], 1, "sizes");
         parts_most = sim_less(PARTS_MAX, 1, "parts");
     }
-    bool one = e->sharers > 1 || e->of->conflates;
+    bool one = e->sharers > 1 || e->of->conflates || e->of->bursts;
     uint32_t drawn_parts = one || sim_below(3) ? 1 : 1 + sim_below(PARTS_MAX);
-    uint32_t size = e->of->slow ? 4 + sim_below(4)
-                                : sim_below(e->group || sim_below(4) ? 5 : 8);
+    uint32_t size = e->of->bursts ? (e->large ? e->large : sim_below(3))
+                    : e->of->slow ? 4 + sim_below(4)
+                                  : sim_below(e->group || sim_below(4) ? 5 : 8);
     int parts = (int) (drawn_parts < parts_most ? drawn_parts : parts_most);
     uint32_t body = sizes[size < sizes_most ? size : sizes_most - 1];
     app_memory();

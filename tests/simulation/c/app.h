@@ -64,7 +64,7 @@ typedef struct end {
     zm_socket *socket;
     uint32_t generation;
     int sndhwm, rcvhwm, linger, rcvtimeo, sndtimeo;
-    bool relaxed, mandatory, conflate, nodrop, fickle;
+    bool relaxed, mandatory, conflate, nodrop, fickle, narrow;
     intrusion intrusion;
     uint8_t public_key[32], secret_key[32];
     uint8_t topics_ever, topics_always; /* of a subscriber, a bit each */
@@ -73,6 +73,7 @@ typedef struct end {
     bool moved;     /* its thread has left it to another one */
     struct group *group; /* of the sockets of one thread; NULL: it has this one only */
     uint32_t budget; /* messages that it is still to send */
+    uint32_t large;  /* of a burst: the size of what is sent now, if it is not small */
     record *records;
     uint32_t sent, record_room;
     /* Of each sender: the last number that came, and which came. */
@@ -91,6 +92,7 @@ struct service {
     bool disturbed; /* connections were lost, or sockets closed: only what holds then is asked */
     bool beats;     /* by heartbeats a slow connection is a dead one */
     bool publishes, conflates, streams;
+    bool bursts;    /* of small messages, to readers that read all */
     bool slow; /* large bodies on a slow link, signs of life between them, readers that read */
     mechanism mechanism;
     uint8_t public_key[32], secret_key[32]; /* of its hub */

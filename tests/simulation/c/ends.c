@@ -39,7 +39,7 @@ static void draw_topics(end *e)
 {
     if (e->type != T_SUB && e->type != T_XSUB)
         return;
-    if (e->type == T_SUB && (e->of->conflates || sim_below(2))) {
+    if (e->type == T_SUB && (e->of->conflates || e->of->bursts || (!e->fickle && sim_below(2)))) {
         ask_for_all(e);
         e->topics_always = e->topics_ever;
         return;
@@ -62,8 +62,10 @@ void draw_options(end *e)
     e->mandatory = e->type == T_ROUTER && sim_below(2);
     e->relaxed = e->type == T_REQ && sim_below(2);
     e->fickle = (e->type == T_SUB || e->type == T_XSUB) && sim_below(2);
-    if (e->fickle)
-        e->rcvhwm = 1 + (int) sim_below(3);
+    if (e->fickle) {
+        e->rcvhwm = sim_below(2) ? 1 : 1 + (int) sim_below(3);
+        e->rcvtimeo = sim_below(2) ? -1 : e->rcvtimeo; /* who waits without an end is not helped */
+    }
     e->nodrop = e->type == T_XPUB && sim_below(2);
     e->conflate = e->of->conflates && sim_below(4);
 }
@@ -107,7 +109,7 @@ int open_end(end *e)
         set_option(e, OPT_ROUTER_HANDOVER, 1);
     if (e->type == T_DEALER && ends[e->of->first_end].type == T_ROUTER && some_of(4, "probe", e))
         set_option(e, OPT_PROBE_ROUTER, 1);
-    if (some_of(4, "named", e)) {
+    if (some_of(4, "named", e) || e->of->bursts) {
         char id[8];
         int size = snprintf(id, sizeof id, "end%d", e->id);
         zm_socket_set(e->handle, OPT_ROUTING_ID, id, (size_t) size);
@@ -126,7 +128,7 @@ int open_end(end *e)
         set_option(e, OPT_HEARTBEAT_IVL, 100 + (int) sim_below(200));
         set_option(e, OPT_HEARTBEAT_TIMEOUT,
                    (int) (4 * (PLAN->latency + PLAN->jitter) / SIM_MS) + 1000);
-    } else if (!e->of->slow && some_of(6, "heartbeats", e)) {
+    } else if (!e->of->slow && !e->of->bursts && some_of(6, "heartbeats", e)) {
         set_option(e, OPT_HEARTBEAT_IVL, 20 + (int) sim_below(500));
         if (sim_below(2))
             set_option(e, OPT_HEARTBEAT_TIMEOUT, 500 + (int) sim_below(2000));

@@ -115,6 +115,8 @@ void law_arrived(end *e, const arrival *a)
     e->last[sender] = number + 1;
     e->got[sender]++;
     e->received++;
+    if (e->of->bursts)
+        sim_wake_key(e->of, 1);
 }
 
 /* A mark of N messages for each pipe; zero is none. */

@@ -33,6 +33,21 @@ void think(void)
     }
 }
 
+/* A subscriber asks for something else. Who is fickle wants one topic now, all of them later: of
+ * what has come meanwhile it wants next to nothing. */
+static void think_again(end *e)
+{
+    if (!e->fickle) {
+        ask_for(e, sim_below(TOPICS), sim_below(3) == 0);
+        return;
+    }
+    sim_sleep((int64_t) sim_below(100) * SIM_MS);
+    for (unsigned i = 0; i < TOPICS; i++)
+        if (i != (unsigned) e->id % TOPICS)
+            ask_for(e, i, e->narrow);
+    e->narrow = !e->narrow;
+}
+
 int await(end *e, short events)
 {
     int64_t time = (int64_t) (1 + sim_below(200)) * SIM_MS;
@@ -138,7 +153,7 @@ static int turn(end *e, arrival *a)
         break;
     }
     if (e->sends && may_send(e) && (!e->receives || sim_below(2))) {
-        int burst = sim_below(6) ? 1 : 1 + (int) sim_below(20);
+        int burst = sim_below(e->of->publishes ? 3 : 6) ? 1 : 1 + (int) sim_below(20);
         while (burst-- && may_send(e) && rc == 0) {
             arrival empty = {.routes = 1, .foreign = true};
             bool for_rep = e->type == T_DEALER && ends[e->of->first_end].type == T_REP;
@@ -183,11 +198,8 @@ static void *live(void *argument)
             break;
         }
         if ((e->type == T_SUB || e->type == T_XSUB) && !e->of->conflates
-            && sim_below(e->fickle ? 5 : 60) == 0) {
-            if (e->fickle) /* much has come meanwhile */
-                sim_sleep((int64_t) sim_below(100) * SIM_MS);
-            ask_for(e, sim_below(TOPICS), sim_below(3) == 0);
-        }
+            && sim_below(e->fickle ? 5 : 60) == 0)
+            think_again(e);
         if (forks && sim_below(100) == 0) {
             forks--;
             app_fork(e);

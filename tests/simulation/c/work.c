@@ -34,7 +34,7 @@ static const kind kinds[] = {
     {"router-req", T_ROUTER, T_REQ, false, true, false},
 };
 
-service services[SERVICES_MAX + DOORS + STREAMS];
+service services[SERVICES_MAX + DOORS + STREAMS + BURSTS];
 int service_total, host_total;
 int64_t contexts[HOSTS_MAX];
 phase now;
@@ -300,9 +300,15 @@ void *work(void *unused)
     }
     if (sim_less(sim_below(4) == 0, 0, "streams"))
         draw_streams();
+    int burster = -1;
+    if (sim_less(sim_below(4) == 0, 0, "burst")) {
+        burster = end_total;
+        draw_burst();
+        working++;
+    }
     for (int i = 0; i < end_total; i++)
         working += ends[i].budget && !ends[i].intrusion ? ends[i].sharers : 0;
-    sim_thread *guests[HOSTS_MAX + SERVICES_MAX + DOORS + STREAMS];
+    sim_thread *guests[HOSTS_MAX + SERVICES_MAX + DOORS + STREAMS + BURSTS];
     int guest_total = 0;
     for (int i = 0; i < service_total; i++) {
         int host = ends[services[i].first_end].host;
@@ -318,7 +324,8 @@ void *work(void *unused)
     for (int i = 0; i < end_total; i++)
         owners[i] = ends[i].absent || (ends[i].group && i != leader)
                         ? NULL
-                        : sim_spawn("app", ends[i].host, false, i == leader ? own_doors : own,
+                        : sim_spawn("app", ends[i].host, false,
+                                    i == leader ? own_doors : i == burster ? own_burst : own,
                                     &ends[i]);
 
     sim_thread *program = streams_program();
@@ -328,7 +335,7 @@ void *work(void *unused)
     int64_t most = (int64_t) (1 + sim_below(30)) * SIM_S, began = sim_clock;
     bool stops = sim_less(sim_below(6) == 0, 0, "stops");
     forks = sim_less(sim_below(12) ? 0 : 1 + sim_below(3), 0, "forks");
-    bool kills = sim_less(sim_below(8) == 0, 0, "kills") && leader < 0;
+    bool kills = sim_less(sim_below(8) == 0, 0, "kills") && leader < 0 && burster < 0;
     while (working && sim_clock - began < most) {
         sim_sleep(10 * SIM_MS);
         int host = (int) sim_below((uint32_t) host_total);

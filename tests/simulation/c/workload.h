@@ -4,11 +4,11 @@
 
 #include "app.h"
 
-enum { HOSTS_MAX = 4, SERVICES_MAX = 3, DOORS = 2, STREAMS = 1 };
+enum { HOSTS_MAX = 4, SERVICES_MAX = 3, DOORS = 2, STREAMS = 1, BURSTS = 1 };
 
 typedef enum phase { LIVE, DRAIN, CLOSING } phase;
 
-extern service services[SERVICES_MAX + DOORS + STREAMS];
+extern service services[SERVICES_MAX + DOORS + STREAMS + BURSTS];
 extern int service_total, host_total;
 extern int64_t contexts[HOSTS_MAX];
 extern phase now;
@@ -44,5 +44,9 @@ void *own_stream(void *end_of_it);
 /* Starts a program without the engine; NULL: this run has none. */
 sim_thread *streams_program(void);
 void streams_at_rest(void);
+
+/* --- bursts that fit: burst.c ----------------------------------------------------------------- */
+void draw_burst(void);
+void *own_burst(void *end_of_it);
 
 #endif
