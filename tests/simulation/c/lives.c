@@ -173,6 +173,8 @@ static void *live(void *argument)
     end *e = argument;
     arrival *a = malloc(sizeof *a);
     bool moves = sim_less(1, 0, "moves%d", e->id);
+    bool leaves = sim_less(churn, 0, "leaves%d", e->id);
+    bool may_fork = sim_less(1, 0, "parent%d", e->id);
     bool counted = e->sends && e->budget && !e->intrusion;
     if (sim_below(2))
         sim_sleep((int64_t) sim_below(30) * SIM_MS);
@@ -182,7 +184,7 @@ static void *live(void *argument)
         int rc = turn(e, a);
         if (ended(rc))
             break;
-        if (churn && sim_below(400) == 0) {
+        if (leaves && sim_below(400) == 0) {
             e->of->disturbed = true;
             sim_say("socket %d: the program leaves", e->id);
             break;
@@ -200,7 +202,7 @@ static void *live(void *argument)
         if ((e->type == T_SUB || e->type == T_XSUB) && !e->of->conflates
             && sim_below(e->fickle ? 5 : 60) == 0)
             think_again(e);
-        if (forks && sim_below(100) == 0) {
+        if (may_fork && forks && sim_below(100) == 0) {
             forks--;
             app_fork(e);
         }

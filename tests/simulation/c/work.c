@@ -333,20 +333,25 @@ void *work(void *unused)
         guests[guest_total++] = program;
 
     int64_t most = (int64_t) (1 + sim_below(30)) * SIM_S, began = sim_clock;
-    bool stops = sim_less(sim_below(6) == 0, 0, "stops");
+    uint32_t stops = sim_less(sim_below(6) ? 0 : 1 + sim_below(8), 0, "stops");
     forks = sim_less(sim_below(12) ? 0 : 1 + sim_below(3), 0, "forks");
-    bool kills = sim_less(sim_below(8) == 0, 0, "kills") && leader < 0 && burster < 0;
+    uint32_t kills = sim_less(sim_below(8) ? 0 : 1 + sim_below(3), 0, "kills");
+    if (leader >= 0 || burster >= 0)
+        kills = 0;
     while (working && sim_clock - began < most) {
         sim_sleep(10 * SIM_MS);
         int host = (int) sim_below((uint32_t) host_total);
-        if (stops && sim_below(20) == 0) {
+        bool comes = sim_below(20) == 0, is_stop = sim_below(2);
+        if (comes && stops && (is_stop || !kills)) {
+            stops--;
             stop_for_a_while(host);
-        } else if (kills && !guarded[host] && sim_below(20) == 0) {
+        } else if (comes && kills && !guarded[host]) {
+            kills--;
             kill_and_start(host, owners);
-            kills = sim_below(2);
         }
     }
-    int cut = churn && sim_below(3) == 0 ? (int) sim_below((uint32_t) host_total) : -1;
+    bool cuts = sim_less(churn && sim_below(3) == 0, 0, "cut");
+    int cut = cuts ? (int) sim_below((uint32_t) host_total) : -1;
     if (cut >= 0) {
         sim_say("the context of host %d ends", cut);
         for (int i = 0; i < end_total; i++)
