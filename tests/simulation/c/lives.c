@@ -74,6 +74,7 @@ int await(end *e, short events)
         struct pollfd item = {.fd = fd, .events = POLLIN};
         extern int __wrap_ppoll(struct pollfd *, nfds_t, const struct timespec *, const void *);
         __wrap_ppoll(&item, 1, &limit, NULL);
+        sim_yield(); /* who was woken with it has a processor of its own */
     }
     app_end();
     return rc;
