@@ -187,7 +187,7 @@ CANARIES = [
             "    bool is_ping = false;\n",
         ),
         (ALIVE,),
-        1000,
+        2000,
         1,
     ),
     Canary(

@@ -117,7 +117,7 @@ int app_send(end *e, const arrival *to, int flags, uint32_t *out_number)
     bool one = e->sharers > 1 || e->of->conflates || e->of->bursts;
     uint32_t drawn_parts = one || sim_below(3) ? 1 : 1 + sim_below(PARTS_MAX);
     uint32_t size = e->of->bursts ? (e->large ? e->large : sim_below(3))
-                    : e->of->slow ? 4 + sim_below(4)
+                    : e->of->slow ? 5 + sim_below(3)
                                   : sim_below(e->group || sim_below(4) ? 5 : 8);
     int parts = (int) (drawn_parts < parts_most ? drawn_parts : parts_most);
     uint32_t body = sizes[size < sizes_most ? size : sizes_most - 1];

@@ -82,7 +82,7 @@ static void draw_service(service *of)
         of->remote |= e->host != hub_host;
         e->sends = i ? k->spoke_sends : k->hub_sends;
         e->absent = absent || (i > 0 && !sim_less(1, 0, "socket%d", e->id));
-        uint32_t budget = 1 + sim_below(of->slow ? 8 : sim_below(3) ? 20 : BUDGET_MAX);
+        uint32_t budget = 1 + sim_below(of->slow ? 12 : sim_below(3) ? 20 : BUDGET_MAX);
         if (e->sends && !e->absent)
             e->budget = sim_less(budget, 1, "sends%d", e->id);
         bool replies = e->type == T_REP || e->type == T_ROUTER;
