@@ -166,6 +166,9 @@ static void all_came(int number)
     if (!s->told && s->of)
         sim_broken("who connects comes back", "socket %d: connection %d has not begun", s->of->id,
                    number);
+    for (int k = 0; s->other == UNKNOWN && k < side_count; k++)
+        if (sides[k].other == number && sides[k].sent < HEAD && sides[k].sent == s->got)
+            return; /* it has not said yet who it is */
     if (s->other == UNKNOWN)
         sim_broken("a stream's bytes come as they were sent", "connection %d: nothing came",
                    number);
