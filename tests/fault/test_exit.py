@@ -95,6 +95,11 @@ for t in threads:
     t.start()
 threads[0].join(0.2)
 """,
+    "a socket, and a WeakSet whose module is empty": """
+import _weakrefset, atexit
+s = zmq.Context.instance().socket(zmq.PUSH)
+atexit.register(setattr, _weakrefset, "ref", None)
+""",
     "a monitor": """
 s = zmq.Context.instance().socket(zmq.PUSH)
 m = s.get_monitor_socket()

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "SyncContext"]
 
-# At exit nobody is left to close sockets, and term() would wait for that.
+# At exit nobody is left to close sockets, and term() would wait for that. At the very end modules
+# are empty, this one (then it is None) and those that others are made of.
 _exiting = False
 
 
@@ -98,7 +99,7 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
         super().__init__(io_threads=io_threads, shadow=address)
 
     def __del__(self) -> None:
-        if not self._shadow and not _exiting and not self.closed:
+        if not self._shadow and _exiting is False and not self.closed:
             self._warn_destroy_close = True
             # At the very end of the interpreter, modules are empty already.
             if warn is not None:
@@ -223,8 +224,9 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
 
     def _rm_socket(self, socket: Any) -> None:
         """Forgets a socket that is closed."""
-        self._sockets.discard(socket)
         self._handles.discard(socket.underlying)
+        if _exiting is False:
+            self._sockets.discard(socket)
 
     def socket(
         self: _ContextType,
