@@ -8,7 +8,6 @@ well.
 
 from __future__ import annotations
 
-import platform
 import shutil
 import subprocess
 import sys
@@ -166,22 +165,19 @@ def musl_loader(work: Path, machine: str) -> Path:
     return library
 
 
-def python_for_musl(work: Path, machine: str, cc: Path) -> Path:
-    """Without the modules that need libraries of others (zlib, ctypes, ssl ...)."""
-    top = work / f"python-musl-{machine}"
+def python_for_musl(work: Path, cc: Path) -> Path:
+    """Of x86_64, without the modules that need libraries of others (zlib, ctypes, ssl ...)."""
+    top = work / "python-musl"
     if not top.exists():
-        _compile_python(work, machine, cc, top)
-    start = f"'{musl_loader(work, machine)}' --argv0 \"$0\" '{top}/bin/python{VERSION}'"
-    if machine != platform.machine():
-        start = f"'{qemu(work, machine)}' {start}"
+        _compile_python(work, cc, top)
     return _program(
-        work / f"bin-musl-{machine}" / "python3",
+        work / "bin-musl" / "python3",
         f"export PYTHONHOME='{top}'",
-        f'exec {start} "$@"',
+        f"exec '{musl_loader(work, 'x86_64')}' --argv0 \"$0\" '{top}/bin/python{VERSION}' \"$@\"",
     )
 
 
-def _compile_python(work: Path, machine: str, cc: Path, top: Path) -> None:
+def _compile_python(work: Path, cc: Path, top: Path) -> None:
     """Into ``top``. What was compiled when this was stopped is not compiled again."""
     downloads = work / "downloads" / "python-source"
     if not [*downloads.glob("*.orig.tar.?z")]:
@@ -198,7 +194,7 @@ def _compile_python(work: Path, machine: str, cc: Path, top: Path) -> None:
             *(
                 "./configure",
                 "--quiet",
-                f"--host={machine}-linux-musl",
+                "--host=x86_64-linux-musl",
                 "--build=x86_64-pc-linux-musl",
             ),
             *(f"--with-build-python={sys.executable}", "--without-ensurepip"),
@@ -210,7 +206,7 @@ def _compile_python(work: Path, machine: str, cc: Path, top: Path) -> None:
             READELF=shutil.which("readelf") or "",  # "readelf" alone is refused in a cross build
             OPT="-DNDEBUG -fwrapv",
             CFLAGS="-O1 -fPIC -Wno-date-time",  # zig takes a build's date for an error
-            LDFLAGS="-dynamic",
+            LDFLAGS="-dynamic ",  # configure adds to it without a space
             # Elsewise it has copies of musl's variables, which with zig's libc.so are all one.
             LINKFORSHARED="-pie -Xlinker -export-dynamic",
         )

@@ -7,8 +7,8 @@ target. What each wheel is made of, and what was run of it, is in the table at t
 - libsodium and liburing of its own (``libraries.py``), in the place of the packages that an
   installation from source requires;
 - each is installed, and the demo runs without a compiler on PATH: with this Python on glibc and the
-  machine that this is, with Debian's on aarch64 under qemu, and with one that is built here on musl
-  (``foreign.py``); and a C program runs the engine through the C face.
+  machine that this is, with Debian's on aarch64 under qemu, and on musl and x86_64 with one that is
+  built here (``foreign.py``); and with each a C program runs the engine through the C face.
 
 What was built stays in ``--work``, and is built anew when what it is made of is another. Exit code:
 0; 1 when a wheel could not be made or failed; 77 when nothing could be fetched.
@@ -75,7 +75,7 @@ class Target:
 
 
 #: Of the sdist: what no wheel is made of.
-ASIDE = {"docs", "examples", "libzmq_suite", "pyzmq_suite", "tests"}
+ASIDE = {"CHANGELOG.md", "docs", "examples", "libzmq_suite", "pyzmq_suite", "tests", "tools"}
 TARGETS = [Target(m, libc) for libc in ("glibc", "musl") for m in ("x86_64", "aarch64")]
 
 
@@ -185,12 +185,12 @@ def build(sdist: Path, target: Target, work: Path, headers: str = "") -> Path:
 
 
 def made_of(sdist: Path) -> str:
-    """A digest of what goes into a wheel, the tools that make it included: the sdist has them."""
+    """A digest of what goes into a wheel, and of what makes it."""
     digest = hashlib.sha256(f"{sys.version} {metadata.version('ziglang')}".encode())
-    for path in sorted(sdist.rglob("*")):
-        name = path.relative_to(sdist)
-        if path.is_file() and name.parts[0] not in ASIDE:
-            digest.update(f"{name} {path.stat().st_size} ".encode() + path.read_bytes())
+    paths = [p for p in sdist.rglob("*") if p.relative_to(sdist).parts[0] not in ASIDE]
+    for path in [*sorted(paths), Path(__file__), Path(libraries.__file__)]:
+        if path.is_file():
+            digest.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -296,11 +296,18 @@ def check(row: Row, work: Path) -> None:
     native = target.machine == platform.machine()
     if target.libc == "glibc" and native:
         check_installed(row, work)
-    elif "{}.{}".format(*sys.version_info) == foreign.VERSION:
+    elif has_python(target):
         check_abroad(row, work)
     else:
-        row.ran.append("no Python of this version for it here")
+        row.ran.append("no Python for it here")
     check_c_face(row, work, native)
+
+
+def has_python(target: Target) -> bool:
+    """Has ``foreign`` one that takes the wheel?"""
+    version = "{}.{}".format(*sys.version_info)
+    native = target.machine == platform.machine()
+    return version == foreign.VERSION and (target.libc == "glibc" or native)
 
 
 #: The engine as a program sees it, in one process.
@@ -352,7 +359,7 @@ def check_abroad(row: Row, work: Path) -> None:
     if target.libc == "glibc":
         python = foreign.python_under_qemu(work, target.machine)
     else:
-        python = foreign.python_for_musl(work, target.machine, compiler(target, work))
+        python = foreign.python_for_musl(work, compiler(target, work))
     assert row.wheel
     needed = foreign.install(work / f"requirements-{target.platform}", target.tags, "cffi")
     where = work / target.platform / "installed"
