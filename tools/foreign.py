@@ -189,6 +189,8 @@ def _compile_python(work: Path, cc: Path, top: Path) -> None:
         with tarfile.open(next(downloads.glob("*.orig.tar.?z"))) as archive:
             archive.extractall(build, filter="data")
     (source,) = build.glob("Python-*")
+    # Asked where it looks for headers, zig names this machine's; then setup.py has them used.
+    quiet = _program(build / "cc", '[ "$*" = "-E -v -" ] && exit 1', f"exec '{cc}' \"$@\"")
     if not configured.exists():
         run(
             *(
@@ -202,7 +204,7 @@ def _compile_python(work: Path, cc: Path, top: Path) -> None:
             *("ac_cv_file__dev_ptmx=yes", "ac_cv_file__dev_ptc=no", "ac_cv_buggy_getaddrinfo=no"),
             "ac_cv_header_stropts_h=no",  # musl's declares ioctl() otherwise than sys/ioctl.h
             cwd=source,
-            CC=str(cc),
+            CC=str(quiet),
             READELF=shutil.which("readelf") or "",  # "readelf" alone is refused in a cross build
             OPT="-DNDEBUG -fwrapv",
             CFLAGS="-O1 -fPIC -Wno-date-time",  # zig takes a build's date for an error
