@@ -95,10 +95,12 @@ def test_a_list_of_its_choices_is_the_run_again(program, driver):
 
 
 def test_what_is_left_out_is_not_there(program):
-    whole = size_of(run_case(program, Case(7)))
-    less = size_of(run_case(program, with_less(Case(7), "service0=0 hosts=1")))
-    assert less.hosts <= 1
-    assert less.sockets < whole.sockets
+    """What is not left out is drawn anew, so one run may have more of it."""
+    cases = [Case(seed) for seed in range(10)]
+    whole = [size_of(run_case(program, case)) for case in cases]
+    less = [size_of(run_case(program, with_less(case, "service0=0 hosts=1"))) for case in cases]
+    assert max(size.hosts for size in less) <= 1
+    assert sum(size.sockets for size in less) < sum(size.sockets for size in whole)
 
 
 def test_a_planted_fault_is_shrunk_to_what_it_needs(program, store):
@@ -112,7 +114,7 @@ def test_a_planted_fault_is_shrunk_to_what_it_needs(program, store):
     after = size_of(small)
     assert small.law == shrinker.first.law
     assert before.sockets >= after.sockets <= 4
-    assert before.messages >= after.messages <= 20
+    assert before.messages >= after.messages <= 50  # as many as the burst that is to fit
     assert before.choices >= after.choices <= 20
     # The one line says it all: another process breaks the same law at the same step.
     again = run_case(faulty, with_less(Case(seed, small.case.luck, canary.driver), small.case.less))
