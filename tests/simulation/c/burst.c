@@ -124,9 +124,9 @@ void *own_burst(void *argument)
     sim_draw_from((uint64_t) e->id);
     if (open_end(e) == 0 && attach_end(e) == 0) {
         meet(e);
-        await_all_read(e);
+        bool goes_on = await_all_read(e); /* else they may not have met */
         int left = (int) sim_less(1 + sim_below(BURSTS_MOST), 1, "bursts");
-        while (left && burst(e, left))
+        while (left && goes_on && (goes_on = burst(e, left)))
             left--;
     }
     working--;
