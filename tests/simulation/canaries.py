@@ -44,6 +44,15 @@ BACK = "who connects comes back"
 LASTS = "a connection lasts"
 FITS = "a burst that fits is not dropped"
 
+#: A message for a peer at its mark is dropped without a look whether there is room by now.
+NO_LOOK_FOR_ROOM = Fault(
+    "pipe/peer.c",
+    "    if (peer->ops || zm_peer_is_ended_locked(peer) || !peer->conn)\n"
+    "        return -EAGAIN;\n"
+    "    zm_drive_for_room_locked",
+    "    if (peer)\n        return -EAGAIN;\n    zm_drive_for_room_locked",
+)
+
 CANARIES = [
     Canary(
         "a thread that waits in the driver is not woken",
@@ -215,13 +224,7 @@ CANARIES = [
     ),
     Canary(
         "a message is dropped before it is looked whether there is room by now",
-        Fault(
-            "pipe/peer.c",
-            "    if (peer->ops || zm_peer_is_ended_locked(peer) || !peer->conn)\n"
-            "        return -EAGAIN;\n"
-            "    zm_drive_for_room_locked",
-            "    if (peer)\n        return -EAGAIN;\n    zm_drive_for_room_locked",
-        ),
+        NO_LOOK_FOR_ROOM,
         (FITS,),
         400,
     ),
@@ -233,13 +236,7 @@ CANARIES = [
                 "                s->flush_due = true;\n",
                 "                s->flush_due = false;\n",
             ),
-            Fault(
-                "pipe/peer.c",
-                "    if (peer->ops || zm_peer_is_ended_locked(peer) || !peer->conn)\n"
-                "        return -EAGAIN;\n"
-                "    zm_drive_for_room_locked",
-                "    if (peer)\n        return -EAGAIN;\n    zm_drive_for_room_locked",
-            ),
+            NO_LOOK_FOR_ROOM,
         ),
         (FITS,),
         400,
