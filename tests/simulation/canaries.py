@@ -306,6 +306,16 @@ CANARIES = [
         1000,
     ),
     Canary(
+        "a STREAM tells of an end that its own program made",
+        Fault(
+            "pattern/router.c",
+            "        zm_peer_drop_locked(peer);\n",
+            "        zm_peer_announce_end_locked(peer);\n        zm_peer_drop_locked(peer);\n",
+        ),
+        (TOLD,),
+        1000,
+    ),
+    Canary(
         "a STREAM's peer is kept for the next connection",
         Fault(
             "connection/close.c",

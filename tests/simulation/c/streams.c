@@ -124,6 +124,17 @@ static bool is_open(const side *s)
     return !s->of || (s->of->open && !s->of->failed && s->life == lives[s->of->id]);
 }
 
+/* As far as one of the two has heard of the other. */
+static const side *other_end(int number)
+{
+    if (sides[number].other != UNKNOWN)
+        return &sides[sides[number].other];
+    for (int i = 0; i < side_count; i++)
+        if (sides[i].other == number)
+            return &sides[i];
+    return NULL;
+}
+
 /* A message of `e`. */
 static void arrived(end *e, const stream_name *name, const uint8_t *data, size_t size)
 {
@@ -148,16 +159,18 @@ static void arrived(end *e, const stream_name *name, const uint8_t *data, size_t
         came(number, data, size);
         return;
     }
-    if (s->closed)
+    const side *other = other_end(number);
+    bool alone = undisturbed() && other && is_open(other) && !other->closed;
+    if (s->closed && alone)
         sim_broken("a stream tells who comes and goes",
                    "socket %d: the end of connection %d, which it closed", e->id, number);
-    s->gone = true;
-    if (!undisturbed() || s->other == UNKNOWN)
-        return;
-    const side *other = &sides[s->other];
-    if (is_open(other) && !other->closed)
+    if (alone)
         sim_broken("a connection lasts", "socket %d: connection %d ended, and nobody ended it",
                    e->id, number);
+    if (s->closed) /* it had ended before, so the close was nobody's, and it comes again */
+        wanted[e->id] += !e->binder;
+    s->gone = true;
+    s->closed = false;
 }
 
 static void all_came(int number)
