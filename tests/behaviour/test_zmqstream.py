@@ -63,6 +63,36 @@ def test_every_message_is_called_back_once_and_in_order(tcp_pair, stream_class):
     run(test)
 
 
+def test_messages_that_are_there_cost_no_look_each(ctx, zmq, stream_class, on_libzmq):
+    """With epoll each look is a system call."""
+    if on_libzmq:
+        pytest.skip("libzmq's stream looks twice a message")
+    looks = []
+
+    class Counting(zmq.Socket):
+        def get(self, option):
+            looks.append(option)
+            return super().get(option)
+
+    pull = ctx.socket(zmq.PULL, socket_class=Counting)
+    pull.bind("inproc://counted")
+    push = ctx.socket(zmq.PUSH)
+    push.connect("inproc://counted")
+
+    async def test():
+        got = []
+        for i in range(50):
+            push.send(b"%d" % i)
+        receiver = stream_class(pull)
+        looks.clear()
+        receiver.on_recv(got.append)
+        await until(lambda: len(got) == 50)
+        assert looks.count(zmq.EVENTS) < 10
+        receiver.close()
+
+    run(test)
+
+
 def test_frames_come_when_asked_for(pair, stream_class, zmq):
     push, pull = pair
 

@@ -15,8 +15,8 @@ from tornado.log import gen_log
 
 import zmq_monocoque as zmq
 from zmq_monocoque._future import _AsyncSocket
+from zmq_monocoque._future.quiet import DONTWAIT, EVENTS, POLLIN, POLLOUT
 from zmq_monocoque._pace import Stride, pace_of
-from zmq_monocoque.constants import EVENTS, POLLIN, POLLOUT
 from zmq_monocoque.utils import jsonapi
 
 __all__ = ["IOLoop", "ZMQStream"]
@@ -327,7 +327,9 @@ class ZMQStream:
                     turns = 0
                 if self.socket is None or self._flushed:
                     return
-                found = self.socket.get(EVENTS)
+                # A receive that finds nothing has taken in all that there is, as this would.
+                if self._send_queue.queue:
+                    found = self.socket.get(EVENTS)
         except BaseException:
             self._look_soon()
             raise
@@ -337,15 +339,15 @@ class ZMQStream:
     def _handle_one(self, found: int) -> bool:
         """One message in each direction. Was there any?"""
         handled = False
-        if found & POLLIN and self.receiving():
+        if found & POLLIN and self._recv_callback is not None:
             handled = self._handle_recv()
-        if found & POLLOUT and self.sending() and self.socket is not None:
+        if found & POLLOUT and self._send_queue.queue and self.socket is not None:
             handled |= self._handle_send()
         return handled
 
     def _handle_recv(self) -> bool:
         try:
-            message = self.socket.recv_multipart(zmq.NOBLOCK, copy=self._recv_copy)
+            message = self.socket.recv_multipart(DONTWAIT, copy=self._recv_copy)
         except zmq.Again:
             return False
         if self._recv_callback is not None:
@@ -355,7 +357,7 @@ class ZMQStream:
     def _handle_send(self) -> bool:
         # Out of the queue first: what cannot be sent at all must not be in the way of others.
         message, kwargs = self._send_queue.get_nowait()
-        flags = kwargs["flags"] | zmq.NOBLOCK
+        flags = kwargs["flags"] | DONTWAIT
         try:
             status = self.socket.send_multipart(message, **{**kwargs, "flags": flags})
         except zmq.Again:
