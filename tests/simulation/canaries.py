@@ -35,6 +35,7 @@ GOES_ON = "the engine goes on"
 GOES = "who can go on does"
 TIME = "a call ends at its time, and not before"
 ORDER = "a thread's messages leave in its order"
+PIPE = "a pipe keeps its order"
 KEY = "without the key no byte of payload"
 LAST = "the last message stays"
 ALIVE = "who answers is not cut off"
@@ -172,6 +173,23 @@ CANARIES = [
             "    return s != NULL;\n",
         ),
         (ORDER,),
+        1000,
+    ),
+    Canary(
+        "where a connection broke, its first message goes behind the others",
+        Fault(
+            "pipe/frames.c",
+            "    ZM_ASSERT(!q->sent_of_first);\n    return cut;\n",
+            "    uint8_t first[4096];\n"
+            "    size_t size = q->count > 1 && !q->partial ? q->lengths[q->first] : 0;\n"
+            "    if (size && size <= sizeof first) {\n"
+            "        zm_outq_peek(q, 0, first, size);\n"
+            "        zm_outq_consume(q, size);\n"
+            "        zm_outq_raw(q, first, size);\n"
+            "    }\n"
+            "    return cut;\n",
+        ),
+        (PIPE,),
         1000,
     ),
     Canary(

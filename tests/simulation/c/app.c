@@ -179,6 +179,19 @@ static int begin_part(end *e, int flags, int64_t deadline, zm_part *part)
     }
 }
 
+/* Whoever connects keeps its pipe over a reconnect (S-20), and each connection that is accepted is
+ * a pipe of its own. */
+static uint16_t pipe_of(end *e, const zm_part *part)
+{
+    zm_metadata *of = e->binder || e->immediate ? part->metadata : NULL;
+    for (uint16_t i = 0; i < e->pipe_count; i++)
+        if (e->pipes[i] == of)
+            return i + 1;
+    e->pipes = realloc(e->pipes, (e->pipe_count + 1) * sizeof(zm_metadata *));
+    e->pipes[e->pipe_count] = of ? api->metadata_ref(of) : NULL;
+    return ++e->pipe_count;
+}
+
 /* One part of a message that is being read. */
 static void take_part(end *e, const zm_part *part, arrival *a, int *next)
 {
@@ -211,6 +224,7 @@ static void take_part(end *e, const zm_part *part, arrival *a, int *next)
     a->number = h.number;
     a->to = h.to;
     a->answers = h.answers;
+    a->pipe = pipe_of(e, part);
     (*next)++;
 }
 

@@ -64,7 +64,7 @@ typedef struct end {
     zm_socket *socket;
     uint32_t generation;
     int sndhwm, rcvhwm, linger, rcvtimeo, sndtimeo;
-    bool relaxed, mandatory, conflate, nodrop, fickle, narrow;
+    bool relaxed, mandatory, conflate, nodrop, fickle, narrow, immediate;
     intrusion intrusion;
     uint8_t public_key[32], secret_key[32];
     uint8_t topics_ever, topics_always; /* of a subscriber, a bit each */
@@ -76,10 +76,12 @@ typedef struct end {
     uint32_t large;  /* of a burst: the size of what is sent now, if it is not small */
     record *records;
     uint32_t sent, record_room;
-    /* Of each sender: the last number that came, and which came. */
-    uint32_t last[ENDS_MAX], first[ENDS_MAX];
-    uint8_t *seen[ENDS_MAX];
+    /* Of each sender: the first number that came, and by which pipe each did; 0: it did not. */
+    uint32_t first[ENDS_MAX];
+    uint16_t *seen[ENDS_MAX];
     uint32_t seen_room[ENDS_MAX];
+    zm_metadata **pipes; /* owned: no other connection's is at the same address */
+    uint16_t pipe_count;
     uint32_t got[ENDS_MAX]; /* messages */
     uint32_t received;
 } end;
@@ -111,6 +113,7 @@ typedef struct arrival {
     int routes;
     int sender, to; /* to: whom it answers; NOBODY: it is no answer */
     uint32_t number, answers;
+    uint16_t pipe; /* of `pipes`, from 1 on */
     bool foreign; /* nothing that we know, which is allowed where it is empty */
 } arrival;
 

@@ -118,7 +118,8 @@ int open_end(end *e)
         set_option(e, OPT_HANDSHAKE_IVL, 5000 + (int) sim_below(60000));
     if (some_of(4, "backlog", e))
         set_option(e, OPT_BACKLOG, 1 + (int) sim_below(10));
-    if (some_of(8, "immediate", e) && !e->conflate)
+    e->immediate = some_of(8, "immediate", e) && !e->conflate;
+    if (e->immediate)
         set_option(e, OPT_IMMEDIATE, 1);
     if (some_of(4, "reconnect", e)) {
         set_option(e, OPT_RECONNECT_IVL, 1 + (int) sim_below(50));
@@ -172,4 +173,6 @@ void close_end(end *e)
     int rc = zm_socket_close(e->handle);
     if (rc < 0)
         sim_broken("a socket closes", "socket %d: %d", e->id, rc);
+    while (e->pipe_count)
+        api->metadata_unref(e->pipes[--e->pipe_count]);
 }

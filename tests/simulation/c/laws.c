@@ -79,15 +79,40 @@ void law_taken(end *e, uint32_t number, int rc)
     sim_say("socket %d: send %u: %d", e->id, number, rc);
 }
 
-static bool seen_before(end *e, int sender, uint32_t number)
+static bool seen_before(end *e, const arrival *a)
 {
-    if (number >= e->seen_room[sender]) {
-        uint32_t room = number + 64;
-        e->seen[sender] = realloc(e->seen[sender], room);
-        memset(e->seen[sender] + e->seen_room[sender], 0, room - e->seen_room[sender]);
+    int sender = a->sender;
+    uint32_t had = e->seen_room[sender], room = a->number + 64;
+    if (a->number >= had) {
+        e->seen[sender] = realloc(e->seen[sender], room * sizeof *e->seen[sender]);
+        memset(e->seen[sender] + had, 0, (room - had) * sizeof *e->seen[sender]);
         e->seen_room[sender] = room;
     }
-    return e->seen[sender][number]++;
+    bool before = e->seen[sender][a->number];
+    e->seen[sender][a->number] = a->pipe;
+    return before;
+}
+
+/* By each pipe what is older comes first. Where a connection broke, the next one goes on behind
+ * what it had, whichever of the two is read first (S-57). */
+static void in_order(const end *e, const arrival *a)
+{
+    const uint16_t *seen = e->seen[a->sender];
+    uint16_t below = 0, above = 0; /* what came next to it, by number: its pipe */
+    bool earlier = false;
+    for (uint32_t i = 0; i < e->seen_room[a->sender]; i++) {
+        if (i > a->number && seen[i] == a->pipe)
+            sim_broken("a pipe keeps its order", "socket %d: message %u of %d after %u", e->id,
+                       a->number, a->sender, i);
+        earlier |= i < a->number && seen[i] == a->pipe;
+        if (i < a->number && seen[i])
+            below = seen[i];
+        if (i > a->number && !above)
+            above = seen[i];
+    }
+    if ((earlier && below != a->pipe) || (below && below == above))
+        sim_broken("a pipe keeps its order", "socket %d: message %u of %d by pipe %u, between "
+                   "those of pipes %u and %u", e->id, a->number, a->sender, a->pipe, below, above);
 }
 
 void law_arrived(end *e, const arrival *a)
@@ -104,15 +129,13 @@ void law_arrived(end *e, const arrival *a)
                    sender);
     record *r = &from->records[number];
     r->arrivals++;
-    if (seen_before(e, sender, number) || (r->arrivals > 1 && !e->of->publishes))
+    if (seen_before(e, a) || (r->arrivals > 1 && !e->of->publishes))
         sim_broken("nothing arrives twice", "socket %d: message %u of %d", e->id, number, sender);
-    if (calm(e->of) && !e->of->beats && e->sharers == 1 && number + 1 <= e->last[sender])
-        sim_broken("a pipe keeps its order", "socket %d: message %u of %d after %u", e->id, number,
-                   sender, e->last[sender] - 1);
+    if (e->sharers == 1)
+        in_order(e, a);
     model_arrived(e, a);
     if (!e->got[sender])
         e->first[sender] = number;
-    e->last[sender] = number + 1;
     e->got[sender]++;
     e->received++;
     if (e->of->bursts)
