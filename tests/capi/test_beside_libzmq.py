@@ -38,3 +38,28 @@ def test_misuse_is_answered_as_by_libzmq_where_that_survives(face):
     survived = {name: answer for name, answer in expected.items() if answer is not None}
     assert len(survived) > 120
     assert {name: found[name] for name in survived} == survived
+
+
+BEHIND_LIBZMQ = """
+import ctypes, sys
+from support.capi import Face
+ctypes.CDLL(sys.argv[2], ctypes.RTLD_GLOBAL)
+face, one, copy = Face(sys.argv[1]), *(ctypes.create_string_buffer(64) for _ in range(2))
+assert face.zmq_msg_init_buffer(one, b"small", ctypes.c_size_t(5)) == face.zmq_msg_init(copy) == 0
+assert face.zmq_msg_copy(copy, one) == 0
+assert ctypes.string_at(face.zmq_msg_data(copy), face.zmq_msg_size(copy)) == b"small"
+"""
+
+
+def test_it_calls_itself_where_libzmq_was_loaded_for_all(face):
+    theirs = libzmq_of_pyzmq()
+    if theirs is None:
+        pytest.skip("this pyzmq brings no libzmq of its own")
+    done = subprocess.run(
+        [sys.executable, "-c", BEHIND_LIBZMQ, face.path, theirs],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.returncode == 0, done.stderr

@@ -238,8 +238,14 @@ def capi() -> dict[str, Any]:
         "engine": [f"{ENGINE}/{source}" for source in SOURCES],
         "include_dirs": INCLUDE_DIRS,
         "extra_compile_args": CFLAGS,
+        # What it calls of itself is its own, also in a program that has libzmq before it.
         "libraries": {
-            CAPI_NAME: [*LDFLAGS, "-Wl,-z,nodelete", f"-Wl,-soname,{CAPI_NAME}"],
+            CAPI_NAME: [
+                *LDFLAGS,
+                "-Wl,-Bsymbolic-functions",
+                "-Wl,-z,nodelete",
+                f"-Wl,-soname,{CAPI_NAME}",
+            ],
             CAPI_SONAME: [
                 *LDFLAGS,
                 "-Wl,--no-as-needed",
