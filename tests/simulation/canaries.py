@@ -36,6 +36,7 @@ GOES = "who can go on does"
 TIME = "a call ends at its time, and not before"
 ORDER = "a thread's messages leave in its order"
 PIPE = "a pipe keeps its order"
+IDLE = "idle is idle"
 KEY = "without the key no byte of payload"
 LAST = "the last message stays"
 ALIVE = "who answers is not cut off"
@@ -312,6 +313,26 @@ CANARIES = [
         (LOST, MISSED, WAKE, TERM, GOES, RUNS, TIME, BACK, LASTS),
         1000,
         1,
+    ),
+    Canary(
+        "who waits looks now and then whether it has messages in hand",
+        Fault(
+            "socket/drive.c",
+            "    if (ZM_UNLIKELY(s->held))\n        s->waiting_until =",
+            "    if (s)\n        s->waiting_until =",
+        ),
+        (IDLE,),
+        1000,
+    ),
+    Canary(
+        "the I/O thread comes again soon though nothing is left",
+        Fault(
+            "context/serve.c",
+            "    else if (ZM_UNLIKELY(s->order || s->held))\n",
+            "    else\n",
+        ),
+        (IDLE,),
+        1000,
     ),
     Canary(
         "a STREAM does not tell who went",

@@ -16,8 +16,15 @@ static bool ended(int rc)
     return rc == -ETERM || rc == -ENOTSOCK;
 }
 
+void mind_the_hush(void)
+{
+    while (hush)
+        sim_sleep(20 * SIM_MS);
+}
+
 void think(void)
 {
+    mind_the_hush();
     switch (sim_below(12)) {
     case 0:
         sim_sleep((int64_t) sim_below(3000) * SIM_US);
@@ -83,6 +90,7 @@ int await(end *e, short events)
 static int receive(end *e, arrival *a)
 {
     int rc;
+    mind_the_hush();
     if (sim_below(3) == 0) {
         rc = await(e, ZM_POLLIN);
         if (rc < 0)

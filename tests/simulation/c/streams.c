@@ -428,7 +428,9 @@ static void visit(int hub_host, bool stays)
         } else {
             there = hear(fd, number);
         }
-        sim_sleep((int64_t) (1 + sim_below(20)) * SIM_MS);
+        do
+            sim_sleep((int64_t) (1 + sim_below(20)) * SIM_MS);
+        while (hush);
     }
     sides[number].closed = true;
     sim_say("a program ends connection %d", number);

@@ -41,6 +41,7 @@ phase now;
 int working; /* threads that still have something to send */
 bool infinite; /* some thread may wait without an end */
 bool churn;
+bool hush;
 uint64_t progress;
 bool killings;
 uint32_t forks; /* that are still to come */
@@ -220,30 +221,34 @@ static void law_nobody_waits_in_vain(void)
     }
 }
 
-/* A silent second costs next to nothing. */
+/* A silent second costs next to nothing: programs ask for nothing meanwhile, so what there is are
+ * heartbeats, and those who are sent away and come again. The largest of 4,000 seeds were 77 system
+ * calls a segment, 200 a connect, and 26 a socket where there was neither. */
+enum { PER_SEGMENT = 400, PER_CONNECT = 600, PER_SOCKET = 150 };
+
 static void law_idle_is_idle(void)
 {
+    hush = true;
     sim_sleep(2 * SIM_S);
     for (sim_thread *t = sim_threads; t; t = t->next)
         t->calls_before = t->calls;
-    uint64_t before = TALLY->syscalls, connects = TALLY->connects;
+    sim_tally before = *TALLY;
     sim_sleep(SIM_S);
-    uint64_t calls = TALLY->syscalls - before;
-    /* Programs that ask again and again, and those that are sent away and come again. Of two
-     * threads in one socket each takes the receives home that the other one armed, and waits for
-     * that 200 us at most; under a heartbeat, 20 times a second. */
-    uint64_t most = 4000 * (uint64_t) end_total + 300 * (TALLY->connects - connects);
-    for (int i = 0; i < end_total; i++)
-        most += ends[i].sharers > 1 ? 30000 : 0;
+    uint64_t calls = TALLY->syscalls - before.syscalls;
+    uint64_t connects = TALLY->connects - before.connects;
+    uint64_t segments = TALLY->segments - before.segments;
+    uint64_t most = PER_SEGMENT * segments + PER_CONNECT * connects
+                    + PER_SOCKET * (uint64_t) end_total;
+    hush = false;
     const sim_thread *busiest = sim_threads;
     for (sim_thread *t = sim_threads; t; t = t->next)
         if (t->calls - t->calls_before > busiest->calls - busiest->calls_before)
             busiest = t;
-    sim_say("a silent second: %llu calls, %llu of %s#%d in %s; %llu connects, %d sockets",
-            (unsigned long long) calls,
+    sim_say("a silent second: %llu calls, %llu of %s#%d in %s; %llu connects, %llu segments, %d "
+            "sockets", (unsigned long long) calls,
             (unsigned long long) (busiest->calls - busiest->calls_before), busiest->name,
-            busiest->id, busiest->doing ? busiest->doing : "-",
-            (unsigned long long) (TALLY->connects - connects), end_total);
+            busiest->id, busiest->doing ? busiest->doing : "-", (unsigned long long) connects,
+            (unsigned long long) segments, end_total);
     if (calls > most)
         sim_broken("idle is idle", "%llu system calls in a silent second, %llu of %s#%d in %s",
                    (unsigned long long) calls,

@@ -15,6 +15,7 @@ extern phase now;
 extern int working; /* threads that still have something to send */
 extern bool infinite; /* some thread may wait without an end */
 extern bool churn;
+extern bool hush; /* who is in no call of the engine makes none */
 extern uint64_t progress;
 extern bool killings;
 extern uint32_t forks; /* that are still to come */
@@ -30,6 +31,7 @@ void close_end(end *e);
 
 /* --- what threads do: lives.c ---------------------------------------------------------------- */
 void think(void);
+void mind_the_hush(void);
 /* Waits for `events` in one of the ways that there are. 0, or -errno. */
 int await(end *e, short events);
 /* Opens the socket, sees its threads through, and closes it. */
