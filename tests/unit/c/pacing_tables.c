@@ -159,6 +159,14 @@ static void check_that_looks_fall_together(void)
         int64_t look = zm_presence_look(&presence, touched, touched, false);
         CHECK(look >= at && look <= at + quiet_ns / 2);
     }
+    int64_t looks = 0, last = 0, opened = 12345 * ZM_US;
+    for (int i = 0; i < 200; i++, opened += 50 * ZM_US) {
+        int64_t look = zm_presence_first_look(opened);
+        CHECK(look >= opened + ZM_STEP_NS && look < opened + ZM_STEP_NS + ZM_AWAY_NS);
+        looks += look != last;
+        last = look;
+    }
+    CHECK(looks <= 11);
 }
 
 static void table_of_polls(void)

@@ -311,7 +311,7 @@ int zm_io_thread_add_locked(zm_io_thread *t, zm_socket *s)
     lock_give(t);
     /* Whoever opened it may do more than that, and close it. */
     if (rc == 0)
-        zm_io_thread_look(s, zm_now_ns() + ZM_STEP_NS);
+        zm_io_thread_look(s, zm_presence_first_look(zm_now_ns()));
     return rc;
 }
 

@@ -66,6 +66,7 @@ static zm_order *make_mine(void) ZM_LOCKS_UNCHECKED
     zm_list_init(&order->bursts);
     zm_list_init(&order->begun);
     order->turns = (zm_allowance){0};
+    order->spin = (zm_spin){0};
     order->thread = zm_thread_mark();
     order->newest = NULL;
     order->returns = 0;

@@ -24,6 +24,7 @@ struct zm_order {
     ZM_GUARDED_BY(zm_an_order) zm_list begun;
     _Atomic uint32_t begun_count;
     zm_allowance turns; /* the thread's own */
+    zm_spin spin; /* the thread's own: of its waits for what it has begun */
 };
 
 /* Two of base/lock.h, for the lock of an order. */

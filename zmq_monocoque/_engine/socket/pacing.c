@@ -93,6 +93,11 @@ int64_t zm_presence_look(const zm_presence *presence, int64_t now, int64_t touch
     return at > now ? at : now + ZM_AWAY_NS;
 }
 
+int64_t zm_presence_first_look(int64_t now)
+{
+    return (now + ZM_STEP_NS + ZM_AWAY_NS - 1) / ZM_AWAY_NS * ZM_AWAY_NS;
+}
+
 /* --- connections that are about to be --------------------------------------------------------- */
 
 int64_t zm_allowance_left(const zm_allowance *allowance, int64_t now)

@@ -138,6 +138,9 @@ bool zm_presence_lasts(zm_presence *presence, int64_t now, int64_t touched, bool
 /* If so: when the I/O thread looks again whether that is still true. */
 int64_t zm_presence_look(const zm_presence *presence, int64_t now, int64_t touched,
                          bool handshakes);
+/* The same of a socket that has just been opened. The looks at sockets that are opened one after
+ * another fall together in one wake. */
+int64_t zm_presence_first_look(int64_t now);
 /* A thread waits in the socket. Has it waited for so long that the I/O thread leaves the socket to
  * it, and is told when it leaves? */
 static inline bool zm_presence_parks(int64_t now, int64_t waiting_since)
