@@ -191,7 +191,7 @@ CANARIES = [
             "    return cut;\n",
         ),
         (PIPE,),
-        1000,
+        2000,
     ),
     Canary(
         "a PING starts its timer before it has left",
