@@ -242,7 +242,7 @@ def capi() -> dict[str, Any]:
         "libraries": {
             CAPI_NAME: [
                 *LDFLAGS,
-                "-Wl,-Bsymbolic-functions",
+                "-Wl,-Bsymbolic",
                 "-Wl,-z,nodelete",
                 f"-Wl,-soname,{CAPI_NAME}",
             ],
