@@ -23,10 +23,18 @@ int lose(int x) { char *volatile p = malloc(100); p = NULL; return x; }
 int neither(int x) { return x; }
 """
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc"),
-    pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="it leaks strings of its own"),
-]
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+
+
+def judged(directory: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """A Python with that code, under run.py."""
+    return subprocess.run(
+        [sys.executable, RUN, "address,undefined", directory, "--", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=own_environment(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +49,9 @@ def library(tmp_path_factory) -> Path:
     if done.returncode and re.search(r"cannot find .*lib[au]*san", done.stderr):
         pytest.skip(f"no sanitizer library: {done.stderr}")
     assert done.returncode == 0, done.stderr
+    # 3.12 and 3.13.0 do, strings of their own.
+    if "detected memory leaks" in judged(directory, "pass").stderr:
+        pytest.skip("this Python leaks")
     return target
 
 
@@ -57,13 +68,7 @@ def library(tmp_path_factory) -> Path:
 def test_every_report_is_printed_and_fails_the_run(library, tmp_path, function, reports):
     call = f"import ctypes, os; os.dup2(os.open(os.devnull, os.O_WRONLY), 2); \
 ctypes.CDLL({str(library)!r}).{function}(1)"
-    done = subprocess.run(
-        [sys.executable, RUN, "address,undefined", tmp_path, "--", sys.executable, "-c", call],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=own_environment(),
-    )
+    done = judged(tmp_path, call)
     assert (done.returncode != 0) == bool(reports), done.stdout + done.stderr
     assert f"{len(reports)} report file(s)" in done.stdout
     for report in reports:
