@@ -8,6 +8,7 @@ well.
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -143,7 +144,7 @@ def install(target: Path, platforms: tuple[str, ...], *names: str) -> Path:
             *(sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"),
             *("--target", target, "--only-binary", ":all:", "--implementation", "cp"),
             *("--python-version", VERSION, "--no-compile"),
-            *(argument for platform in platforms for argument in ("--platform", platform)),
+            *(argument for tag in platforms for argument in ("--platform", tag)),
             *names,
         ],
         capture_output=True,
@@ -165,19 +166,22 @@ def musl_loader(work: Path, machine: str) -> Path:
     return library
 
 
-def python_for_musl(work: Path, cc: Path) -> Path:
-    """Of x86_64, without the modules that need libraries of others (zlib, ctypes, ssl ...)."""
-    top = work / "python-musl"
+def python_for_musl(work: Path, machine: str, cc: Path) -> Path:
+    """Without the modules that need libraries of others (zlib, ctypes, ssl ...)."""
+    top = work / f"python-musl-{machine}"
     if not top.exists():
-        _compile_python(work, cc, top)
+        _compile_python(work, machine, cc, top)
+    loader = f"'{musl_loader(work, machine)}' --argv0 \"$0\""
+    if machine != platform.machine():
+        loader = f"'{qemu(work, machine)}' {loader}"
     return _program(
-        work / "bin-musl" / "python3",
+        work / f"bin-musl-{machine}" / "python3",
         f"export PYTHONHOME='{top}'",
-        f"exec '{musl_loader(work, 'x86_64')}' --argv0 \"$0\" '{top}/bin/python{VERSION}' \"$@\"",
+        f"exec {loader} '{top}/bin/python{VERSION}' \"$@\"",
     )
 
 
-def _compile_python(work: Path, cc: Path, top: Path) -> None:
+def _compile_python(work: Path, machine: str, cc: Path, top: Path) -> None:
     """Into ``top``. What was compiled when this was stopped is not compiled again."""
     downloads = work / "downloads" / "python-source"
     if not [*downloads.glob("*.orig.tar.?z")]:
@@ -193,18 +197,15 @@ def _compile_python(work: Path, cc: Path, top: Path) -> None:
     quiet = _program(build / "cc", '[ "$*" = "-E -v -" ] && exit 1', f"exec '{cc}' \"$@\"")
     if not configured.exists():
         run(
-            *(
-                "./configure",
-                "--quiet",
-                "--host=x86_64-linux-musl",
-                "--build=x86_64-pc-linux-musl",
-            ),
+            # What it builds on is what it names its modules after.
+            *("./configure", f"--build={platform.machine()}-pc-linux-musl"),
+            *("--quiet", f"--host={machine}-linux-musl"),
             *(f"--with-build-python={sys.executable}", "--without-ensurepip"),
             *("--disable-test-modules", f"--prefix={top}"),
             *("ac_cv_file__dev_ptmx=yes", "ac_cv_file__dev_ptc=no", "ac_cv_buggy_getaddrinfo=no"),
-            "ac_cv_header_stropts_h=no",  # musl's declares ioctl() otherwise than sys/ioctl.h
             cwd=source,
             CC=str(quiet),
+            PKG_CONFIG="false",  # it tells of this machine's libraries
             READELF=shutil.which("readelf") or "",  # "readelf" alone is refused in a cross build
             OPT="-DNDEBUG -fwrapv",
             CFLAGS="-O1 -fPIC -Wno-date-time",  # zig takes a build's date for an error

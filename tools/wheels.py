@@ -188,7 +188,8 @@ def made_of(sdist: Path) -> str:
     """A digest of what goes into a wheel, and of what makes it."""
     digest = hashlib.sha256(f"{sys.version} {metadata.version('ziglang')}".encode())
     paths = [p for p in sdist.rglob("*") if p.relative_to(sdist).parts[0] not in ASIDE]
-    for path in [*sorted(paths), Path(__file__), Path(libraries.__file__)]:
+    makers = [Path(__file__), Path(libraries.__file__), *sorted((ROOT / "tools").glob("wide*"))]
+    for path in [*sorted(paths), *makers]:
         if path.is_file():
             digest.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
     return digest.hexdigest()
@@ -296,18 +297,11 @@ def check(row: Row, work: Path) -> None:
     native = target.machine == platform.machine()
     if target.libc == "glibc" and native:
         check_installed(row, work)
-    elif has_python(target):
+    elif "{}.{}".format(*sys.version_info) == foreign.VERSION:
         check_abroad(row, work)
     else:
-        row.ran.append("no Python for it here")
+        row.ran.append(f"foreign Pythons are {foreign.VERSION}")
     check_c_face(row, work, native)
-
-
-def has_python(target: Target) -> bool:
-    """Has ``foreign`` one that takes the wheel?"""
-    version = "{}.{}".format(*sys.version_info)
-    native = target.machine == platform.machine()
-    return version == foreign.VERSION and (target.libc == "glibc" or native)
 
 
 #: The engine as a program sees it, in one process.
@@ -326,7 +320,7 @@ with zmq.Context() as context:
                     req.curve_publickey, req.curve_secretkey = public, secret
                     req.curve_serverkey = public
                 if transport == "ipc":
-                    rep.bind("ipc://@%s")
+                    rep.bind(f"ipc://@%s-{curve}")  # a name is free a while after a close
                 elif transport == "inproc":
                     rep.bind("inproc://here")
                 else:
@@ -359,7 +353,7 @@ def check_abroad(row: Row, work: Path) -> None:
     if target.libc == "glibc":
         python = foreign.python_under_qemu(work, target.machine)
     else:
-        python = foreign.python_for_musl(work, compiler(target, work))
+        python = foreign.python_for_musl(work, target.machine, compiler(target, work))
     assert row.wheel
     needed = foreign.install(work / f"requirements-{target.platform}", target.tags, "cffi")
     where = work / target.platform / "installed"
