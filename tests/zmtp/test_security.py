@@ -586,12 +586,12 @@ def test_what_is_no_message_is_refused(body, value):
 
 
 def test_boxes_of_every_size_are_the_ones_of_nacl():
-    """Ours are made in portions of 256 bytes: every rest, with and without whole portions."""
+    """Ours are made in portions of 256 and 512 bytes: every rest, with and without portions."""
     session = curve_server(zmtp.PAIR)
     client = welcomed(session)
     events_of(session, frame(client.initiate(properties({b"Socket-Type": b"PAIR"})), 4))
     client.take_ready(body_of(session.data_to_send())[1])
-    for size in (*range(600), 4095, 4096, 70_000):
+    for size in (*range(600), *range(980, 1100), *range(1500, 1600), 4095, 4096, 70_000):
         text = bytes(i * 7 % 251 for i in range(size))
         assert events_of(session, frame(client.message(text))) == [zmtp.Message((text,))]
         session.send_message([text])

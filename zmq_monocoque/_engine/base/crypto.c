@@ -15,6 +15,7 @@ enum {
     BLOCK = 64,
     PORTION = 256, /* four blocks at once, in little more time than one (measured, SSE2 and AVX2) */
     WIDE = 512, /* eight, in the time of four (AVX2) */
+    AHEAD = 2 * WIDE + BLOCK, /* decrypted before the tag is looked at */
 };
 
 /* A program may have functions of the same names (NaCl's): libsodium is to call its own. The
@@ -89,36 +90,29 @@ void zm_box_key(uint8_t out_key[ZM_KEY_SIZE], const uint8_t *shared, const char 
     functions.core_hsalsa20(out_key, (const unsigned char *) prefix, shared, NULL);
 }
 
+/* Bytes of stream to make for `size`: the last 512 of them cost as much as any number of blocks
+ * above four, and up to four as much as any above one. */
+static size_t rounded(size_t size)
+{
+    size_t whole = size / WIDE * WIDE, rest = size - whole;
+    return whole + (rest <= BLOCK ? rest : rest <= PORTION ? PORTION : WIDE);
+}
+
 /* Stream over `data`, which begins with that of `block`. */
 static void xor_stream(uint8_t *data, size_t size, const uint8_t *nonce, uint64_t block,
                        const uint8_t *key)
 {
-    size_t whole = size / PORTION * PORTION, rest = size - whole;
+    size_t whole = rounded(size) == size ? size : size / WIDE * WIDE, rest = size - whole;
+    /* In one call: there may be a way to make the last block beside the others. */
     if (whole)
         functions.stream_salsa20_xor_ic(data, data, whole, nonce, block, key);
-    block += whole / BLOCK;
     if (!rest)
         return;
-    if (rest <= BLOCK) {
-        functions.stream_salsa20_xor_ic(data + whole, data + whole, rest, nonce, block, key);
-        return;
-    }
-    uint8_t portion[PORTION] = {0};
+    uint8_t portion[WIDE] = {0};
+    block += whole / BLOCK;
     memcpy(portion, data + whole, rest);
-    functions.stream_salsa20_xor_ic(portion, portion, PORTION, nonce, block, key);
+    functions.stream_salsa20_xor_ic(portion, portion, rounded(rest), nonce, block, key);
     memcpy(data + whole, portion, rest);
-}
-
-/* Sixteen bytes at any address. */
-typedef uint8_t bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
-
-static void xor_bytes(uint8_t *data, const uint8_t *other, size_t size)
-{
-    size_t at = 0;
-    for (; at + sizeof(bytes16) <= size; at += sizeof(bytes16))
-        *(bytes16 *) (data + at) ^= *(const bytes16 *) (other + at);
-    for (; at < size; at++)
-        data[at] ^= other[at];
 }
 
 void zm_box_seal(uint8_t *text, size_t size, uint8_t mac[ZM_MAC_SIZE], const uint8_t *nonce,
@@ -136,17 +130,19 @@ void zm_box_seal(uint8_t *text, size_t size, uint8_t mac[ZM_MAC_SIZE], const uin
 int zm_box_open(uint8_t *text, size_t size, const uint8_t *mac, const uint8_t *nonce,
                 const uint8_t *key)
 {
-    uint8_t stream[WIDE];
     /* The tag is looked at first and needs one block of the stream, which costs nearly as much
      * alone as with those that follow. */
+    uint8_t plain[AHEAD];
     size_t total = ZM_BOX_ROOM + size;
-    size_t first = total <= BLOCK ? BLOCK : total <= PORTION ? PORTION : WIDE;
-    memset(stream, 0, first);
-    functions.stream_salsa20_xor_ic(stream, stream, first, nonce, 0, key);
-    if (functions.onetimeauth_poly1305_verify(mac, text, size, stream) < 0)
+    size_t first = total <= AHEAD ? (rounded(total) + BLOCK - 1) / BLOCK * BLOCK : 2 * WIDE;
+    size_t head = total <= first ? size : first - ZM_BOX_ROOM;
+    memset(plain, 0, ZM_BOX_ROOM);
+    memcpy(plain + ZM_BOX_ROOM, text, head);
+    memset(plain + ZM_BOX_ROOM + head, 0, first - ZM_BOX_ROOM - head);
+    functions.stream_salsa20_xor_ic(plain, plain, first, nonce, 0, key);
+    if (functions.onetimeauth_poly1305_verify(mac, text, size, plain) < 0)
         return -1;
-    size_t head = total < first ? size : first - ZM_BOX_ROOM;
-    xor_bytes(text, stream + ZM_BOX_ROOM, head);
+    memcpy(text, plain + ZM_BOX_ROOM, head);
     xor_stream(text + head, size - head, nonce, first / BLOCK, key);
     return 0;
 }
