@@ -466,11 +466,40 @@ def test_many_silent_sockets_are_asked_for_at_once(zmq, pair_of, on_libzmq):
         assert a.recv() == b"x"
         poller.register(a, zmq.POLLIN)
 
-    def one_poll_took_less():  # the I/O thread may have looked at some meanwhile
+    def took_less(timeout, ready):  # the I/O thread may have looked at some meanwhile
         before = entries()
-        assert poller.poll(1) == []
+        assert poller.poll(timeout) == ready
         return entries() - before < len(pairs)
 
-    eventually(one_poll_took_less)
+    eventually(lambda: took_less(1, []))
+    eventually(lambda: took_less(0, []))
+    other, its_peer = pair_of(transport="tcp")
+    poller.register(other, zmq.POLLIN)
+    its_peer.send(b"z")
+    eventually(lambda: poller.poll(MS) == [(other, zmq.POLLIN)])
+
+    def took_less_beside_a_ready_one():
+        time.sleep(0.002)  # then it is time to look at the others
+        return took_less(MS, [(other, zmq.POLLIN)])
+
+    eventually(took_less_beside_a_ready_one)
     pairs[7][1].send(b"y")
-    assert poller.poll(MS) == [(pairs[7][0], zmq.POLLIN)]
+    both = {(pairs[7][0], zmq.POLLIN), (other, zmq.POLLIN)}
+    eventually(lambda: set(poller.poll(MS)) == both)
+
+
+@pytest.mark.parametrize("timeout", [0, MS])
+def test_one_of_many_is_heard_beside_one_that_is_always_ready(zmq, pair_of, timeout):
+    poller = zmq.Poller()
+    pairs = [pair_of(transport="tcp") for _ in range(12)]
+    for a, _ in pairs[:-1]:
+        poller.register(a, zmq.POLLIN)
+    ready = pairs[-1][0]
+    poller.register(ready, zmq.POLLOUT)
+    eventually(lambda: poller.poll(timeout) == [(ready, zmq.POLLOUT)])
+    for turn in range(3):
+        for a, b in pairs[:-1]:
+            b.send(b"%d" % turn)
+            both = {(a, zmq.POLLIN), (ready, zmq.POLLOUT)}
+            eventually(lambda both=both: set(poller.poll(timeout)) == both)
+            assert a.recv() == b"%d" % turn

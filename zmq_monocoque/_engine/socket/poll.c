@@ -54,7 +54,22 @@ static bool lacks(const zm_pollitem *item)
 /* Whether a look at a socket that lacks something takes in what the kernel has. */
 typedef enum look_depth { TAKEN_IN, NEWS, KERNEL } look_depth;
 
-static int look(zm_pollitem *item, const watch *w, look_depth depth)
+/* The descriptor by which the kernel can be asked for it, among others; -1: there is none. */
+static int asked_by(const zm_socket *s, const zm_pollitem *item) ZM_LOCKED
+{
+    bool asks = lacks(item) && s->driver && !s->driven && !zm_driver_is_thread_bound(s->driver);
+    return asks ? zm_driver_fd(s->driver) : -1;
+}
+
+/* The kernel was asked, and there is nothing to be started: a look would find nothing. */
+static bool is_silent(const zm_socket *s, const watch *w) ZM_LOCKED
+{
+    return w->silent && s->driver && !zm_driver_ready(s->driver) && !s->beginner && !s->held
+           && zm_list_empty(&s->wants_recv) && zm_list_empty(&s->wants_send);
+}
+
+/* `asked` may be NULL. */
+static int look(zm_pollitem *item, const watch *w, struct pollfd *asked, look_depth depth)
 {
     zm_socket *s = w->socket;
     if (!zm_socket_lock_generation(s, w->generation))
@@ -62,25 +77,34 @@ static int look(zm_pollitem *item, const watch *w, look_depth depth)
     int rc = zm_socket_enter_locked(s);
     if (rc == 0) {
         item->revents = check_socket(s, item->events);
-        if (lacks(item)
-            && ((depth == KERNEL && !w->silent) || (depth == NEWS && may_have_news(s)))) {
+        if (lacks(item) && (depth == KERNEL || (depth == NEWS && may_have_news(s)))) {
             zm_presence_drives(&s->presence, zm_now_ns());
             s->waits_inside = false;
-            zm_drive_once_locked(s);
-            item->revents = check_socket(s, item->events);
+            if (is_silent(s, w)) {
+                zm_burst_end(&s->burst);
+            } else {
+                zm_drive_once_locked(s);
+                item->revents = check_socket(s, item->events);
+            }
         }
+        if (asked)
+            asked->fd = asked_by(s, item);
     }
     zm_socket_lock_give(s);
     return rc;
 }
 
-static int look_at_all(zm_pollitem *items, watch *watches, int count, look_depth depth)
+/* `asked`: NULL, or where the descriptors go by which the kernel can be asked for them. */
+static int look_at_all(zm_pollitem *items, watch *watches, struct pollfd *asked, int count,
+                       look_depth depth)
 {
     int ready = 0;
     for (int i = 0; i < count; i++) {
+        if (asked)
+            asked[i] = (struct pollfd){.fd = -1, .events = POLLIN};
         if (!watches[i].socket)
             continue;
-        int rc = look(&items[i], &watches[i], depth);
+        int rc = look(&items[i], &watches[i], asked ? &asked[i] : NULL, depth);
         if (rc < 0)
             return rc;
         ready += items[i].revents != 0;
@@ -88,30 +112,21 @@ static int look_at_all(zm_pollitem *items, watch *watches, int count, look_depth
     return ready;
 }
 
-/* For the last look at many sockets before a sleep: one poll() for the descriptors of all drivers,
- * where each driver would ask the kernel by itself. What a driver has that the kernel does not know
- * of, prepare() sees. */
-static void ask_at_once(watch *watches, struct pollfd *fds, int count)
+/* Before a look at many sockets: one poll() for the descriptors of all drivers, where each driver
+ * would ask the kernel by itself. */
+static void ask_at_once(watch *watches, struct pollfd *asked, int count)
 {
     bool asks = false;
-    for (int i = 0; i < count; i++) {
-        zm_socket *s = watches[i].socket;
-        fds[i] = (struct pollfd){.fd = -1, .events = POLLIN};
-        if (!s || !zm_socket_lock_generation(s, watches[i].generation))
-            continue;
-        if (s->driver && !s->driven && !zm_driver_is_thread_bound(s->driver)) {
-            fds[i].fd = zm_driver_fd(s->driver);
-            asks = true;
-        }
-        zm_socket_lock_give(s);
-    }
-    if (asks && zm_poll_until(fds, count, 0) >= 0)
+    for (int i = 0; i < count; i++)
+        asks |= asked[i].fd >= 0;
+    if (asks && zm_poll_until(asked, count, 0) >= 0)
         for (int i = 0; i < count; i++)
-            watches[i].silent = fds[i].fd >= 0 && !fds[i].revents;
+            watches[i].silent = asked[i].fd >= 0 && !asked[i].revents;
 }
 
 /* Readies one socket for sleeping. 1: it has something already; 0; -errno. */
-static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t *until)
+static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t now,
+                   int64_t *until)
 {
     zm_socket *s = w->socket;
     if (!zm_socket_lock_generation(s, w->generation))
@@ -121,7 +136,7 @@ static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t
     fd->revents = 0;
     if (s->driver && !s->driven) {
         zm_drive_take_locked(s);
-        s->waiting_since = zm_now_ns();
+        s->waiting_since = now;
         zm_driver_submit(s->driver);
         w->driving = true;
         fd->fd = zm_driver_fd(s->driver);
@@ -142,7 +157,7 @@ static int prepare(const zm_pollitem *item, watch *w, struct pollfd *fd, int64_t
     return rc;
 }
 
-static void finish(watch *w, const struct pollfd *fd)
+static void finish(watch *w, const struct pollfd *fd, int64_t now)
 {
     zm_socket *s = w->socket;
     if (!w->driving && !w->counted)
@@ -153,7 +168,7 @@ static void finish(watch *w, const struct pollfd *fd)
         zm_drive_leave_locked(s, fd->revents || zm_driver_ready(s->driver));
     if (w->counted)
         zm_socket_poller_leaves_locked(s, w->since, fd->revents);
-    zm_presence_drives(&s->presence, zm_now_ns());
+    zm_presence_drives(&s->presence, now);
     w->driving = w->counted = false;
     zm_socket_leave(s);
 }
@@ -216,32 +231,33 @@ static int plain_now(zm_pollitem *items, int count)
 static int round_of(zm_pollitem *items, watch *watches, struct pollfd *fds, int count,
                     int64_t deadline_ns)
 {
-    int64_t until = deadline_ns;
-    bool now = false;
+    int64_t until = deadline_ns, now = zm_now_ns();
+    bool ready_now = false;
     int rc = 0, prepared = 0;
     for (; prepared < count && rc >= 0; prepared++) {
         if (is_plain(&items[prepared])) {
             plain_setup(&items[prepared], &fds[prepared]);
             continue;
         }
-        rc = prepare(&items[prepared], &watches[prepared], &fds[prepared], &until);
-        now |= rc == 1;
+        rc = prepare(&items[prepared], &watches[prepared], &fds[prepared], now, &until);
+        ready_now |= rc == 1;
     }
     if (rc >= 0) {
         fds[count] = (struct pollfd){.fd = zm_signals_signaler(), .events = POLLIN};
-        bool sleeps = !now && zm_signals_sleep((zm_sleep){.signaler = true});
+        bool sleeps = !ready_now && zm_signals_sleep((zm_sleep){.signaler = true});
         rc = zm_poll_until(fds, count + 1, sleeps ? until : 0);
         if (sleeps)
             zm_signals_awake();
     }
     int slept = rc;
+    now = zm_now_ns();
     for (int i = 0; i < prepared; i++)
         if (watches[i].socket)
-            finish(&watches[i], &fds[i]);
+            finish(&watches[i], &fds[i], now);
     if (slept < 0 && slept != -EINTR)
         return slept;
     int ready = slept == -EINTR ? 0 : plain_descriptors(items, fds, count);
-    rc = look_at_all(items, watches, count, TAKEN_IN);
+    rc = look_at_all(items, watches, NULL, count, TAKEN_IN);
     if (rc < 0)
         return rc;
     ready += rc;
@@ -252,11 +268,13 @@ static int poll_all(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
                     int64_t deadline_ns)
 {
     bool sleeps = deadline_ns < 0 || zm_now_ns() < deadline_ns;
-    int ready = look_at_all(items, watches, count, TAKEN_IN);
-    if (ready == 0 && sleeps && count >= ASKED_AT_ONCE)
-        ask_at_once(watches, fds, count);
-    if (ready >= 0)
-        ready = look_at_all(items, watches, count, ready ? NEWS : KERNEL);
+    struct pollfd *asked = count >= ASKED_AT_ONCE ? fds : NULL;
+    int ready = look_at_all(items, watches, asked, count, TAKEN_IN);
+    if (ready >= 0) {
+        if (asked)
+            ask_at_once(watches, asked, count);
+        ready = look_at_all(items, watches, NULL, count, ready ? NEWS : KERNEL);
+    }
     if (ready < 0)
         return ready;
     if (ready > 0 || !sleeps)
@@ -270,8 +288,8 @@ static int poll_all(zm_pollitem *items, watch *watches, struct pollfd *fds, int 
 int zm_poll_glance(zm_pollitem *items, int count)
 {
     int ready = 0;
-    bool plain = false;
-    int64_t oldest = INT64_MAX;
+    bool plain = false, news = false;
+    int64_t now = 0; /* read when it is wanted, and once: there may be many that lack something */
     for (int i = 0; i < count; i++) {
         items[i].revents = 0;
         if (is_plain(&items[i])) {
@@ -286,8 +304,10 @@ int zm_poll_glance(zm_pollitem *items, int count)
         if (rc == 0) {
             items[i].revents = check_socket(s, items[i].events);
             ready += items[i].revents != 0;
-            if (lacks(&items[i]) && may_have_news(s) && s->presence.driven_ns < oldest)
-                oldest = s->presence.driven_ns;
+            if (!news && lacks(&items[i])) {
+                now = now ? now : zm_now_ns();
+                news = zm_is_stale(now, s->presence.driven_ns, count) && may_have_news(s);
+            }
         }
         zm_socket_lock_give(s);
         if (rc < 0)
@@ -295,7 +315,7 @@ int zm_poll_glance(zm_pollitem *items, int count)
     }
     if (!ready)
         return 0;
-    if (oldest != INT64_MAX && zm_is_stale(zm_now_ns(), oldest, count))
+    if (news)
         return ZM_LATER;
     return plain ? ready + plain_now(items, count) : ready;
 }

@@ -73,6 +73,7 @@ struct zm_socket {
     ZM_HELD zm_timers timers;
     ZM_HELD zm_list wants_send; /* connections with something to send */
     ZM_HELD zm_list wants_recv; /* connections whose receive is to be armed */
+    zm_presence presence; /* of the application; polls read it with the lists before it */
     ZM_HELD zm_burst burst;
     /* of the thread whose messages wait here; NULL: none do, or they need not */
     ZM_HELD zm_order *order;
@@ -90,7 +91,6 @@ struct zm_socket {
     _Atomic bool notified; /* the signal was set since it was cleared */
 
     /* the I/O thread's */
-    zm_presence presence; /* of the application */
     ZM_HELD bool parked; /* a thread waits in it: the I/O thread waits to be told */
     ZM_HELD bool watched; /* the driver is in the I/O thread's epoll */
     ZM_HELD bool work_left; /* a loop gave way to threads that want the lock */
