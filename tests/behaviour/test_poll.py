@@ -214,8 +214,13 @@ def test_bad_items_are_refused(zmq, make):
         def fileno(self):
             return "not a number"
 
-    with pytest.raises(ValueError):
-        zmq.zmq_poll([(BadFileno(), zmq.POLLIN)], 0)
+    class RaisingFileno:
+        def fileno(self):
+            raise AttributeError("of something else")
+
+    for bad in (BadFileno(), RaisingFileno()):
+        with pytest.raises(ValueError):
+            zmq.zmq_poll([(bad, zmq.POLLIN)], 0)
     s = make(zmq.PULL)
     s.close()
     assert errno_of(zmq.ZMQError, s.poll, 0) == errno.ENOTSUP

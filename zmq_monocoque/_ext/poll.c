@@ -41,24 +41,30 @@ static bool is_socket(polled *p, PyObject *subject)
     return true;
 }
 
+/* With an exception set, which stays. */
+static bool has_fileno(PyObject *subject)
+{
+    ext_exception kept = ext_exception_keep();
+    int has = PyObject_HasAttr(subject, ext_name.fileno);
+    ext_exception_restore(kept);
+    return has;
+}
+
 /* The descriptor of what is no socket. Takes `subject`; a new reference to what stands for it in
  * the answer, or NULL with an exception. */
 static PyObject *descriptor_of(PyObject *taken_subject, int *out_fd)
 {
     PyObject *subject = taken_subject;
     if (!PyLong_Check(subject)) {
-        PyObject *method = PyObject_GetAttr(subject, ext_name.fileno);
-        if (!method) {
-            if (PyErr_ExceptionMatches(PyExc_AttributeError))
-                PyErr_Format(PyExc_TypeError,
-                             "Socket must be a 0MQ socket, an integer fd or have a fileno() "
-                             "method: %R",
-                             subject);
+        PyObject *answer = PyObject_CallMethodNoArgs(subject, ext_name.fileno);
+        if (!answer && PyErr_ExceptionMatches(PyExc_AttributeError) && !has_fileno(subject)) {
+            PyErr_Format(PyExc_TypeError,
+                         "Socket must be a 0MQ socket, an integer fd or have a fileno() "
+                         "method: %R",
+                         subject);
             Py_DECREF(subject);
             return NULL;
         }
-        PyObject *answer = PyObject_CallNoArgs(method);
-        Py_DECREF(method);
         Py_DECREF(subject);
         subject = answer ? PyNumber_Long(answer) : NULL;
         Py_XDECREF(answer);
