@@ -56,6 +56,8 @@ def test_a_module_has_every_name_of_pyzmqs(zmq, pyzmq, module):
     # Nothing needs the thread: docs/reference/differences.md.
     missing = wanted - set(dir(ours)) - {"GarbageCollectorThread"}
     assert missing == set()
+    if pyzmq.pyzmq_version_info() < (27, 3):
+        pytest.skip("classes have the members of 27.3")
     for name, value in own_names(theirs).items():
         if inspect.isclass(value) and hasattr(ours, name):
             members = {m for m in dir(value) if not m.startswith("_")}
