@@ -82,6 +82,7 @@ int zm_connecter_connect_locked(zm_socket *s, const zm_address *address)
     ZM_DEBUG_ASSERT(zm_endpoint_is_sound_locked(ep));
     start_connect(ep);
     zm_order_begin_locked(s);
+    zm_order_last_locked(s);
     return 0;
 }
 

@@ -73,6 +73,9 @@ bool zm_order_holds_locked(zm_socket *s) ZM_LOCKED;
 /* Before the connections of `s` make a step: the connections that the same thread began earlier
  * make one. */
 void zm_order_earlier_locked(zm_socket *s) ZM_LOCKED;
+/* `s` has been connected: the socket that the same thread connected last before it makes a step. A
+ * peer that is near has answered meanwhile, and does so again while the thread goes on. */
+void zm_order_last_locked(zm_socket *s) ZM_LOCKED;
 /* zm_order_settle(), and gives the connections that the calling thread has begun, but for those of
  * `s`, a moment to be made and to send their subscriptions. `over`: the thread is going to wait in
  * `s`; they may be connections to `s` itself, so `s` makes its steps meanwhile, too. */

@@ -32,22 +32,38 @@ static int begun(zm_order *order, zm_socket *out[BEGUN_MAX])
     return count;
 }
 
+/* Without waiting. */
+static void make_step(zm_order *order, zm_socket *earlier)
+{
+    if (!zm_socket_lock_try(earlier))
+        return;
+    if (earlier->beginner == order && !earlier->driven) {
+        zm_drive_for_io_thread_locked(earlier);
+        zm_io_thread_resume_locked(earlier);
+    }
+    zm_order_pass_locked(earlier);
+}
+
 /* Locks others beside `s`, by a try. */
 void zm_order_earlier_locked(zm_socket *s) ZM_LOCKS_UNCHECKED
 {
-    zm_order *order = s->beginner;
     zm_socket *sockets[BEGUN_MAX];
-    int count = begun(order, sockets);
-    for (int i = 0; i < count && sockets[i] != s; i++) {
-        zm_socket *earlier = sockets[i];
-        if (!zm_socket_lock_try(earlier))
-            continue;
-        if (earlier->beginner == order && !earlier->driven) {
-            zm_drive_for_io_thread_locked(earlier);
-            zm_io_thread_resume_locked(earlier);
-        }
-        zm_order_pass_locked(earlier);
-    }
+    int count = begun(s->beginner, sockets);
+    for (int i = 0; i < count && sockets[i] != s; i++)
+        make_step(s->beginner, sockets[i]);
+}
+
+void zm_order_last_locked(zm_socket *s) ZM_LOCKS_UNCHECKED
+{
+    zm_order *order = s->beginner;
+    if (!order)
+        return;
+    zm_order_lock_take(order);
+    const zm_list *before = s->in_begun.prev;
+    zm_socket *last = before == &order->begun ? NULL : ZM_CONTAINER(before, zm_socket, in_begun);
+    zm_order_lock_give(order);
+    if (last)
+        make_step(order, last);
 }
 
 /* The caller waits for what comes next. */
