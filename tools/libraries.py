@@ -80,30 +80,22 @@ _SODIUM_MACROS_OF = {
 }
 #: What CURVE spends its time in is compiled a second time, for processors with AVX-512, where a
 #: rotation is one instruction and there are twice as many registers: (source, who picks among the
-#: implementations, the implementation, who picks between that one and ours).
+#: implementations, the implementation).
 _WIDE = (
     (
         "crypto_stream/salsa20/xmm6int/salsa20_xmm6int-avx2.c",
         "crypto_stream/salsa20/stream_salsa20.c",
         "crypto_stream_salsa20_xmm6int_avx2_implementation",
-        "zm_wide_stream",
     ),
     (
         "crypto_onetimeauth/poly1305/sse2/poly1305_sse2.c",
         "crypto_onetimeauth/poly1305/onetimeauth_poly1305.c",
         "crypto_onetimeauth_poly1305_sse2_implementation",
-        "zm_wide_onetimeauth",
     ),
 )
 _WIDE_CPU = "-mcpu=x86_64+avx512f+avx512dq+avx512vl"
 #: In sodium/runtime.c: the bits of all three, where it asks for the first alone.
 _WIDE_BITS = ("#define CPUID_EBX_AVX512F 0x00010000", "#define CPUID_EBX_AVX512F 0x80030000")
-#: Ours, for those that have more of it.
-_OURS = {
-    "wide.c": f"{_WIDE_CPU}+avx512bw+avx512ifma+bmi2",
-    "wide_sodium.c": "-mcpu=x86_64",
-}
-_HERE = Path(__file__).parent
 _URING_MACROS = (
     *("CONFIG_HAVE_KERNEL_RWF_T", "CONFIG_HAVE_KERNEL_TIMESPEC", "CONFIG_HAVE_OPEN_HOW"),
     *("CONFIG_HAVE_STATX", "CONFIG_HAVE_UCONTEXT", "CONFIG_HAVE_MEMFD_CREATE"),
@@ -192,8 +184,7 @@ def _paths(files: Iterable[Path]) -> list[str]:
 
 
 def _wide(sources: Path, compile_with: list[str], made: Path) -> tuple[set[Path], list[str]]:
-    """Of ``_WIDE`` and ``_OURS``: the files that others take the places of, and what is linked in
-    addition."""
+    """Of ``_WIDE``: the files that others take the places of, and what is linked in addition."""
     replaced: set[Path] = set()
     added: list[str] = []
 
@@ -206,27 +197,21 @@ def _wide(sources: Path, compile_with: list[str], made: Path) -> tuple[set[Path]
         replaced.add(file)
         added.extend((f"-I{file.parent}", str(copy)))
 
-    def compile(file: Path, processor: str) -> None:
-        compiled = made / f"{file.stem}.o"
-        run(*compile_with, *_OPTIONS, processor, f"-I{_HERE}", "-c", file, "-o", compiled)
-        added.append(str(compiled))
-
     replace(sources / "sodium" / "runtime.c", *_WIDE_BITS)
-    for source, picks, name, ours in _WIDE:
+    for source, picks, name in _WIDE:
         again = made / f"wide_{Path(source).name}"
         again.write_text(
             f'#define {name} {name}_wide\n#include "{sources / source}"\n', encoding="utf-8"
         )
-        compile(again, _WIDE_CPU)
-        compile_with += [f"-I{(sources / picks).parent}"]
+        compiled = again.with_suffix(".o")
+        run(*compile_with, *_OPTIONS, _WIDE_CPU, "-c", again, "-o", compiled)
+        added.append(str(compiled))
         replace(
             sources / picks,
             f"implementation = &{name};",
-            f"extern const __typeof__({name}) *{ours}(void); implementation ="
-            f" sodium_runtime_has_avx512f() ? {ours}() : &{name};",
+            f"extern __typeof__({name}) {name}_wide; implementation ="
+            f" sodium_runtime_has_avx512f() ? &{name}_wide : &{name};",
         )
-    for file, processor in _OURS.items():
-        compile(_HERE / file, processor)
     return replaced, added
 
 

@@ -10,7 +10,6 @@ import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -40,9 +39,9 @@ def _compile(out: Path, sources: tuple[str, ...], flags: list[str]) -> Path:
     return out
 
 
-def build_library(directory: Path, name: str, *sources: str, flags: Sequence[str] = ()) -> Path:
+def build_library(directory: Path, name: str, *sources: str) -> Path:
     """The files (of the engine, or of ``tests/unit/c``) as a shared object."""
-    return _compile(directory / f"{name}.so", sources, ["-O1", "-shared", "-fPIC", *flags])
+    return _compile(directory / f"{name}.so", sources, ["-O1", "-shared", "-fPIC"])
 
 
 def build_shared(directory: Path, name: str, *sources: str) -> ctypes.CDLL:
