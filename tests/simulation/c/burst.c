@@ -38,7 +38,7 @@ static bool are_there(const end *e)
 static void read_or_sleep(end *e, int64_t ns)
 {
     arrival hello;
-    if (e->type != T_ROUTER || app_recv(e, ZM_DONTWAIT, &hello) < 0)
+    if (!e->open || e->type != T_ROUTER || app_recv(e, ZM_DONTWAIT, &hello) < 0)
         sim_sleep(ns);
 }
 
@@ -122,7 +122,9 @@ void *own_burst(void *argument)
 {
     end *e = argument;
     sim_draw_from((uint64_t) e->id);
-    if (open_end(e) == 0 && attach_end(e) == 0) {
+    e->failed = open_end(e) < 0 || attach_end(e) < 0;
+    e->of->disturbed |= e->failed;
+    if (!e->failed) {
         meet(e);
         bool goes_on = await_all_read(e); /* else they may not have met */
         int left = (int) sim_less(1 + sim_below(BURSTS_MOST), 1, "bursts");
