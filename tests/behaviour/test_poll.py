@@ -218,8 +218,17 @@ def test_bad_items_are_refused(zmq, make):
         def fileno(self):
             raise AttributeError("of something else")
 
-    for bad in (BadFileno(), RaisingFileno()):
-        with pytest.raises(ValueError):
+    class NoFileno:
+        @property
+        def fileno(self):
+            raise KeyError("of the attribute")
+
+    for bad, error in (
+        (BadFileno(), ValueError),
+        (RaisingFileno(), ValueError),
+        (NoFileno(), KeyError),
+    ):
+        with pytest.raises(error):
             zmq.zmq_poll([(bad, zmq.POLLIN)], 0)
     s = make(zmq.PULL)
     s.close()

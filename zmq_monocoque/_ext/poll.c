@@ -41,13 +41,21 @@ static bool is_socket(polled *p, PyObject *subject)
     return true;
 }
 
-/* With an exception set, which stays. */
-static bool has_fileno(PyObject *subject)
+/* fileno() has failed: what getting the attribute raises is the caller's to see; what the call
+ * raised is a ValueError. */
+static void say_why(PyObject *subject)
 {
-    ext_exception kept = ext_exception_keep();
-    int has = PyObject_HasAttr(subject, ext_name.fileno);
-    ext_exception_restore(kept);
-    return has;
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return;
+    PyErr_Clear();
+    PyObject *method = PyObject_GetAttr(subject, ext_name.fileno);
+    if (method)
+        PyErr_SetString(PyExc_ValueError, "fileno() must return a valid integer fd");
+    else if (PyErr_ExceptionMatches(PyExc_AttributeError))
+        PyErr_Format(PyExc_TypeError,
+                     "Socket must be a 0MQ socket, an integer fd or have a fileno() method: %R",
+                     subject);
+    Py_XDECREF(method);
 }
 
 /* The descriptor of what is no socket. Takes `subject`; a new reference to what stands for it in
@@ -57,22 +65,14 @@ static PyObject *descriptor_of(PyObject *taken_subject, int *out_fd)
     PyObject *subject = taken_subject;
     if (!PyLong_Check(subject)) {
         PyObject *answer = PyObject_CallMethodNoArgs(subject, ext_name.fileno);
-        if (!answer && PyErr_ExceptionMatches(PyExc_AttributeError) && !has_fileno(subject)) {
-            PyErr_Format(PyExc_TypeError,
-                         "Socket must be a 0MQ socket, an integer fd or have a fileno() "
-                         "method: %R",
-                         subject);
-            Py_DECREF(subject);
-            return NULL;
-        }
-        Py_DECREF(subject);
-        subject = answer ? PyNumber_Long(answer) : NULL;
+        PyObject *number = answer ? PyNumber_Long(answer) : NULL;
         Py_XDECREF(answer);
-        if (!subject) {
-            if (PyErr_ExceptionMatches(PyExc_Exception))
-                PyErr_SetString(PyExc_ValueError, "fileno() must return a valid integer fd");
+        if (!number)
+            say_why(subject);
+        Py_DECREF(subject);
+        if (!number)
             return NULL;
-        }
+        subject = number;
     }
     if (ext_int(subject, out_fd) < 0)
         Py_CLEAR(subject);
