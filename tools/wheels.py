@@ -188,8 +188,7 @@ def made_of(sdist: Path) -> str:
     """A digest of what goes into a wheel, and of what makes it."""
     digest = hashlib.sha256(f"{sys.version} {metadata.version('ziglang')}".encode())
     paths = [p for p in sdist.rglob("*") if p.relative_to(sdist).parts[0] not in ASIDE]
-    makers = [Path(__file__), Path(libraries.__file__)]
-    for path in [*sorted(paths), *makers]:
+    for path in [*sorted(paths), Path(__file__), Path(libraries.__file__)]:
         if path.is_file():
             digest.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
     return digest.hexdigest()
