@@ -76,6 +76,24 @@ def test_what_is_unsubscribed_holds_nothing_up_at_the_mark(zmq, make, ipc_addres
     assert sub.recv() == b"a"
 
 
+def test_a_descriptor_made_after_a_look_that_only_dropped(zmq, make, ipc_address, on_libzmq):
+    """As above, where no thread is at it: it is readable, since that look came to no end."""
+    if on_libzmq:
+        pytest.skip("libzmq has no stats()")
+    xpub = make(zmq.XPUB)
+    sub = make(zmq.SUB, rcvhwm=1)
+    sub.connect(bind_over(xpub, "ipc", ipc_address))
+    for topic in (b"a", b"b"):
+        sub.subscribe(topic)
+        assert xpub.recv() == b"\x01" + topic
+    for topic in (b"b", b"b", b"b", b"a"):
+        xpub.send(topic)
+    sub.unsubscribe(b"b")
+    eventually(lambda: sub.stats()["in_queued"])
+    assert wait_at_fd(zmq, sub)
+    assert sub.recv() == b"a"
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_sub_gets_a_message_once_however_many_prefixes_match(pair_of, transport):
     """S-74."""

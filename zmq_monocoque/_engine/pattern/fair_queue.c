@@ -55,7 +55,7 @@ bool zm_fair_can_recv_locked(zm_socket *s)
 int zm_fair_nothing_left_locked(zm_socket *s, bool dropped)
 {
     if (dropped && !zm_list_empty(&s->wants_recv))
-        zm_socket_wake(s);
+        zm_socket_look_again_locked(s);
     return -EAGAIN;
 }
 

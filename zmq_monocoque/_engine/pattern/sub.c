@@ -221,7 +221,7 @@ static int find_message(zm_socket *s) ZM_LOCKED
         if (!zm_fair_can_recv_locked(s))
             return zm_fair_nothing_left_locked(s, steps > 0);
         if (zm_socket_gives_way_locked(s, steps)) {
-            zm_socket_wake(s); /* whoever waits looks again */
+            zm_socket_look_again_locked(s);
             return -EAGAIN;
         }
         peer = ZM_CONTAINER(zm_turn_first(&s->readers), zm_peer, turn_in);

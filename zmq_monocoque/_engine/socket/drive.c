@@ -288,10 +288,10 @@ static int sleep_for_attention(zm_socket *s, uint32_t seen, int64_t deadline_ns)
     return rc;
 }
 
-/* Waits without the driver: it has none, or another thread waits in it. */
-static int follow(zm_socket *s, int64_t deadline_ns) ZM_LOCKED
+/* Waits without the driver: it has none, or another thread waits in it. `seen`: `seq` before the
+ * caller's last look, which may have asked for another one. */
+static int follow(zm_socket *s, uint32_t seen, int64_t deadline_ns) ZM_LOCKED
 {
-    uint32_t seen = atomic_load(&s->seq);
     int64_t began = zm_now_ns(), spin = spin_time(s);
     int rc = 0;
     if (zm_signals_sleep((zm_sleep){.word = &s->seq})) {
@@ -437,7 +437,8 @@ int zm_drive_locked(zm_socket *s, int64_t deadline_ns)
             zm_transfer_start_locked(s);
             zm_transfer_submit_locked(s);
         }
-        return s->pattern->can_recv(s) == readable ? follow(s, deadline_ns) : 0;
+        uint32_t seen = atomic_load(&s->seq);
+        return s->pattern->can_recv(s) == readable ? follow(s, seen, deadline_ns) : 0;
     }
     return wait_in_driver(s, deadline_ns);
 }

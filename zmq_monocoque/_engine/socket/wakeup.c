@@ -49,6 +49,12 @@ void zm_socket_wake(zm_socket *s)
         notify_watchers(s);
 }
 
+void zm_socket_look_again_locked(zm_socket *s)
+{
+    s->unseen = true;
+    zm_socket_wake(s);
+}
+
 bool zm_socket_post(zm_socket *s, zm_command *command)
 {
     if (atomic_exchange(&command->posted, true))

@@ -39,6 +39,9 @@ void zm_commands_take_locked(zm_socket *s) ZM_LOCKED;
 bool zm_socket_post(zm_socket *s, zm_command *command); /* false: it is in the mailbox already */
 /* Something may have changed: the threads that wait look again. Any thread; no lock needed. */
 void zm_socket_wake(zm_socket *s);
+/* A look at what there is has ended before the end: whoever waits looks again, and who is to wait
+ * at a descriptor that is made later, too, whoever takes the commands in meanwhile. */
+void zm_socket_look_again_locked(zm_socket *s) ZM_LOCKED;
 /* The application can see something new: whoever watches from outside is told, unless
  * it is this thread. */
 void zm_socket_notify_locked(zm_socket *s) ZM_LOCKED;
