@@ -53,6 +53,7 @@ void zm_order_earlier_locked(zm_socket *s) ZM_LOCKS_UNCHECKED
         make_step(s->beginner, sockets[i]);
 }
 
+/* Locks another beside `s`, by a try. */
 void zm_order_last_locked(zm_socket *s) ZM_LOCKS_UNCHECKED
 {
     zm_order *order = s->beginner;
@@ -126,8 +127,10 @@ static void end_step(zm_socket *s)
 }
 
 /* Waits for the next step of any. Looks for it without sleeping first, as long as that pays: a peer
- * on this machine answers in less time than it takes to fall asleep and to be woken. */
-static int wait_for_step(zm_spin *spin, struct pollfd *fds, int count, int64_t until)
+ * on this machine answers in less time than it takes to fall asleep and to be woken. `waited` grows
+ * by what it took. */
+static int wait_for_step(zm_spin *spin, struct pollfd *fds, int count, int64_t until,
+                         int64_t *waited)
 {
     int64_t began = zm_now_ns(), spins = zm_spin_allowed() ? zm_spin_time(spin) : 0;
     int news = 0;
@@ -137,7 +140,9 @@ static int wait_for_step(zm_spin *spin, struct pollfd *fds, int count, int64_t u
         while (!news && zm_now_ns() < zm_sooner(began + spins, until) && zm_spin_yield());
     if (!news)
         news = zm_poll_until(fds, count, until);
-    zm_spin_learn(spin, news > 0, zm_now_ns() - began);
+    int64_t took = zm_now_ns() - began;
+    zm_spin_learn(spin, news > 0, took);
+    *waited += took;
     return news;
 }
 
@@ -160,11 +165,8 @@ static ZM_APART void finish_begun(zm_order *order, const zm_socket *except, zm_s
         if (waiter && step_aside(waiter, order, &fds[waits]))
             waiting[waits++] = waiter;
         int news = others;
-        if (others && !any_ready(waiting, waits)) {
-            int64_t began = zm_now_ns();
-            news = wait_for_step(&order->spin, fds, waits, until);
-            waited += zm_now_ns() - began;
-        }
+        if (others && !any_ready(waiting, waits))
+            news = wait_for_step(&order->spin, fds, waits, until, &waited);
         now = zm_now_ns();
         if (zm_spin_crowded())
             until = end; /* they have to get a processor first */
