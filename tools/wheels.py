@@ -264,9 +264,9 @@ def audit(wheel: Path, target: Target, work: Path) -> str:
     """What auditwheel finds it to be fit for: what it says, or more."""
     # The linker script of that name, glibc's, would be taken for musl's library.
     libraries_at = foreign.musl_loader(work, target.machine).parent
-    arguments = ["--ldpaths", libraries_at] if target.libc == "musl" else []
+    arguments = ["--ldpaths", str(libraries_at)] if target.libc == "musl" else []
     done = subprocess.run(
-        [sys.executable, "-m", "auditwheel", "show", "--json", *arguments, wheel],
+        [sys.executable, "-m", "auditwheel", "show", "--json", *arguments, str(wheel)],
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
