@@ -264,7 +264,8 @@ CANARIES = [
         "who drops what is unsubscribed does not read on",
         Fault(
             "pattern/fair_queue.c",
-            "    if (dropped && !zm_list_empty(&s->wants_recv))\n        zm_socket_wake(s);\n",
+            "    if (dropped && !zm_list_empty(&s->wants_recv))\n"
+            "        zm_socket_look_again_locked(s);\n",
             "    (void) dropped;\n",
         ),
         (WAKE,),
