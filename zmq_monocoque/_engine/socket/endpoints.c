@@ -48,6 +48,7 @@ int zm_endpoint_open(int64_t handle, const char *text, bool bind, bool brief)
             rc = bind ? zm_listener_bind_locked(s, &address)
                       : zm_connecter_connect_locked(s, &address);
     }
+    zm_socket_in_passing_locked(s);
     if (s->driver)
         zm_drive_once_locked(s);
     zm_socket_lock_give(s);
@@ -105,6 +106,7 @@ int zm_endpoint_term(int64_t handle, const char *text, bool brief)
         if (rc == 0 && !found)
             rc = -ENOENT;
     }
+    zm_socket_in_passing_locked(s);
     zm_drive_once_locked(s);
     zm_socket_lock_give(s);
     return rc;

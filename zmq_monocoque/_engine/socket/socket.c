@@ -83,7 +83,7 @@ int zm_socket_make(zm_context *context, int type, zm_socket **out_socket)
     s->presence.quiet_ns = ZM_QUIET_NS;
     zm_turn_init(&s->readers);
     zm_turn_init(&s->writers);
-    s->arm_thread = ZM_NO_THREAD;
+    s->arm_thread = s->watcher = ZM_NO_THREAD;
     atomic_init(&s->public_fd, -1);
     atomic_init(&s->signaler, -1);
     if (pattern->state_size)
@@ -419,6 +419,7 @@ static int get_locked(zm_socket *s, int option, void *out, size_t *inout_size) Z
         return 0;
     }
     case TOPICS_COUNT:
+        zm_socket_in_passing_locked(s);
         zm_drive_once_locked(s);
         return put_int(out, inout_size, s->pattern->topics ? (int) s->pattern->topics(s) : 0);
     default:

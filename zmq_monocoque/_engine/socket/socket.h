@@ -65,7 +65,9 @@ struct zm_socket {
     ZM_HELD int64_t moves_paid_ns; /* until then the time has been spent on moving receives */
     _Atomic(zm_driver *) wakeable; /* driver, while a thread sleeps in it */
     ZM_HELD bool unseen; /* something changed since EVENTS was read */
-    uint32_t watcher; /* the thread that read EVENTS last: it need not be notified by itself */
+    /* The thread that read EVENTS last need not be notified by itself, since it reads them again
+     * before it waits: after a send or a receive, that is. ZM_NO_THREAD: nobody. */
+    uint32_t watcher;
     zm_spin spin;
     bool waits_inside; /* the application waited in a call last, not on a descriptor */
     ZM_HELD bool bulk_is_left; /* not armed now: the wait that follows fetches it */

@@ -17,6 +17,7 @@
 #include "order.h"
 #include "pacing.h"
 #include "socket.h"
+#include "wakeup.h"
 
 enum {
     COMPLETIONS_MAX = 512, /* taken in at once */
@@ -196,6 +197,8 @@ static bool flush_trying(zm_order *order, zm_socket *held, const zm_socket *end,
     while ((first = first_of(order)) && first != end) {
         if (first != held && !try_for_a_while(first, yields))
             return false;
+        if (first != held)
+            zm_socket_in_passing_locked(first);
         flush_one(first, order, over);
         if (first != held)
             zm_order_pass_locked(first);
@@ -257,6 +260,7 @@ static bool settle(zm_order *order, bool over, bool brief)
             zm_socket_lock_take(first);
         else if (!zm_socket_lock_try(first))
             return false;
+        zm_socket_in_passing_locked(first);
         flush_one(first, order, over);
         zm_socket_leave(first);
     }

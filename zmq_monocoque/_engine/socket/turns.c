@@ -14,6 +14,7 @@
 #include "pacing.h"
 #include "socket.h"
 #include "transfer.h"
+#include "wakeup.h"
 
 enum {
     BEGUN_MAX = 32, /* connecting sockets that are looked at together */
@@ -38,6 +39,7 @@ static void make_step(zm_order *order, zm_socket *earlier)
     if (!zm_socket_lock_try(earlier))
         return;
     if (earlier->beginner == order && !earlier->driven) {
+        zm_socket_in_passing_locked(earlier);
         zm_drive_for_io_thread_locked(earlier);
         zm_io_thread_resume_locked(earlier);
     }
@@ -83,6 +85,7 @@ static bool take_step(zm_socket *s, const zm_order *order, struct pollfd *fd)
     bool waits = false;
     zm_socket_lock_take(s);
     if (s->beginner == order) {
+        zm_socket_in_passing_locked(s);
         zm_drive_for_io_thread_locked(s);
         if (!s->driven && zm_now_ns() - s->begun_ns > ZM_HOLD_NS)
             zm_order_begun_locked(s);

@@ -45,6 +45,12 @@ void zm_socket_look_again_locked(zm_socket *s) ZM_LOCKED;
 /* The application can see something new: whoever watches from outside is told, unless
  * it is this thread. */
 void zm_socket_notify_locked(zm_socket *s) ZM_LOCKED;
+/* The thread is in a call of another socket, or in one after which it does not read EVENTS: what
+ * comes meanwhile is told to it as well. */
+static inline void zm_socket_in_passing_locked(zm_socket *s) ZM_LOCKED
+{
+    s->watcher = ZM_NO_THREAD;
+}
 int zm_socket_fd_locked(zm_socket *s) ZM_LOCKED;
 /* The driver came after the descriptor was made. */
 int zm_socket_fd_extend_locked(zm_socket *s) ZM_LOCKED;
