@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 
+import pytest
 from support import TIMEOUT, bind, module_source, run_python
 
 #: A connected socket, its connection included; and one whose FD was asked for.
@@ -48,6 +49,43 @@ def test_a_connected_socket_takes_two_descriptors_and_three_with_fd(zmq):
     connected, watched = map(int, done.stdout.split())
     assert connected <= 10 * (CONNECTED + MORE) + SHARED
     assert watched <= 10 * (WATCHED + MORE) + SHARED
+
+
+ROOM = """
+import os, resource, sys, threading
+USUAL = 1024
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+if hard != resource.RLIM_INFINITY and hard < USUAL:
+    sys.exit(f"{hard} descriptors at most")
+resource.setrlimit(resource.RLIMIT_NOFILE, (USUAL, hard))
+def room():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("FDSize"))
+over = threading.Event()
+if sys.argv[1] == "True":
+    threading.Thread(target=over.wait).start()
+elif len(os.listdir("/proc/self/task")) > 1:
+    sys.exit("this interpreter has threads of its own")
+before = room()
+with zmq.Context() as ctx, ctx.socket(zmq.PULL) as s:
+    s.bind("tcp://127.0.0.1:*")
+    print(before, room(), max(map(int, os.listdir("/proc/self/fd"))))
+over.set()
+"""
+
+
+@pytest.mark.parametrize("threads", [False, True], ids=["alone", "with threads"])
+def test_the_table_of_descriptors_grows_while_nobody_has_to_wait_for_that(zmq, on_libzmq, threads):
+    """Later it takes some 10 ms each time, in the middle of a connect or an accept."""
+    if on_libzmq:
+        pytest.skip("libzmq leaves it to the kernel")
+    done = run_python(module_source(zmq) + ROOM, threads)
+    if done.returncode == 1 and "Traceback" not in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done
+    before, room, last = map(int, done.stdout.split())
+    assert room == before if threads else room >= 1024
+    assert last < 100  # it was only for a moment
 
 
 def test_an_edge_of_fd_comes_for_every_change(zmq, ctx):

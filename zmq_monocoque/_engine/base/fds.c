@@ -1,10 +1,13 @@
 /* A two-level table of atomic words indexed by descriptor. The first chunk is static, so that
  * nothing is allocated in ordinary programs; later chunks are made on demand and stay. Knows
  * nothing of what the descriptors are. */
+#define _GNU_SOURCE
 #include "fds.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "alloc.h"
@@ -105,6 +108,21 @@ void zm_fd_close(int fd)
     /* Unregistered first: once closed, the number may be another thread's new descriptor. Not
      * repeated after EINTR: on Linux the descriptor is gone then. */
     close(zm_fd_release(fd));
+}
+
+enum {
+    USUAL_FDS = 1024, /* RLIMIT_NOFILE, nearly everywhere */
+    LINKS_ALONE = 3, /* of the threads' directory with one in it */
+};
+
+void zm_fds_make_room(int fd)
+{
+    struct stat threads;
+    if (stat("/proc/self/task", &threads) < 0 || threads.st_nlink != LINKS_ALONE)
+        return;
+    int last = fcntl(fd, F_DUPFD_CLOEXEC, USUAL_FDS - 1);
+    if (last >= 0)
+        close(last);
 }
 
 int64_t zm_fd_count(void)

@@ -15,6 +15,10 @@ bool zm_fd_is_adopted(int fd);
 void zm_fd_close(int fd);
 /* Unregisters without closing (somebody else closes it, or takes it over); returns fd. */
 int zm_fd_release(int fd);
+/* Before there is a second thread: room in the kernel's table for as many descriptors as a process
+ * may mostly have. The table grows by steps, and while a process has several threads, whoever opens
+ * the one too many waits some 10 ms for each. `fd`: any that is open. */
+void zm_fds_make_room(int fd);
 /* Registered descriptors. */
 int64_t zm_fd_count(void);
 

@@ -261,6 +261,7 @@ int zm_io_thread_new(zm_context *context, const zm_io_work *work, zm_io_thread *
         rc = zm_waitset_add(t->waitset, t->signaler, NULL);
     if (rc < 0)
         goto fail;
+    zm_fds_make_room(t->waitset);
     /* Signals are for the application's threads. */
     sigset_t all, before;
     sigfillset(&all);
