@@ -272,6 +272,36 @@ CANARIES = [
         2000,
     ),
     Canary(
+        "a descriptor made after a look that ended early is silent",
+        Fault(
+            "socket/wakeup.c",
+            "    s->unseen = true;\n    zm_socket_wake(s);\n",
+            "    zm_socket_wake(s);\n",
+        ),
+        (WAKE,),
+        2000,
+    ),
+    Canary(
+        "whoever watches the descriptor is not told",
+        Fault(
+            "socket/wakeup.c",
+            "        zm_waitset_signal_set(fd, s->public_ready);\n",
+            "",
+        ),
+        (WAKE, TERM, RUNS),
+        1000,
+    ),
+    Canary(
+        "the next signal is no edge",
+        Fault(
+            "driver/waitset.c",
+            "    epoll_wait(waitset, events, EVENTS_MAX, 0);\n}",
+            "    (void) events;\n}",
+        ),
+        (WAKE, TERM, RUNS),
+        1000,
+    ),
+    Canary(
         "whoever knows the server's key comes in",
         Fault(
             "connection/zap.c",

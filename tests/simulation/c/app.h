@@ -52,6 +52,9 @@ typedef enum mechanism { M_NULL, M_PLAIN, M_CURVE } mechanism;
 typedef enum intrusion {
     INVITED, WRONG_SERVER_KEY, UNKNOWN_KEY, NO_MECHANISM, WRONG_PASSWORD
 } intrusion;
+/* How a socket's program waits: in calls and polls of the engine, as chance has it; or in a loop of
+ * its own, where it polls the descriptor, or has it in a set for good, by level or by edges. */
+typedef enum waits { IN_CALLS, AT_FD, IN_A_SET, BY_EDGES } waits;
 enum { TOPICS = 4, NOBODY = 0xffff }; /* a publisher's message n is of topic n % TOPICS */
 
 /* One socket of the workload, from its making to its close. */
@@ -71,6 +74,11 @@ typedef struct end {
     uint32_t asked; /* REQ: the number of its last request */
     bool restarted; /* its program was killed once: what it knew of earlier requests is lost */
     bool moved;     /* its thread has left it to another one */
+    waits waits;
+    bool early; /* its descriptor is made as soon as it is open */
+    uint32_t waits_before;    /* of another kind, which are still to come */
+    const sim_thread *looper; /* one of those that share it */
+    int set;                  /* which has its descriptor; 0: none does */
     struct group *group; /* of the sockets of one thread; NULL: it has this one only */
     uint32_t budget; /* messages that it is still to send */
     uint32_t large;  /* of a burst: the size of what is sent now, if it is not small */

@@ -165,6 +165,7 @@ void close_end(end *e)
     if (!e->open)
         return;
     law_connections_last(e);
+    loop_close(e);
     e->open = false;
     sim_say("socket %d: close", e->id);
     bool unsure = churn || killings || PLAN->no_files || PLAN->no_memory || e->intrusion;

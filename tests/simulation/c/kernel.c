@@ -225,12 +225,16 @@ static void item_changed(sim_waiter *waiter, sim_file *target)
     sim_changed(&i->set->file);
 }
 
-/* Readable while something in the set is. */
+/* Readable while something in the set is. What was, and is no more, is forgotten by this look. */
 static uint32_t set_mask(sim_file *file)
 {
-    for (item *i = ((set *) file)->ready; i; i = i->ready_next)
+    set *s = (set *) file;
+    for (item *i = s->ready; i; i = s->ready) {
         if (!i->off && events_of(i))
             return POLLIN;
+        i->ready = false;
+        s->ready = i->ready_next;
+    }
     return 0;
 }
 
@@ -322,7 +326,8 @@ static int control(set *s, int what, int fd, const struct epoll_event *event)
     }
     i->event = *event;
     i->off = false;
-    item_changed(&i->waiter, target);
+    if (!i->ready) /* else it is no edge to those who watch this set, whatever it is now */
+        item_changed(&i->waiter, target);
     return 0;
 }
 

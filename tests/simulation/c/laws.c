@@ -277,7 +277,7 @@ void law_at_rest(void)
             continue; /* it gave up a request, and with that the connection */
         bool receivers = true; /* will they have read it all? Not one that cannot send */
         for (const sim_thread *t = sim_threads; t; t = t->next)
-            receivers &= t->done || !t->doing || strcmp(t->doing, "send") || !t->doing_object
+            receivers &= t->done || !t->doing || strncmp(t->doing, "send", 4) || !t->doing_object
                          || ((const end *) t->doing_object)->of != e->of;
         for (int k = 0; k < e->of->end_count; k++) {
             const end *other = &ends[e->of->first_end + k];

@@ -1,7 +1,6 @@
 /* What threads do with their sockets. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -53,45 +52,33 @@ static void think_again(end *e)
         if (i != (unsigned) e->id % TOPICS)
             ask_for(e, i, e->narrow);
     e->narrow = !e->narrow;
+    if (e->waits != IN_CALLS) { /* it goes to its loop, after the I/O thread's last look perhaps */
+        e->waits_before = 0;
+        sim_sleep((int64_t) sim_below(100) * SIM_MS);
+    }
 }
 
 int await(end *e, short events)
 {
     int64_t time = (int64_t) (1 + sim_below(200)) * SIM_MS;
-    if (sim_below(2)) {
+    bool polls = sim_below(2) || e->waits != IN_CALLS; /* the descriptor is the loop's alone */
+    int rc;
+    if (polls) {
         zm_pollitem item = {.socket = e->handle, .fd = -1, .events = events};
-        int rc = app_poll(&item, 1, time);
+        rc = app_poll(&item, 1, time);
         return rc < 0 ? rc : 0;
     }
-    /* By its descriptor, as event loops do: it tells only of what is new. */
-    int fd, found;
-    size_t size = sizeof fd;
-    int rc = zm_socket_get(e->handle, OPT_FD, &fd, &size);
-    if (rc < 0)
-        return rc;
-    int64_t until = sim_clock + time;
-    app_begin("wait for FD", e);
-    for (;;) {
-        size = sizeof found;
-        rc = zm_socket_get(e->handle, OPT_EVENTS, &found, &size);
-        if (rc < 0 || found & events || sim_clock >= until)
-            break;
-        int64_t left = until - sim_clock;
-        struct timespec limit = {left / SIM_S, left % SIM_S};
-        struct pollfd item = {.fd = fd, .events = POLLIN};
-        extern int __wrap_ppoll(struct pollfd *, nfds_t, const struct timespec *, const void *);
-        __wrap_ppoll(&item, 1, &limit, NULL);
-        sim_yield(); /* who was woken with it has a processor of its own */
-    }
-    app_end();
-    return rc;
+    rc = loop_wait(e, events, sim_clock + time);
+    return rc == -EAGAIN ? 0 : rc;
 }
 
 static int receive(end *e, arrival *a)
 {
     int rc;
     mind_the_hush();
-    if (sim_below(3) == 0) {
+    if (loop_waits(e)) {
+        rc = loop_recv(e, a);
+    } else if (sim_below(3) == 0) {
         rc = await(e, ZM_POLLIN);
         if (rc < 0)
             return rc;
@@ -104,19 +91,26 @@ static int receive(end *e, arrival *a)
     return rc;
 }
 
+/* EVENTS knows not of the one peer that a message is for, and not of NODROP. */
+static bool is_told_of_room(const end *e)
+{
+    return e->type != T_ROUTER && !e->nodrop;
+}
+
 static int transmit(end *e, const arrival *to)
 {
     uint32_t number;
-    int flags = 0;
-    if (sim_below(4) == 0) {
-        if (sim_below(2)) {
-            int rc = await(e, ZM_POLLOUT);
-            if (rc < 0)
+    int rc, flags = 0;
+    if (is_told_of_room(e) && loop_waits(e)) {
+        rc = loop_send(e, to);
+    } else {
+        if (sim_below(4) == 0) {
+            if (sim_below(2) && (rc = await(e, ZM_POLLOUT)) < 0)
                 return rc;
+            flags = ZM_DONTWAIT;
         }
-        flags = ZM_DONTWAIT;
+        rc = app_send(e, to, flags, &number);
     }
-    int rc = app_send(e, to, flags, &number);
     if (rc == 0)
         progress++;
     return rc;
@@ -224,9 +218,16 @@ static void *live(void *argument)
     return NULL;
 }
 
+static void *lead(void *argument)
+{
+    ((end *) argument)->looper = sim_current;
+    return live(argument);
+}
+
 void *own(void *argument)
 {
     end *e = argument;
+    loop_draw(e); /* what is drawn after it is drawn anew: all else stays as it was */
     if (e->type == T_STREAM)
         return own_stream(e);
     sim_thread *others[4];
@@ -237,6 +238,7 @@ void *own(void *argument)
         e->failed = e->of->disturbed = true;
         return NULL;
     }
+    loop_open(e);
     int early = e->binder ? 0 : (int) sim_below(4) == 0; /* messages before the connect */
     uint32_t number;
     if (early && e->type == T_PUSH)
@@ -250,9 +252,9 @@ void *own(void *argument)
     do {
         e->moved = false;
         if (elsewhere)
-            sim_join(sim_spawn("app", e->host, false, live, e));
+            sim_join(sim_spawn("app", e->host, false, lead, e));
         else
-            live(e);
+            lead(e);
     } while (e->moved);
     for (int i = 1; i < e->sharers; i++)
         sim_join(others[i]);

@@ -312,6 +312,9 @@ static int turn(end *e)
     if (sends || number != UNKNOWN || sim_below(3) == 0) { /* it has more to do */
         flags = ZM_DONTWAIT;
         rc = await(e, ZM_POLLIN);
+    } else if (loop_waits(e)) {
+        flags = ZM_DONTWAIT;
+        rc = loop_wait(e, ZM_POLLIN, loop_until(e->rcvtimeo));
     }
     if (rc == 0)
         rc = app_recv_bytes(e, flags, &name, data, &size);
@@ -342,9 +345,12 @@ void *own_stream(void *argument)
     wanted[e->id] = 0;
     sim_sleep((int64_t) sim_below(50) * SIM_MS);
     bool counted = true;
+    e->looper = sim_current;
     int rc = open_end(e);
-    if (rc == 0)
+    if (rc == 0) {
+        loop_open(e);
         rc = attach_end(e);
+    }
     e->failed = rc < 0;
     served->disturbed |= e->failed;
     wanted[e->id] = !e->binder;

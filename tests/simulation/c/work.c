@@ -204,20 +204,30 @@ static void law_nobody_waits_in_vain(void)
         if (t->done || !t->doing || !e || !e->open || sim_clock - t->doing_since < 2 * SIM_S)
             continue;
         const char *call = t->doing;
-        if (!strcmp(call, "send") && must_go_on(e))
+        int wanted = !strncmp(call, "recv", 4) ? ZM_POLLIN
+                     : !strncmp(call, "send", 4) ? ZM_POLLOUT
+                                                 : 0;
+        if (wanted == ZM_POLLOUT && must_go_on(e))
             sim_broken("who can go on does", "socket %d: send has waited for %.3f s", e->id,
                        (double) (sim_clock - t->doing_since) / 1e9);
         int64_t since = t->doing_since;
-        int wanted = !strcmp(call, "recv") ? ZM_POLLIN : !strcmp(call, "send") ? ZM_POLLOUT : 0;
         int found = 0;
         size_t size = sizeof found;
         if (wanted == ZM_POLLOUT && (e->type == T_ROUTER || e->type == T_STREAM || e->nodrop))
             continue; /* it waits for one peer, and may send to others; EVENTS knows no NODROP */
-        if (!wanted || zm_socket_get(e->handle, OPT_EVENTS, &found, &size) < 0 || !(found & wanted))
+        uint64_t segments = TALLY->segments, had = e->received;
+        if (!wanted || zm_socket_get(e->handle, OPT_EVENTS, &found, &size) < 0)
             continue;
-        if (t->doing == call && t->doing_since == since)
+        if (found & wanted && t->doing == call && t->doing_since == since)
             sim_broken("no wake-up is lost", "socket %d: %s has waited for %.3f s, and could go on",
                        e->id, call, (double) (sim_clock - since) / 1e9);
+        /* This look may have been the one that was owed: a SUB that dropped as much as its mark
+         * has let in finds by the next one only what it wants. */
+        if (wanted == ZM_POLLIN && !e->of->inproc)
+            sim_sleep(SIM_MS);
+        if (e->received > had && TALLY->segments == segments)
+            sim_broken("no wake-up is lost", "socket %d: %s has waited for %.3f s, for a look that "
+                       "somebody else made", e->id, call, (double) (sim_clock - since) / 1e9);
     }
 }
 

@@ -40,6 +40,20 @@ void *own(void *end_of_it);
 void draw_doors(void);
 void *own_doors(void *first);
 
+/* --- loops of their own: loops.c -------------------------------------------------------------- */
+void loop_draw(end *e);
+void loop_open(end *e);
+/* Is the next wait of the calling thread one in the loop? */
+bool loop_waits(end *e);
+/* RCVTIMEO or SNDTIMEO from now on. */
+int64_t loop_until(int ms);
+/* 0: EVENTS has some of `events`; or -EAGAIN at the end of the time, or -errno. */
+int loop_wait(end *e, short events, int64_t until);
+/* As app_recv() and app_send() that wait, by the time of the socket's options. */
+int loop_recv(end *e, arrival *a);
+int loop_send(end *e, const arrival *to);
+void loop_close(end *e);
+
 /* --- STREAM: streams.c ----------------------------------------------------------------------- */
 void draw_streams(void);
 void *own_stream(void *end_of_it);
