@@ -452,6 +452,23 @@ def test_what_comes_in_a_call_without_events_is_told(zmq, make, on_libzmq, call)
         assert s.recv() == b"\x01" + topic
 
 
+def test_what_comes_while_it_subscribes_is_told(zmq, make):
+    """As where one coroutine waits for a SUB, and another one subscribes."""
+    xpub, sub = make(zmq.XPUB), make(zmq.SUB)
+    sub.connect(bind_over(xpub, "tcp", ""))
+    sub.subscribe(b"news")
+    assert xpub.recv() == b"\x01news"
+    for number in range(20):
+        assert not sub.events & zmq.POLLIN
+        xpub.send(b"news")
+        sub.subscribe(b"%d" % number)
+        assert xpub.recv() == b"\x01%d" % number
+        sub.subscribe(b"%d again" % number)
+        assert by_select(sub.FD, TIMEOUT)
+        assert sub.recv() == b"news"
+        assert xpub.recv() == b"\x01%d again" % number
+
+
 @pytest.mark.parametrize("early", [True, False], ids=["early", "late"])
 def test_what_comes_in_a_call_of_another_socket_is_told(zmq, make, early):
     """As where a program connects one socket, sends on another, and sleeps until the first has

@@ -359,6 +359,7 @@ int zm_socket_set_for(int64_t handle, int option, const void *value, size_t size
     if (rc != 0)
         return rc;
     rc = zm_socket_enter_aside_locked(s);
+    zm_socket_in_passing_locked(s);
     if (rc == 0)
         rc = set_locked(s, option, value, size);
     if (rc == 0 && s->driver && !zm_list_empty(&s->wants_recv))
