@@ -16,7 +16,7 @@ from warnings import warn
 from weakref import WeakSet
 
 from zmq_monocoque.backend import Context as ContextBase
-from zmq_monocoque.constants import ContextOption, Errno, SocketOption
+from zmq_monocoque.constants import LINGER, ContextOption, Errno, SocketOption
 from zmq_monocoque.error import ZMQError
 from zmq_monocoque.sugar.attrsettr import AttributeSetter
 from zmq_monocoque.sugar.socket import Socket, SyncSocket
@@ -208,7 +208,10 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
                         stacklevel=3,
                         source=socket,
                     )
-                socket.close(linger=linger)
+                # Not as an argument: a subclass may have written a close() that takes none.
+                if linger is not None:
+                    socket.setsockopt(LINGER, linger)
+                socket.close()
         handles, self._handles = self._handles, set()
         while handles:
             try:

@@ -260,7 +260,7 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
         """
         if SocketOption(option)._opt_type is not _OptType.bytes:
             raise TypeError(f"option {option} will not return a string to be decoded")
-        value: Any = self.getsockopt(option)
+        value: Any = self.get(option)
         text: str = value.decode(encoding)
         return text
 
@@ -268,7 +268,7 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
 
     def get_hwm(self) -> int:
         """The high water mark of sending, in messages."""
-        value: Any = self.getsockopt(SNDHWM)
+        value: Any = self.get(SNDHWM)
         return value
 
     def set_hwm(self, value: int) -> None:
@@ -292,7 +292,7 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
 
     def fileno(self) -> int:
         """A descriptor that is readable when EVENTS may have changed; quiet once it was read."""
-        value: Any = self.getsockopt(FD)
+        value: Any = self.get(FD)
         return value
 
     # --- endpoints ------------------------------------------------------------------------------
