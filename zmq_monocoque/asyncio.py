@@ -51,8 +51,8 @@ class _AsyncIO(_future._Async):
     """asyncio's side of sockets and pollers."""
 
     _Future = Future
-    _Receipt = _Receipt
-    _Pause = _Pause
+    _zm_Receipt = _Receipt
+    _zm_Pause = _Pause
 
     def _default_loop(self) -> asyncio.AbstractEventLoop:
         try:
@@ -65,7 +65,7 @@ class _AsyncIO(_future._Async):
             )
         return asyncio.get_event_loop()
 
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> _future._Turn | None:
+    def _zm_turn(self, loop: asyncio.AbstractEventLoop) -> _future._Turn | None:
         # Only of the loops that tell what they call next.
         ready = getattr(loop, "_ready", None)
         if not isinstance(loop, asyncio.BaseEventLoop) or not isinstance(ready, deque):
@@ -75,7 +75,7 @@ class _AsyncIO(_future._Async):
             turn = _turns[loop] = _future._Turn(ready)
         return turn
 
-    def _watch(
+    def _zm_watch(
         self, loop: asyncio.AbstractEventLoop, fd: Any, mask: int, callback: Callable[[], object]
     ) -> Callable[[], object]:
         number = fd if isinstance(fd, int) else fd.fileno()

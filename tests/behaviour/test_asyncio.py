@@ -295,7 +295,7 @@ def always_spins(pull, push):
         spins.append(push._shadow_sock.send(b"x"))
         return True
 
-    pull._waits.sync._spin = spin
+    pull._zm_waits.sync._zm_spin = spin
     return spins
 
 

@@ -69,7 +69,7 @@ def ways_to_wait(zmq):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("way", ["term", "negative", "destroy", "with_block", "collected"])
 def test_who_waits_for_long_says_once_what_for(zmq, make, caplog, monkeypatch, way):
-    monkeypatch.setattr(zmq.backend.Context, "_patience", 0.02)
+    monkeypatch.setattr(zmq.backend.Context, "_zm_patience", 0.02)
     context = zmq.Context()
     push = context.socket(zmq.PUSH)
     with dead_endpoint() as endpoint, caplog.at_level("WARNING", "zmq_monocoque"):
@@ -94,12 +94,12 @@ def test_who_waits_for_long_says_once_what_for(zmq, make, caplog, monkeypatch, w
 
 
 def test_who_does_not_wait_for_long_or_set_a_limit_says_nothing(zmq, caplog, monkeypatch):
-    assert zmq.backend.Context._patience == 5.0
+    assert zmq.backend.Context._zm_patience == 5.0
     with caplog.at_level("DEBUG", "zmq_monocoque"):
         context = zmq.Context()
         s = context.socket(zmq.PULL)
         with monkeypatch.context() as patched, refused(zmq, zmq.ETIMEDOUT):
-            patched.setattr(zmq.backend.Context, "_patience", 0.0)
+            patched.setattr(zmq.backend.Context, "_zm_patience", 0.0)
             context.term(timeout=30)
         s.close()
         context.term()

@@ -31,7 +31,7 @@ static int names_init(void)
         {&ext_name.getsockopt, "getsockopt"},
         {&ext_name.set, "set"},
         {&ext_name.is_set, "is_set"},
-        {&ext_name.binding, "_binding"},
+        {&ext_name.binding, "_zm_binding"},
         {&ext_name.error, "error"},
         {&ext_name.frame_class, "frame_class"},
         {&ext_name.event, "event"},
@@ -48,9 +48,9 @@ static int names_init(void)
         {&ext_name.fileno, "fileno"},
         {&ext_name.sockets, "sockets"},
         {&ext_name.timeout, "timeout"},
-        {&ext_name.explain, "_explain"},
-        {&ext_name.explain_option, "_explain_option"},
-        {&ext_name.explain_end, "_explain_end"},
+        {&ext_name.explain, "_zm_explain"},
+        {&ext_name.explain_option, "_zm_explain_option"},
+        {&ext_name.explain_end, "_zm_explain_end"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (!*table[i].slot && !(*table[i].slot = PyUnicode_InternFromString(table[i].text)))
@@ -418,7 +418,7 @@ ext_binding *ext_binding_of(PyTypeObject *type)
 {
     PyObject *binding = PyObject_GetAttr((PyObject *) type, ext_name.binding);
     if (binding && Py_TYPE(binding)->tp_dealloc != binding_dealloc) {
-        PyErr_Format(PyExc_TypeError, "%.200s._binding is not a binding", type->tp_name);
+        PyErr_Format(PyExc_TypeError, "%.200s._zm_binding is not a binding", type->tp_name);
         Py_CLEAR(binding);
     }
     return (ext_binding *) binding;

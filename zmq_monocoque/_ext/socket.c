@@ -200,7 +200,7 @@ void ext_socket_attach(ext_socket *self, int64_t handle)
 }
 
 PyDoc_STRVAR(attach_doc,
-"_attach($self, handle, /)\n--\n\n"
+"_zm_attach($self, handle, /)\n--\n\n"
 "Names the engine's socket this one stands for. A handle that names nothing is remembered, and\n"
 "every call then raises ZMQError(ENOTSOCK). copy_threshold, if not set before, is taken from the\n"
 "module now.");
@@ -255,7 +255,7 @@ static int socket_set_copy_threshold(PyObject *op, PyObject *value, void *unused
 }
 
 PyDoc_STRVAR(get_int_doc,
-"_get_int($self, option, /)\n--\n\n"
+"_zm_get_int($self, option, /)\n--\n\n"
 "An option whose value is an int (zmq_getsockopt(3)).");
 
 static PyObject *socket_get_int(PyObject *op, PyObject *option)
@@ -273,7 +273,7 @@ static PyObject *socket_get_int(PyObject *op, PyObject *option)
 }
 
 PyDoc_STRVAR(plain_lookup_doc,
-"_plain_lookup($type, /)\n--\n\n"
+"_zm_plain_lookup($type, /)\n--\n\n"
 "From here on attributes of this class's sockets are found as those of object are: __getattr__ is\n"
 "not asked for what is not found, and stays a method that can be called. For a class in which all\n"
 "that __getattr__ knows stands as well: Python then finds methods at a fraction of the price.");
@@ -287,7 +287,7 @@ static PyObject *socket_plain_lookup(PyObject *type, PyObject *unused)
 }
 
 PyDoc_STRVAR(spin_doc,
-"_spin($self, /)\n--\n\n"
+"_zm_spin($self, /)\n--\n\n"
 "Before a wait for a message in an event loop: looks for it for some microseconds, if that would\n"
 "have paid lately. True when there is one.");
 
@@ -359,7 +359,7 @@ PyDoc_STRVAR(recv_into_doc,
 "Raises ValueError if nbytes does not fit the buffer, BufferError, TypeError, Again.");
 
 PyDoc_STRVAR(open_doc,
-"_open($self, context, type, /)\n--\n\n"
+"_zm_open($self, context, type, /)\n--\n\n"
 "Makes a socket of a `type` in the engine's `context`, and attaches it (zmq_socket(3)).");
 
 PyDoc_STRVAR(close_doc,
@@ -382,7 +382,7 @@ PyDoc_STRVAR(get_doc,
 "one of another type of socket, and one that can only be set. Source: zmq_getsockopt(3).");
 
 PyDoc_STRVAR(bind_doc,
-"_bind($self, addr)\n--\n\n"
+"_zm_bind($self, addr)\n--\n\n"
 "Accepts peers on an endpoint. Source: zmq_bind(3).");
 
 PyDoc_STRVAR(connect_doc,
@@ -475,12 +475,12 @@ static PyMethodDef socket_methods[] = {
     FAST_METHOD(unbind),
     FAST_METHOD(disconnect),
     FAST_METHOD(monitor),
-    METHOD("_bind", ext_bind, METH_FASTCALL | METH_KEYWORDS, bind_doc),
-    METHOD("_open", ext_open, METH_FASTCALL, open_doc),
-    METHOD("_attach", socket_attach, METH_O, attach_doc),
-    METHOD("_get_int", socket_get_int, METH_O, get_int_doc),
-    METHOD("_spin", socket_spin, METH_NOARGS, spin_doc),
-    {"_plain_lookup", socket_plain_lookup, METH_NOARGS | METH_CLASS, plain_lookup_doc},
+    METHOD("_zm_bind", ext_bind, METH_FASTCALL | METH_KEYWORDS, bind_doc),
+    METHOD("_zm_open", ext_open, METH_FASTCALL, open_doc),
+    METHOD("_zm_attach", socket_attach, METH_O, attach_doc),
+    METHOD("_zm_get_int", socket_get_int, METH_O, get_int_doc),
+    METHOD("_zm_spin", socket_spin, METH_NOARGS, spin_doc),
+    {"_zm_plain_lookup", socket_plain_lookup, METH_NOARGS | METH_CLASS, plain_lookup_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -492,7 +492,7 @@ static PyMemberDef socket_members[] = {
 static PyGetSetDef socket_getset[] = {
     {"_closed", NAME_ALONE(socket_get_own_closed), NULL,
      "Was it closed through this object? See `closed`.", NULL},
-    {"_pid", NAME_ALONE(socket_get_pid), NULL, NULL, NULL},
+    {"_zm_pid", NAME_ALONE(socket_get_pid), NULL, NULL, NULL},
     {"closed", NAME_ALONE(ext_get_closed), NULL,
      "Is the socket closed, by whomever? Asks the engine, so it is true of shadows, too.", NULL},
     {"underlying", NAME_ALONE(socket_get_underlying), NULL,

@@ -20,7 +20,7 @@ class _GivesBack:
     the message, and is cancelled in the same tick: asyncio lets it see the cancellation only.
     """
 
-    _waits: _Waits | None = None
+    _zm_waits: _Waits | None = None
     #: What was taken off the socket, before any parsing; a buffer that was filled.
     _taken: Any = None
     #: Is that a list of messages?
@@ -29,14 +29,14 @@ class _GivesBack:
     _asyncio_future_blocking: bool
 
     def __await__(self: Any) -> Generator[Any, None, Any]:
-        if not self.done() and not self._waits.spin():
+        if not self.done() and not self._zm_waits.spin():
             self._asyncio_future_blocking = True
             try:
                 yield self
             except BaseException:
                 self._return_taken()
                 raise
-            self._waits.pace.rest()
+            self._zm_waits.pace.rest()
         self._taken = None
         return self.result()
 
@@ -44,24 +44,24 @@ class _GivesBack:
 
     def cancel(self: Any, msg: Any = None) -> bool:
         cancelled: bool = super().cancel(msg)  # type: ignore[misc]
-        if cancelled and self._waits is not None:
-            self._waits.forget(self)
+        if cancelled and self._zm_waits is not None:
+            self._zm_waits.forget(self)
         return cancelled
 
     def _return_taken(self) -> None:
         taken, self._taken = self._taken, None
-        if taken is not None and self._waits is not None:
+        if taken is not None and self._zm_waits is not None:
             for message in taken if self._many else [taken]:
-                self._waits.give_back(message)
+                self._zm_waits.give_back(message)
 
 
 class _GivesWay(_GivesBack):
     """A future that has its result, and gives its loop a turn when it is awaited."""
 
-    _pace: Pace | None = None
+    _zm_pace: Pace | None = None
 
     def __await__(self: Any) -> Generator[Any, None, Any]:
-        pace, self._pace = self._pace, None
+        pace, self._zm_pace = self._zm_pace, None
         if pace is not None:
             try:
                 yield
@@ -103,7 +103,7 @@ def _set_again(future: Future[Any], sync: Any = None, event: int = 0) -> None:
     """Again, to one that waited for ``event`` of the socket ``sync`` for as long as it may."""
     error = zmq.Again()
     if sync is not None:
-        sync._explain(error, event)
+        sync._zm_explain(error, event)
     future.set_exception(error)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: How long messages that come while their task spins may keep it from its loop, in seconds.
 _AWAY_MAX = 250e-6
-#: Ends a watch that `_Async._watch` began.
+#: Ends a watch that `_Async._zm_watch` began.
 _Unwatch: TypeAlias = "Callable[[], object]"
 
 
@@ -27,54 +27,54 @@ class _Async:
 
     _Future: type[Future[Any]]
     #: As `_Future`, and `_GivesBack`.
-    _Receipt: type[Future[Any]]
+    _zm_Receipt: type[Future[Any]]
     #: As `_Future`, and `_GivesWay`.
-    _Pause: type[Future[Any]]
+    _zm_Pause: type[Future[Any]]
 
     def _default_loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the caller runs in."""
         raise NotImplementedError("override in subclass")
 
-    def _watch(
+    def _zm_watch(
         self, loop: asyncio.AbstractEventLoop, fd: Any, mask: int, callback: Callable[[], object]
     ) -> _Unwatch:
         """Has ``callback`` called whenever ``fd`` (a descriptor or a Socket) is ready."""
         raise NotImplementedError("override in subclass")
 
     #: The loop that ran last time.
-    _home: Any = None
+    _zm_home: Any = None
     #: Of the loop that `_current_loop` answered.
-    _pace: Any = None
+    _zm_pace: Any = None
 
     def _current_loop(self) -> asyncio.AbstractEventLoop:
         """The loop that runs, or else `_default_loop`."""
         # asyncio's own answer takes a system call before Python 3.12.
-        home = self._home
+        home = self._zm_home
         if home is not None and home._thread_id == get_ident():
             return home
         loop = _get_running_loop() or self._default_loop()
         if isinstance(loop, asyncio.BaseEventLoop):
-            self._home = loop
-        self._pace = pace_of(loop)
+            self._zm_home = loop
+        self._zm_pace = pace_of(loop)
         return loop
 
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> _Turn | None:
+    def _zm_turn(self, loop: asyncio.AbstractEventLoop) -> _Turn | None:
         """What the sockets that spin in ``loop`` share; None: they must not spin there."""
         return None
 
-    def _done(self, result: Any) -> Future[Any]:
+    def _zm_done(self, result: Any) -> Future[Any]:
         """A future of the running loop that has its result."""
         loop = self._current_loop()
         future: Any
-        if self._pace.is_due():
-            future = self._Pause(loop=loop)
-            future._pace = self._pace
+        if self._zm_pace.is_due():
+            future = self._zm_Pause(loop=loop)
+            future._zm_pace = self._zm_pace
         else:
             future = self._Future(loop=loop)
         future.set_result(result)
         return future
 
-    def _failed(self, error: Exception) -> Future[Any]:
+    def _zm_failed(self, error: Exception) -> Future[Any]:
         future = self._Future(loop=self._current_loop())
         future.set_exception(error)
         return future
@@ -106,8 +106,8 @@ class _Turn:
             if monotonic() - self._began > _AWAY_MAX:
                 self._waits = waits
                 return False
-            return waits.sync._spin()
-        if not waits.sync._spin():
+            return waits.sync._zm_spin()
+        if not waits.sync._zm_spin():
             return False
         self._planned = 1
         self._began = monotonic()

@@ -31,19 +31,19 @@ class _AsyncPoller(_Async, zmq.Poller):
         not waited for; ZMQError(ENOTSOCK) when there are no others. Else as the synchronous one.
         """
         try:
-            ready = self._ready()
+            ready = self._zm_ready()
         except Exception as error:
-            return self._failed(error)
+            return self._zm_failed(error)
         if ready or timeout == 0 or not self.sockets:
-            return self._done(ready)
-        if not self._open():
-            return self._failed(zmq.ZMQError(Errno.ENOTSOCK))
+            return self._zm_done(ready)
+        if not self._zm_open():
+            return self._zm_failed(zmq.ZMQError(Errno.ENOTSOCK))
         loop = self._current_loop()
         future = self._Future(loop=loop)
-        self._wait(loop, future, -1 if timeout is None else timeout)
+        self._zm_wait(loop, future, -1 if timeout is None else timeout)
         return future
 
-    def _open(self) -> list[tuple[Any, int]]:
+    def _zm_open(self) -> list[tuple[Any, int]]:
         """What can be polled: a closed socket that is still registered is none."""
         return [
             (socket, mask)
@@ -51,9 +51,9 @@ class _AsyncPoller(_Async, zmq.Poller):
             if not isinstance(socket, zmq.Socket) or not socket.closed
         ]
 
-    def _ready(self) -> list[tuple[Any, int]]:
+    def _zm_ready(self) -> list[tuple[Any, int]]:
         """What is ready now."""
-        sockets = self._open()
+        sockets = self._zm_open()
         for socket, _ in sockets:
             if isinstance(socket, zmq.Socket) and not isinstance(socket, _AsyncSocket):
                 socket.get(EVENTS)  # its descriptor is quiet after this
@@ -61,20 +61,22 @@ class _AsyncPoller(_Async, zmq.Poller):
         for socket, mask in sockets:
             if not isinstance(socket, _AsyncSocket):
                 continue
-            socket._look()
+            socket._zm_look()
             # What was given back, only this object knows of.
             if mask & socket.get(EVENTS) and all(socket is not other for other, _ in ready):
                 ready.append((socket, mask & socket.get(EVENTS)))
         return ready
 
-    def _wait(self, loop: asyncio.AbstractEventLoop, future: Future[Any], timeout: float) -> None:
+    def _zm_wait(
+        self, loop: asyncio.AbstractEventLoop, future: Future[Any], timeout: float
+    ) -> None:
         ends: list[_Unwatch] = []
 
         def look() -> None:
             if future.done():
                 return
             try:
-                ready = self._ready()
+                ready = self._zm_ready()
             except Exception as error:
                 future.set_exception(error)
             else:
@@ -96,7 +98,7 @@ class _AsyncPoller(_Async, zmq.Poller):
             inner.add_done_callback(on_events)
 
             def stop() -> None:
-                waits: Any = socket._waits
+                waits: Any = socket._zm_waits
                 waits.forget(inner)
                 inner.cancel()
 
@@ -106,7 +108,7 @@ class _AsyncPoller(_Async, zmq.Poller):
             # One of our own: others may watch the same one in this loop.
             fd = os.dup(fd)
             ends.append(lambda: os.close(fd))
-            ends.append(self._watch(loop, fd, mask, look))
+            ends.append(self._zm_watch(loop, fd, mask, look))
 
         def end(_: Future[Any]) -> None:
             for stop in reversed(ends):
@@ -117,7 +119,7 @@ class _AsyncPoller(_Async, zmq.Poller):
             ends.append(timer.cancel)
         future.add_done_callback(end)
         try:
-            for socket, mask in self._open():
+            for socket, mask in self._zm_open():
                 if isinstance(socket, _AsyncSocket):
                     watch_socket(socket, mask)
                 elif isinstance(socket, zmq.Socket):

@@ -50,8 +50,8 @@ class _Adapter:
 
     def __init__(self, sync: zmq.Socket[Any]):
         self._sync = sync
-        self._get_int = sync._get_int
-        self._spin = sync._spin
+        self._zm_get_int = sync._zm_get_int
+        self._zm_spin = sync._zm_spin
 
     def recv(self, flags: int, *args: Any) -> Any:
         return self._try(self._sync.recv, flags & ~_QUIET | DONTWAIT, *args)
@@ -103,7 +103,7 @@ class _GivenBack:
         more = False
         if not isinstance(taken, list):
             with contextlib.suppress(zmq.ZMQError):  # closed meanwhile: nobody will ask
-                more = bool(self._sync._get_int(RCVMORE))
+                more = bool(self._sync._zm_get_int(RCVMORE))
         self._messages.append((parts, more))
 
     def _next(self) -> Any:
@@ -157,8 +157,8 @@ class _GivenBack:
         view[:room] = body[:room]
         return len(body)
 
-    def _get_int(self, option: int) -> int:
+    def _zm_get_int(self, option: int) -> int:
         if option == RCVMORE:
             return int(self._more)
-        value: int = self._sync._get_int(option)
+        value: int = self._sync._zm_get_int(option)
         return value | POLLIN if option == EVENTS else value

@@ -51,7 +51,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
     _recv_futures: _Queue
     _send_futures: _Queue
     _shadow_sock: zmq.Socket[Any]
-    _waits: _Waits | None = None
+    _zm_waits: _Waits | None = None
     _poller_class: Any = None
 
     def __init__(
@@ -83,9 +83,9 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         try:
             if sync is None:
                 sync = zmq.Socket(shadow=self.underlying, copy_threshold=self.copy_threshold)
-            self._waits = waits = _Waits(sync)
+            self._zm_waits = waits = _Waits(sync)
         except BaseException:
-            self._discard()
+            self._zm_discard()
             raise
         self._shadow_sock = sync
         self._recv_futures = waits.recv
@@ -100,33 +100,33 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         return cls(_from_socket=socket, io_loop=io_loop)
 
     def __del__(self) -> None:
-        if self._waits is not None:
-            self._waits.unwatch()
+        if self._zm_waits is not None:
+            self._zm_waits.unwatch()
         super().__del__()
 
     def _get_loop(self) -> asyncio.AbstractEventLoop:
         """The current loop, which watches the socket from now on. Not needed to use it."""
         loop = self._current_loop()
-        waits: Any = self._waits
+        waits: Any = self._zm_waits
         waits.watch(loop, self)
         return loop
 
     def close(self, linger: int | None = None) -> None:
         """As `zmq_monocoque.Socket.close`; the futures of those who wait are cancelled."""
-        if self._waits is not None and not self._closed:
-            self._waits.close()
+        if self._zm_waits is not None and not self._closed:
+            self._zm_waits.close()
         super().close(linger=linger)
 
     def get(self, option: int) -> Any:
         """As `zmq_monocoque.Socket.get`."""
-        if self._waits is None:
+        if self._zm_waits is None:
             return super().get(option)
         if option == RCVMORE:
-            return self._waits.source._get_int(RCVMORE)
+            return self._zm_waits.source._zm_get_int(RCVMORE)
         if option != EVENTS:
             return self._shadow_sock.get(option)
-        events = self._waits.source._get_int(EVENTS)
-        self._look()
+        events = self._zm_waits.source._zm_get_int(EVENTS)
+        self._zm_look()
         return events
 
     getsockopt = get
@@ -136,18 +136,18 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         try:
             return super().bind(addr)
         finally:
-            self._look()
+            self._zm_look()
 
     def connect(self, addr: str) -> Any:
         """As `zmq_monocoque.Socket.connect`: it does not wait."""
         try:
             return super().connect(addr)
         finally:
-            self._look()
+            self._zm_look()
 
-    def _look(self) -> None:
+    def _zm_look(self) -> None:
         """After a call that may have made possible what somebody waits for."""
-        waits: Any = self._waits
+        waits: Any = self._zm_waits
         if waits.recv or waits.send:
             waits.look_soon()
 
@@ -173,13 +173,13 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         Arguments as of `zmq_monocoque.Socket.recv`. Those who wait are served in their order.
         Cancelling the future takes no message away.
         """
-        waits: Any = self._waits
+        waits: Any = self._zm_waits
         if not waits.recv:
-            future = self._try(flags, waits.source.recv, flags | _QUIET, copy, track)
+            future = self._zm_try(flags, waits.source.recv, flags | _QUIET, copy, track)
             if future is not None:
                 return future
         attempt = methodcaller("recv", flags | _QUIET, copy, track)
-        return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Receipt)
+        return self._zm_begin(self._recv_futures, attempt, flags, RCVTIMEO, self._zm_Receipt)
 
     @overload  # type: ignore[override]
     def recv_multipart(
@@ -199,13 +199,13 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
     ) -> Future[list[bytes] | list[zmq.Frame]]: ...
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Future[Any]:
         """A future of the list of all parts of the next message; else as `recv`."""
-        waits: Any = self._waits
+        waits: Any = self._zm_waits
         if not waits.recv:
-            future = self._try(flags, waits.source.recv_multipart, flags | _QUIET, copy, track)
+            future = self._zm_try(flags, waits.source.recv_multipart, flags | _QUIET, copy, track)
             if future is not None:
                 return future
         attempt = methodcaller("recv_multipart", flags | _QUIET, copy, track)
-        return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Receipt)
+        return self._zm_begin(self._recv_futures, attempt, flags, RCVTIMEO, self._zm_Receipt)
 
     def recv_into(  # type: ignore[override]
         self, buf: Buffer, /, *, nbytes: int = 0, flags: int = 0
@@ -214,15 +214,15 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
 
         Arguments as of `zmq_monocoque.Socket.recv_into`.
         """
-        waits: Any = self._waits
+        waits: Any = self._zm_waits
         quiet = flags | _QUIET
         if not waits.recv:
-            future = self._try(flags, waits.source.recv_into, buf, nbytes=nbytes, flags=quiet)
+            future = self._zm_try(flags, waits.source.recv_into, buf, nbytes=nbytes, flags=quiet)
             if future is not None:
                 return future
         attempt = methodcaller("recv_into", buf, nbytes=nbytes, flags=quiet)
         # Not one that gives back: the buffer has what was received, in part perhaps.
-        return self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Future)
+        return self._zm_begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Future)
 
     @overload  # type: ignore[override]
     def recv_many(
@@ -248,14 +248,14 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
 
         As `zmq_monocoque.Socket.recv_many`. Cancelling the future takes no message away.
         """
-        waits: Any = self._waits
+        waits: Any = self._zm_waits
         arguments: Any = {"flags": flags | _QUIET, "copy": copy, "multipart": multipart}
         if not waits.recv:
-            future = self._try(flags, waits.source.recv_many, max, **arguments)
+            future = self._zm_try(flags, waits.source.recv_many, max, **arguments)
             if future is not None:
                 return future
         attempt = methodcaller("recv_many", max, **arguments)
-        future = self._begin(self._recv_futures, attempt, flags, RCVTIMEO, self._Receipt)
+        future = self._zm_begin(self._recv_futures, attempt, flags, RCVTIMEO, self._zm_Receipt)
         if isinstance(future, _GivesBack):
             future._many = True
         return future
@@ -267,8 +267,12 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
             return recvd
         if isinstance(recvd, _GivesWay):
             pausing: Any = recvd
-            pause: Any = self._Pause(loop=pausing.get_loop())
-            pause._pace, pause._waits, pause._taken = pausing._pace, pausing._waits, pausing._taken
+            pause: Any = self._zm_Pause(loop=pausing.get_loop())
+            pause._zm_pace, pause._zm_waits, pause._taken = (
+                pausing._zm_pace,
+                pausing._zm_waits,
+                pausing._taken,
+            )
             _chain(pausing, pause, load)
             return pause
         future = self._Future(loop=recvd.get_loop())
@@ -313,14 +317,14 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         one waits, so do all that are sent after it, to other peers, too, and those with DONTWAIT
         raise Again.
         """
-        waits: Any = self._waits
+        waits: Any = self._zm_waits
         if not waits.send:
             call = waits.sync.send
-            future = self._try(flags, call, data, flags | _QUIET, copy, track, **kwargs)
+            future = self._zm_try(flags, call, data, flags | _QUIET, copy, track, **kwargs)
             if future is not None:
                 return future
         attempt = methodcaller("send", data, flags | _QUIET, copy, track, **kwargs)
-        return self._begin(self._send_futures, attempt, flags, SNDTIMEO, self._Future)
+        return self._zm_begin(self._send_futures, attempt, flags, SNDTIMEO, self._Future)
 
     def send_multipart(  # type: ignore[override]
         self,
@@ -331,14 +335,14 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         **kwargs: Any,
     ) -> Future[zmq.MessageTracker | None]:
         """As `zmq_monocoque.Socket.send_multipart`, a future: all of the message, or nothing."""
-        waits: Any = self._waits
+        waits: Any = self._zm_waits
         if not waits.send:
             call = waits.sync.send_multipart
-            future = self._try(flags, call, msg_parts, flags | _QUIET, copy, track, **kwargs)
+            future = self._zm_try(flags, call, msg_parts, flags | _QUIET, copy, track, **kwargs)
             if future is not None:
                 return future
         attempt = methodcaller("send_multipart", msg_parts, flags | _QUIET, copy, track, **kwargs)
-        return self._begin(self._send_futures, attempt, flags, SNDTIMEO, self._Future)
+        return self._zm_begin(self._send_futures, attempt, flags, SNDTIMEO, self._Future)
 
     def send_many(  # type: ignore[override]
         self,
@@ -356,7 +360,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         try:
             messages = [*messages]
         except Exception as error:
-            return self._failed(error)
+            return self._zm_failed(error)
         sent = 0
 
         def attempt(sync: Any) -> Any:
@@ -374,7 +378,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
                 if sent == len(messages):
                     return sent
 
-        waits: Any = self._waits
+        waits: Any = self._zm_waits
 
         def time_out(future: Future[Any]) -> None:
             if sent:
@@ -383,10 +387,10 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
                 _set_again(future, waits.sync, POLLOUT)
 
         if not waits.send:
-            future = self._try(flags, attempt, waits.sync)
+            future = self._zm_try(flags, attempt, waits.sync)
             if future is not None:
                 return future
-        return self._begin(self._send_futures, attempt, flags, SNDTIMEO, self._Future, time_out)
+        return self._zm_begin(self._send_futures, attempt, flags, SNDTIMEO, self._Future, time_out)
 
     if TYPE_CHECKING:
         # These are the synchronous class's, over the calls above: what they return is, too.
@@ -433,44 +437,44 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
 
     # --- both -------------------------------------------------------------------------------------
 
-    def _try(
+    def _zm_try(
         self, flags: int, call: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Future[Any] | None:
         """Makes a call. A future of what came of it; None: it has to wait, and may."""
         try:
             result = call(*args, **kwargs)
         except Exception as error:
-            return self._failed(error)
+            return self._zm_failed(error)
         if result is NotImplemented:
-            return self._failed(zmq.Again()) if flags & DONTWAIT else None
-        waits: Any = self._waits
+            return self._zm_failed(zmq.Again()) if flags & DONTWAIT else None
+        waits: Any = self._zm_waits
         if waits.recv or waits.send:
             waits.look_soon()
-        # `_done`, spelt out: this is on the way of every message.
-        home = self._home
+        # `_zm_done`, spelt out: this is on the way of every message.
+        home = self._zm_home
         if home is None or home._thread_id != get_ident():
             home = self._current_loop()
         left = waits.left
         if left:
             waits.left = left - 1
         else:
-            pause = self._pause(flags, call, result, home)
+            pause = self._zm_pause(flags, call, result, home)
             if pause is not None:
                 return pause
         future = self._Future(loop=home)
         future.set_result(result)
         return future
 
-    def _pause(
+    def _zm_pause(
         self, flags: int, call: Callable[..., Any], result: Any, loop: asyncio.AbstractEventLoop
     ) -> Future[Any] | None:
-        """What `_try` answers when it is its loop's turn.
+        """What `_zm_try` answers when it is its loop's turn.
 
         None: it is not; nor in the middle of a message, where others must not come between, and not
         where a cancelled task would lose one.
         """
-        waits: Any = self._waits
-        due = waits.stride.is_due(self._pace)
+        waits: Any = self._zm_waits
+        due = waits.stride.is_due(self._zm_pace)
         waits.left = waits.stride.left
         if not due:
             return None
@@ -479,18 +483,18 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         partial = flags & SNDMORE or name == "recv_into"
         if receives:
             with contextlib.suppress(zmq.ZMQError):  # another thread closed it
-                partial = waits.source._get_int(RCVMORE)
+                partial = waits.source._zm_get_int(RCVMORE)
         if partial:
             waits.left = 0
             return None
-        future: Any = self._Pause(loop=loop)
-        future._pace = self._pace
+        future: Any = self._zm_Pause(loop=loop)
+        future._zm_pace = self._zm_pace
         if receives:
-            future._waits, future._taken, future._many = waits, result, name == "recv_many"
+            future._zm_waits, future._taken, future._many = waits, result, name == "recv_many"
         future.set_result(result)
         return future
 
-    def _begin(
+    def _zm_begin(
         self,
         queue: _Queue,
         attempt: _Attempt,
@@ -500,16 +504,16 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         time_out: Callable[[Future[Any]], None] | None = None,
     ) -> Future[Any]:
         """A future of ``kind`` that waits in ``queue``; if nobody did, it was tried already."""
-        waits: Any = self._waits
+        waits: Any = self._zm_waits
         busy = waits.is_busy(queue)
         if busy and flags & DONTWAIT and queue is waits.send:
-            return self._failed(zmq.Again())  # those who wait go first
+            return self._zm_failed(zmq.Again())  # those who wait go first
         if queue and (flags & DONTWAIT or not busy):
             source = waits.source if queue is waits.recv else waits.sync
-            done = self._try(flags, attempt, source)
+            done = self._zm_try(flags, attempt, source)
             if done is not None:
                 return done
-        timeout = waits.sync._get_int(timeout_option)
+        timeout = waits.sync._zm_get_int(timeout_option)
         loop = self._current_loop()
         if time_out is None:
             time_out = _set_again
@@ -522,11 +526,11 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
             return future
         future = kind(loop=loop)
         if isinstance(future, _GivesBack):
-            future._waits = waits
-        self._add(loop, future, (queue,), attempt, timeout, time_out)
+            future._zm_waits = waits
+        self._zm_add(loop, future, (queue,), attempt, timeout, time_out)
         return future
 
-    def _add(
+    def _zm_add(
         self,
         loop: asyncio.AbstractEventLoop,
         future: Future[Any],
@@ -536,7 +540,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         answer: Callable[[Future[Any]], None],
     ) -> None:
         """Has ``future`` wait, for ``timeout`` ms unless that is negative."""
-        waits: Any = self._waits
+        waits: Any = self._zm_waits
         waiting = _Waiting(self, attempt)
         if timeout >= 0:
             waiting.timer = loop.call_later(timeout / 1000, waits.time_out, future, answer)
@@ -550,7 +554,7 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         ZMQError(ENOTSUP) is raised at once when the socket is closed.
         """
         if self.closed:
-            raise self._closed_error()
+            raise self._zm_closed_error()
         queues = tuple(
             queue
             for queue, event in ((self._recv_futures, POLLIN), (self._send_futures, POLLOUT))
@@ -559,16 +563,18 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         try:
             events = self.get(EVENTS) & flags
         except Exception as error:
-            return self._failed(error)
+            return self._zm_failed(error)
         if events or timeout == 0 or not queues:
-            return self._done(events)
+            return self._zm_done(events)
 
         def attempt(_: Any) -> Any:
-            waits: Any = self._waits
-            return waits.source._get_int(EVENTS) & flags or NotImplemented
+            waits: Any = self._zm_waits
+            return waits.source._zm_get_int(EVENTS) & flags or NotImplemented
 
         loop = self._current_loop()
         future = self._Future(loop=loop)
 
-        self._add(loop, future, queues, attempt, -1 if timeout is None else timeout, _set_no_events)
+        self._zm_add(
+            loop, future, queues, attempt, -1 if timeout is None else timeout, _set_no_events
+        )
         return future

@@ -63,7 +63,7 @@ class _Waits:
         self.source: Any = self.sync
         self.loop: Any = None
         self.pace: Any = None
-        #: Calls until `_try` looks at the clock.
+        #: Calls until `_zm_try` looks at the clock.
         self.left = 0
         self.stride = Stride()
         self._turn: _Turn | None = None
@@ -155,7 +155,7 @@ class _Waits:
         # Nobody waits. Once that is somebody who does other things between two messages; twice,
         # and messages that nobody asks for need not wake the loop any more.
         try:
-            self.sync._get_int(EVENTS)
+            self.sync._zm_get_int(EVENTS)
         except zmq.ZMQError:
             self._idle = True
         if self._idle:
@@ -165,7 +165,7 @@ class _Waits:
     def _serve(self) -> None:
         while self.recv or self.send:
             try:
-                events = self.source._get_int(EVENTS)
+                events = self.source._zm_get_int(EVENTS)
             except zmq.ZMQError:
                 # The context ended, or another object closed the socket: each hears of it.
                 self._drain(self.recv)
@@ -210,7 +210,7 @@ class _Waits:
         if self.loop is not loop:
             self._change_loop(loop, owner)
         if self._unwatch is None:
-            self._unwatch = owner._watch(loop, owner, POLLIN, self._on_readable)
+            self._unwatch = owner._zm_watch(loop, owner, POLLIN, self._on_readable)
 
     def _change_loop(self, loop: asyncio.AbstractEventLoop, owner: _AsyncSocket) -> None:
         self.unwatch()
@@ -220,7 +220,7 @@ class _Waits:
                     del queue[future]  # nobody can wait for it any more
         self.loop = loop
         self.pace = pace_of(loop)
-        self._turn = owner._turn(loop)
+        self._turn = owner._zm_turn(loop)
         self._look_due = False
 
     def unwatch(self) -> None:

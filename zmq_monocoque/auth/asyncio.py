@@ -33,20 +33,20 @@ class AsyncioAuthenticator(Authenticator):
                 DeprecationWarning,
                 stacklevel=2,
             )
-        self._task: asyncio.Task[None] | None = None
+        self._zm_task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Starts the task, in the running loop. Errors as `Authenticator.start`."""
         super().start()
-        requests = self._handle_requests()
+        requests = self._zm_handle_requests()
         try:
-            self._task = asyncio.ensure_future(requests)
+            self._zm_task = asyncio.ensure_future(requests)
         except BaseException:
             requests.close()
             super().stop()
             raise
 
-    async def _handle_requests(self) -> None:
+    async def _zm_handle_requests(self) -> None:
         zap = self.zap_socket
         assert zap is not None, "not started"
         poller = zmq.asyncio.Poller()
@@ -60,7 +60,7 @@ class AsyncioAuthenticator(Authenticator):
 
     def stop(self) -> None:
         """Ends the task. May be called again."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        if self._zm_task is not None:
+            self._zm_task.cancel()
+            self._zm_task = None
         super().stop()

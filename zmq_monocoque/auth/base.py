@@ -189,12 +189,12 @@ class Authenticator:
             identity,
             mechanism,
         )
-        reason = self._address_refused(address)
+        reason = self._zm_address_refused(address)
         if reason:
             self._send_zap_reply(request_id, b"400", reason)
             return
         try:
-            allowed, reason, user_id = await self._authenticate(
+            allowed, reason, user_id = await self._zm_authenticate(
                 mechanism, domain, msg[_HEAD_PARTS:]
             )
         except Exception:
@@ -206,7 +206,7 @@ class Authenticator:
         else:
             self._send_zap_reply(request_id, b"400", reason)
 
-    def _address_refused(self, address: str) -> bytes:
+    def _zm_address_refused(self, address: str) -> bytes:
         """Why an address may not in; empty: it may."""
         if self._allowed:
             if address not in self._allowed:
@@ -220,7 +220,7 @@ class Authenticator:
             self.log.debug("PASSED (not denied) address=%s", address)
         return b""
 
-    async def _authenticate(
+    async def _zm_authenticate(
         self, mechanism: bytes, domain: str, credentials: list[bytes]
     ) -> _Verdict:
         expected = {b"PLAIN": 2, b"CURVE": 1, b"GSSAPI": 1}.get(mechanism)
@@ -256,7 +256,7 @@ class Authenticator:
             reason = b"Invalid domain"
         elif username not in self.passwords[domain]:
             reason = b"Invalid username"
-        elif not self._same(password, self.passwords[domain][username]):
+        elif not self._zm_same(password, self.passwords[domain][username]):
             reason = b"Invalid password"
         else:
             self.log.debug("ALLOWED (PLAIN) domain=%s username=%r", domain, username)
@@ -264,7 +264,7 @@ class Authenticator:
         self.log.debug("DENIED (PLAIN) %s", reason.decode())
         return False, reason
 
-    def _same(self, given: str, expected: str) -> bool:
+    def _zm_same(self, given: str, expected: str) -> bool:
         """Compares passwords, in a time that does not tell where they differ."""
         return hmac.compare_digest(
             given.encode(self.encoding, "surrogateescape"),

@@ -103,8 +103,8 @@ def bind(host: Host) -> Backend:
         return check(answer)
 
     ext_socket, ext_frame = _ext.bind(int(lib.zm_api_address()), host)
-    context = _bound(ContextMixin, (), "Context", check, _binding=ext_socket._binding)
-    socket = _bound(SocketMixin, (ext_socket,), "Socket", check, _context_class=context)
+    context = _bound(ContextMixin, (), "Context", check, _zm_binding=ext_socket._zm_binding)
+    socket = _bound(SocketMixin, (ext_socket,), "Socket", check, _zm_context_class=context)
     proxy, proxy_steerable, monitored_queue = devices(socket, retry)
     curve_keypair, curve_public = curve(host.error)
     return Backend(
@@ -112,7 +112,7 @@ def bind(host: Host) -> Backend:
         Socket=socket,
         Frame=ext_frame,
         Message=ext_frame,
-        zmq_poll=make_zmq_poll(ext_socket._binding),
+        zmq_poll=make_zmq_poll(ext_socket._zm_binding),
         proxy=proxy,
         proxy_steerable=proxy_steerable,
         monitored_queue=monitored_queue,
@@ -129,6 +129,6 @@ def _bound(
         "__module__": mixin.__module__,
         "__qualname__": name,
         "__doc__": mixin.__doc__,
-        "_check": staticmethod(check),
+        "_zm_check": staticmethod(check),
     }
     return type(name, (mixin, *bases), namespace)

@@ -21,16 +21,16 @@ class ContextMixin:
 
     # Values for one whose __init__ failed half way: it is closed.
     closed: bool = True
-    _handle: int = 0
-    _pid: int = 0
+    _zm_handle: int = 0
+    _zm_pid: int = 0
     #: After so many seconds a term() without a limit says what it waits for, once.
-    _patience: float = 5.0
-    _check: Callable[[int], int]
-    _binding: ClassVar[_ext.Binding]
+    _zm_patience: float = 5.0
+    _zm_check: Callable[[int], int]
+    _zm_binding: ClassVar[_ext.Binding]
 
     def __init__(self, io_threads: int = 1, shadow: int = 0) -> None:
-        self._pid = os.getpid()
-        self._handle = shadow if shadow else self._binding.context_new(io_threads)
+        self._zm_pid = os.getpid()
+        self._zm_handle = shadow if shadow else self._zm_binding.context_new(io_threads)
         self.closed = False
 
     def __reduce__(self) -> Any:
@@ -39,7 +39,7 @@ class ContextMixin:
     @property
     def underlying(self) -> int:
         """The engine's number for this context; 0 once it has ended."""
-        return self._handle
+        return self._zm_handle
 
     def term(self, timeout: int | None = None) -> None:
         """Ends the context: waits until every socket is closed and what it lingers over has left.
@@ -51,44 +51,44 @@ class ContextMixin:
         term() may be called again. Without a timeout the logger ``zmq_monocoque`` warns, once, with
         the same text after 5 s. Source: zmq_ctx_term(3).
         """
-        if not self._handle or self.closed:
+        if not self._zm_handle or self.closed:
             self.closed = True
             return
-        if self._pid == os.getpid():
-            self._wait_for_the_end(timeout)
-        self._handle = 0
+        if self._zm_pid == os.getpid():
+            self._zm_wait_for_the_end(timeout)
+        self._zm_handle = 0
         self.closed = True
 
-    def _wait_for_the_end(self, timeout: int | None) -> None:
+    def _zm_wait_for_the_end(self, timeout: int | None) -> None:
         # One deadline, however many signals there are on the way.
         seconds = None if timeout is None or timeout < 0 else timeout / 1000
-        end: float | None = time.monotonic() + (self._patience if seconds is None else seconds)
+        end: float | None = time.monotonic() + (self._zm_patience if seconds is None else seconds)
         while True:
             left_ms = -1 if end is None else max(0, math.ceil((end - time.monotonic()) * 1000))
-            answer = interruptible(lib.zm_context_term, self._handle, left_ms)
+            answer = interruptible(lib.zm_context_term, self._zm_handle, left_ms)
             if answer == -EINTR:
                 continue
             if answer == -ETIMEDOUT and seconds is None:
-                self._say_what_holds()
+                self._zm_say_what_holds()
                 end = None
                 continue
             try:
-                self._check(answer)
+                self._zm_check(answer)
             except Exception as error:
                 # The host's, whatever its class is: it has a text that may be added to.
                 if answer == -ETIMEDOUT and hasattr(error, "strerror"):
-                    error.strerror += f": waiting for {'; '.join(self.holders())}"
+                    error.strerror += f": waiting for {'; '.join(ContextMixin.holders(self))}"
                 raise
             return
 
-    def _say_what_holds(self) -> None:
+    def _zm_say_what_holds(self) -> None:
         """To whoever reads logs: a program that hangs in term() shows nothing else."""
         import logging  # not needed by who does not hang
 
-        if holders := self.holders():
+        if holders := ContextMixin.holders(self):
             logging.getLogger("zmq_monocoque").warning(
                 "Context.term() is still waiting after %g s: for %s",
-                self._patience,
+                self._zm_patience,
                 "; ".join(holders),
             )
 
@@ -102,8 +102,8 @@ class ContextMixin:
             raise RuntimeError("Context has been destroyed")
         if not isinstance(optval, int):
             raise TypeError(f"expected int, got: {optval!r}")
-        with says_if_inherited("context", self._pid):
-            self._binding.context_set(self._handle, option, optval)
+        with says_if_inherited("context", self._zm_pid):
+            self._zm_binding.context_set(self._zm_handle, option, optval)
 
     def get(self, option: int) -> int:
         """The value of a `ContextOption`.
@@ -114,16 +114,16 @@ class ContextMixin:
         """
         if self.closed:
             raise RuntimeError("Context has been destroyed")
-        with says_if_inherited("context", self._pid):
-            return self._binding.context_get(self._handle, option)
+        with says_if_inherited("context", self._zm_pid):
+            return self._zm_binding.context_get(self._zm_handle, option)
 
     def holders(self) -> list[str]:
         """What keeps `term` waiting: a line for each open or lingering socket."""
         size = 4096
         while True:
             out = ffi.new("char[]", size)
-            with says_if_inherited("context", self._pid):
-                used = self._check(lib.zm_context_holders(self._handle, out, size))
+            with says_if_inherited("context", self._zm_pid):
+                used = self._zm_check(lib.zm_context_holders(self._zm_handle, out, size))
             if used < size:
                 text: Any = ffi.string(out, used)
                 return text.decode(errors="replace").splitlines()

@@ -90,7 +90,7 @@ def devices(
         return socket.underlying  # type: ignore[attr-defined]
 
     def run(sockets: tuple[Any, ...], call: Callable[..., int], *args: Any) -> int:
-        with says_if_inherited("socket", *(s._pid for s in sockets if s is not None)):
+        with says_if_inherited("socket", *(s._zm_pid for s in sockets if s is not None)):
             return retry(interruptible, call, *args)
 
     def proxy(frontend: Any, backend: Any, capture: Any = None) -> int:

@@ -45,16 +45,16 @@ _STATES = {
 def of_message(socket: Any, errno: int | None, event: int) -> str:
     """Why no message could be sent (or, with ``event`` POLLIN, received)."""
     if errno == Errno.EFSM:
-        return _STATES.get((socket._get_int(TYPE), event == POLLIN), "")
+        return _STATES.get((socket._zm_get_int(TYPE), event == POLLIN), "")
     if errno != EAGAIN:
         return ""
     stats = socket.stats()
     peers = stats["peers"]
     if event == POLLIN:
-        within = socket._get_int(RCVTIMEO)
+        within = socket._zm_get_int(RCVTIMEO)
         text = f"nothing was received within {within} ms (RCVTIMEO) from {_count(peers, 'peer')}"
     else:
-        within, limit = socket._get_int(SNDTIMEO), socket._get_int(SNDHWM)
+        within, limit = socket._zm_get_int(SNDTIMEO), socket._zm_get_int(SNDHWM)
         text = (
             f"nobody could take the message within {within} ms (SNDTIMEO): {_count(peers, 'peer')},"
             f" {_count(stats['out_queued'], 'message')} queued (SNDHWM is {limit} a peer)"

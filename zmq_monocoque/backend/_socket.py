@@ -39,13 +39,13 @@ class SocketMixin:
     # The extension's.
     copy_threshold: int
     underlying: int
-    _pid: int
-    _attach: Callable[[int], None]
-    _open: Callable[[int, int], None]
-    _bind: Callable[[str | bytes], None]
+    _zm_pid: int
+    _zm_attach: Callable[[int], None]
+    _zm_open: Callable[[int, int], None]
+    _zm_bind: Callable[[str | bytes], None]
 
-    _check: Callable[[int], int]
-    _context_class: ClassVar[type[ContextMixin]]
+    _zm_check: Callable[[int], int]
+    _zm_context_class: ClassVar[type[ContextMixin]]
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class SocketMixin:
         if not shadow:
             if context is None:
                 raise TypeError("context must be specified")
-            if not isinstance(context, self._context_class):
+            if not isinstance(context, self._zm_context_class):
                 raise TypeError(
                     f"Cannot convert {type(context).__name__} to a Context of zmq_monocoque"
                 )
@@ -69,35 +69,35 @@ class SocketMixin:
         if copy_threshold is not None:
             self.copy_threshold = copy_threshold
         if shadow:
-            self._attach(shadow)
+            self._zm_attach(shadow)
         else:
-            self._open(context.underlying, socket_type)
+            self._zm_open(context.underlying, socket_type)
 
     def bind(self, addr: str | bytes) -> None:
         """Accepts peers on an endpoint. Source: zmq_bind(3)."""
         try:
-            self._bind(addr)
+            self._zm_bind(addr)
         except Exception as error:
             _explain_ipc(error, addr)
             _add_note(error, "of_bind", getattr(error, "errno", None), _as_text(addr))
             raise
 
-    def _explain(self, error: Any, event: int) -> None:
+    def _zm_explain(self, error: Any, event: int) -> None:
         """Adds to an error of send and recv why; called by the extension."""
         _add_note(error, "of_message", self, getattr(error, "errno", None), event)
 
-    def _explain_option(self, error: Any, option: int, value: object) -> None:
+    def _zm_explain_option(self, error: Any, option: int, value: object) -> None:
         """Adds to EINVAL of set and get why; called by the extension."""
         _add_note(error, "of_option", option, value, map(int, SocketOption))
 
-    def _explain_end(self, error: Any, addr: str | bytes) -> None:
+    def _zm_explain_end(self, error: Any, addr: str | bytes) -> None:
         """Adds to ENOENT of unbind and disconnect why; called by the extension."""
-        _add_note(error, "of_end", self._endpoints)
+        _add_note(error, "of_end", self._zm_endpoints)
 
-    def _endpoints(self) -> list[str]:
+    def _zm_endpoints(self) -> list[str]:
         """What unbind() and disconnect() would find, as far as there is room for them."""
         out = ffi.new("char[]", _ENDPOINTS_ROOM)
-        self._check(lib.zm_socket_endpoints(self.underlying, out, _ENDPOINTS_ROOM))
+        self._zm_check(lib.zm_socket_endpoints(self.underlying, out, _ENDPOINTS_ROOM))
         return ffi.string(out).decode(errors="replace").splitlines()
 
     def join(self, group: str | bytes) -> None:
@@ -145,8 +145,8 @@ class SocketMixin:
         ZMQError(ENOTSOCK) when the socket is closed.
         """
         out = ffi.new("zm_stats *")
-        with says_if_inherited("socket", self._pid):
-            self._check(lib.zm_socket_stats(self.underlying, out))
+        with says_if_inherited("socket", self._zm_pid):
+            self._zm_check(lib.zm_socket_stats(self.underlying, out))
         found: dict[str, Any] = {
             name: getattr(out, name)
             for name, _ in ffi.typeof("zm_stats").fields

@@ -78,47 +78,47 @@ class Device:
         self.device_type = device_type
         self.in_type = in_type
         self.out_type = out_type
-        self._in = _Side(in_type)
-        self._out = _Side(out_type)
-        self._random_addresses: set[str] = set()
+        self._zm_in = _Side(in_type)
+        self._zm_out = _Side(out_type)
+        self._zm_random_addresses: set[str] = set()
         self._sockets = []
         self.daemon = True
         self.done = False
 
     def bind_in(self, addr: str) -> None:
         """Has the in socket bind to ``addr``, once the device runs."""
-        self._in.binds.append(addr)
+        self._zm_in.binds.append(addr)
 
     def bind_in_to_random_port(self, addr: str, *args: int, **kwargs: int) -> int:
         """Has the in socket bind to a port that is free now; arguments and errors as
         `Socket.bind_to_random_port`. Somebody may take the port before the device runs."""
-        return self._bind_to_random_port(self._in, addr, *args, **kwargs)
+        return self._zm_bind_to_random_port(self._zm_in, addr, *args, **kwargs)
 
     def connect_in(self, addr: str) -> None:
         """Has the in socket connect to ``addr``, once the device runs."""
-        self._in.connects.append(addr)
+        self._zm_in.connects.append(addr)
 
     def setsockopt_in(self, opt: int, value: Any) -> None:
         """Sets the option ``opt`` of the in socket to ``value``, before it binds and connects."""
-        self._in.sockopts.append((opt, value))
+        self._zm_in.sockopts.append((opt, value))
 
     def bind_out(self, addr: str) -> None:
         """As `bind_in`, for the out socket."""
-        self._out.binds.append(addr)
+        self._zm_out.binds.append(addr)
 
     def bind_out_to_random_port(self, addr: str, *args: int, **kwargs: int) -> int:
         """As `bind_in_to_random_port`, for the out socket."""
-        return self._bind_to_random_port(self._out, addr, *args, **kwargs)
+        return self._zm_bind_to_random_port(self._zm_out, addr, *args, **kwargs)
 
     def connect_out(self, addr: str) -> None:
         """As `connect_in`, for the out socket."""
-        self._out.connects.append(addr)
+        self._zm_out.connects.append(addr)
 
     def setsockopt_out(self, opt: int, value: Any) -> None:
         """As `setsockopt_in`, for the out socket."""
-        self._out.sockopts.append((opt, value))
+        self._zm_out.sockopts.append((opt, value))
 
-    def _bind_to_random_port(self, side: _Side, addr: str, *args: int, **kwargs: int) -> int:
+    def _zm_bind_to_random_port(self, side: _Side, addr: str, *args: int, **kwargs: int) -> int:
         port = self._reserve_random_port(addr, *args, **kwargs)
         side.binds.append(f"{addr}:{port}")
         return port
@@ -129,21 +129,21 @@ class Device:
             for _ in range(_RANDOM_PORT_TRIES):
                 port = binder.bind_to_random_port(addr, *args, **kwargs)
                 address = f"{addr}:{port}"
-                if address not in self._random_addresses:
-                    self._random_addresses.add(address)
+                if address not in self._zm_random_addresses:
+                    self._zm_random_addresses.add(address)
                     return port
         raise ZMQBindError("Could not reserve random port.")
 
     def _setup_sockets(self) -> tuple[Socket[Any], ...]:
         """Makes the context and the sockets that `run_device` joins: in and out, here."""
         self._context = self.context_factory()
-        ins = self._make_socket(self._in)
+        ins = self._zm_make_socket(self._zm_in)
         if self.out_type >= 0:
-            return ins, self._make_socket(self._out)
-        self._out.set_up(ins)
+            return ins, self._zm_make_socket(self._zm_out)
+        self._zm_out.set_up(ins)
         return ins, ins
 
-    def _make_socket(self, side: _Side) -> Socket[Any]:
+    def _zm_make_socket(self, side: _Side) -> Socket[Any]:
         assert side.type is not None, "a side without a type has no socket"
         socket = self._context.socket(side.type)
         self._sockets.append(socket)

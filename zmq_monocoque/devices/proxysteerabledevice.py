@@ -26,29 +26,29 @@ class ProxySteerableBase(ProxyBase):
     ) -> None:
         super().__init__(in_type, out_type, mon_type)
         self.ctrl_type = ctrl_type
-        self._ctrl = _Side(ctrl_type)
+        self._zm_ctrl = _Side(ctrl_type)
 
     def bind_ctrl(self, addr: str) -> None:
         """As `bind_in`, for the control socket."""
-        self._ctrl.binds.append(addr)
+        self._zm_ctrl.binds.append(addr)
 
     def bind_ctrl_to_random_port(self, addr: str, *args: int, **kwargs: int) -> int:
         """As `bind_in_to_random_port`, for the control socket."""
-        return self._bind_to_random_port(self._ctrl, addr, *args, **kwargs)
+        return self._zm_bind_to_random_port(self._zm_ctrl, addr, *args, **kwargs)
 
     def connect_ctrl(self, addr: str) -> None:
         """As `connect_in`, for the control socket."""
-        self._ctrl.connects.append(addr)
+        self._zm_ctrl.connects.append(addr)
 
     def setsockopt_ctrl(self, opt: int, value: Any) -> None:
         """As `setsockopt_in`, for the control socket."""
-        self._ctrl.sockopts.append((opt, value))
+        self._zm_ctrl.sockopts.append((opt, value))
 
     def _setup_sockets(self) -> tuple[Any, ...]:
         control: Socket[Any] | None = None
         others = super()._setup_sockets()
         if self.ctrl_type is not None:
-            control = self._make_socket(self._ctrl)
+            control = self._zm_make_socket(self._zm_ctrl)
         return *others, control
 
     def run_device(self) -> None:

@@ -50,15 +50,15 @@ class _AsyncTornado(_future._Async):
     """Tornado's side of sockets and pollers."""
 
     _Future = _TornadoFuture
-    _Receipt = _Receipt
-    _Pause = _Pause
+    _zm_Receipt = _Receipt
+    _zm_Pause = _Pause
 
     def _default_loop(self) -> asyncio.AbstractEventLoop:
         current: Any = IOLoop.current()
         loop: asyncio.AbstractEventLoop = current.asyncio_loop
         return loop
 
-    def _watch(
+    def _zm_watch(
         self, loop: asyncio.AbstractEventLoop, fd: Any, mask: int, callback: Callable[[], object]
     ) -> Callable[[], object]:
         io_loop = IOLoop.current()

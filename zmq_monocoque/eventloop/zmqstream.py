@@ -70,8 +70,8 @@ class ZMQStream:
         self._close_callback: Callable[[], Any] | None = None
         # Set by flush() until the next tick: callbacks had their turn.
         self._flushed = False
-        self._look_due = False
-        self._stride = Stride()
+        self._zm_look_due = False
+        self._zm_stride = Stride()
         for name in (
             "bind",
             "bind_to_random_port",
@@ -85,7 +85,7 @@ class ZMQStream:
         ):
             setattr(self, name, getattr(socket, name))
         self.io_loop.add_handler(socket, self._handle_events, IOLoop.READ)
-        self._look_soon()  # at what came before
+        self._zm_look_soon()  # at what came before
 
     # --- callbacks --------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ class ZMQStream:
         self._recv_callback = callback
         self._recv_copy = copy
         if callback is not None:
-            self._look_soon()
+            self._zm_look_soon()
 
     def on_recv_stream(
         self, callback: Callable[[ZMQStream, list[Any]], Any] | None, copy: bool = True
@@ -152,9 +152,9 @@ class ZMQStream:
             gen_log.error("Uncaught exception in ZMQStream callback", exc_info=True)
             raise
         if isawaitable(answer):
-            self._run_awaitable(answer)
+            self._zm_run_awaitable(answer)
 
-    def _run_awaitable(self, answer: Awaitable[Any]) -> None:
+    def _zm_run_awaitable(self, answer: Awaitable[Any]) -> None:
         # In the stream's loop, which need not be the one that runs: flush() may be called anywhere.
         loop: Any = self.io_loop
         future = asyncio.ensure_future(answer, loop=loop.asyncio_loop)
@@ -187,7 +187,7 @@ class ZMQStream:
             self.on_send(callback)
         kwargs.update(flags=flags, copy=copy, track=track)
         self._send_queue.put((msg, kwargs))
-        self._look_soon()
+        self._zm_look_soon()
 
     def send(
         self,
@@ -287,14 +287,14 @@ class ZMQStream:
 
     # --- the loop's side --------------------------------------------------------------------------
 
-    def _look_soon(self) -> None:
+    def _zm_look_soon(self) -> None:
         """Handles events in the next tick, also those that the descriptor does not tell of."""
-        if not self._look_due:
-            self._look_due = True
-            self.io_loop.add_callback(self._look)
+        if not self._zm_look_due:
+            self._zm_look_due = True
+            self.io_loop.add_callback(self._zm_look)
 
-    def _look(self) -> None:
-        self._look_due = False
+    def _zm_look(self) -> None:
+        self._zm_look_due = False
         if self.socket is not None and (self.receiving() or self.sending()):
             self._handle_events(self.socket, 0)
 
@@ -316,10 +316,10 @@ class ZMQStream:
         if self._flushed:
             return  # _finish_flush looks again
         turns = _TURN_MESSAGES_MAX
-        pace, stride = pace_of(self.io_loop), self._stride
+        pace, stride = pace_of(self.io_loop), self._zm_stride
         pace.rest()
         try:
-            while turns and self._handle_one(found):
+            while turns and self._zm_handle_one(found):
                 turns -= 1
                 if stride.left:
                     stride.left -= 1
@@ -331,12 +331,12 @@ class ZMQStream:
                 if self._send_queue.queue:
                     found = self.socket.get(EVENTS)
         except BaseException:
-            self._look_soon()
+            self._zm_look_soon()
             raise
         if not turns:
-            self._look_soon()
+            self._zm_look_soon()
 
-    def _handle_one(self, found: int) -> bool:
+    def _zm_handle_one(self, found: int) -> bool:
         """One message in each direction. Was there any?"""
         handled = False
         if found & POLLIN and self._recv_callback is not None:
@@ -387,9 +387,9 @@ class ZMQStream:
             self._flushed = True
             self.io_loop.add_callback(self._finish_flush)
         elif self.socket is not None:
-            self._look_soon()
+            self._zm_look_soon()
         return count
 
     def _finish_flush(self) -> None:
         self._flushed = False
-        self._look_soon()
+        self._zm_look_soon()

@@ -44,74 +44,74 @@ class _Socket(zmq.Socket[bytes]):
     _poller_class = _Poller
     _repr_cls = "zmq.green.Socket"
     #: Who waits: an event to set, and what for.
-    _waiting: dict[Event, int]
-    _stride: Stride
+    _zm_waiting: dict[Event, int]
+    _zm_stride: Stride
     #: Of the hub that the descriptor is watched in.
-    _hub: Any = None
-    _watcher: Any = None
+    _zm_hub: Any = None
+    _zm_watcher: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._waiting = {}
-        self._stride = Stride()
+        self._zm_waiting = {}
+        self._zm_stride = Stride()
         super().__init__(*args, **kwargs)
 
     def __del__(self) -> None:
-        self._drop_watcher()
+        self._zm_drop_watcher()
         super().__del__()
 
     def close(self, linger: int | None = None) -> None:
         """As `zmq_monocoque.Socket.close`; calls that wait raise ZMQError(ENOTSOCK)."""
-        self._drop_watcher()
+        self._zm_drop_watcher()
         super().close(linger=linger)
-        for event in [*self._waiting]:
+        for event in [*self._zm_waiting]:
             event.set()
 
     # --- waiting ----------------------------------------------------------------------------------
 
-    def _wait_begin(self, event: Event, mask: int) -> None:
-        """Has ``event`` set when the socket may be ready for ``mask``, until `_wait_end`."""
+    def _zm_wait_begin(self, event: Event, mask: int) -> None:
+        """Has ``event`` set when the socket may be ready for ``mask``, until `_zm_wait_end`."""
         hub = get_hub()
-        if self._hub is not hub:
-            self._drop_watcher()
-            self._watcher = hub.loop.io(super().get(FD), _READ)
-            self._hub = hub
-        self._waiting[event] = mask
-        if not self._watcher.active:
-            self._watcher.start(self._state_changed)
+        if self._zm_hub is not hub:
+            self._zm_drop_watcher()
+            self._zm_watcher = hub.loop.io(super().get(FD), _READ)
+            self._zm_hub = hub
+        self._zm_waiting[event] = mask
+        if not self._zm_watcher.active:
+            self._zm_watcher.start(self._zm_state_changed)
         # Between the last try and now nothing else ran. Who was watched already, though, may have
         # been told of what it did not wait for.
-        self._state_changed()
+        self._zm_state_changed()
 
-    def _wait_end(self, event: Event) -> None:
-        self._waiting.pop(event, None)
-        if not self._waiting and self._watcher is not None:
-            self._watcher.stop()
+    def _zm_wait_end(self, event: Event) -> None:
+        self._zm_waiting.pop(event, None)
+        if not self._zm_waiting and self._zm_watcher is not None:
+            self._zm_watcher.stop()
 
-    def _drop_watcher(self) -> None:
-        watcher, self._watcher, self._hub = self._watcher, None, None
+    def _zm_drop_watcher(self) -> None:
+        watcher, self._zm_watcher, self._zm_hub = self._zm_watcher, None, None
         if watcher is not None:
             watcher.stop()
             watcher.close()
 
-    def _state_changed(self) -> None:
+    def _zm_state_changed(self) -> None:
         """Something was done or has come: tells those who can go on."""
-        if not self._waiting:
+        if not self._zm_waiting:
             return
         try:
             events: Any = super().get(EVENTS)
         except zmq.ZMQError:
             events = POLLIN | POLLOUT  # their calls find out
-        for event, mask in self._waiting.items():
+        for event, mask in self._zm_waiting.items():
             if events & mask:
                 event.set()
 
-    def _call(self, call: Callable[[], Any], flags: int, mask: int, timeout_option: int) -> Any:
+    def _zm_call(self, call: Callable[[], Any], flags: int, mask: int, timeout_option: int) -> Any:
         """Makes ``call``, which has DONTWAIT, until it need not wait; or once if ``flags`` say so.
 
         Again when the time is up.
         """
         if not flags & NOBLOCK:
-            self._give_way(mask)
+            self._zm_give_way(mask)
         deadline: float | None = None
         while True:
             try:
@@ -120,26 +120,26 @@ class _Socket(zmq.Socket[bytes]):
                 if flags & NOBLOCK:
                     raise
                 if deadline is None:
-                    deadline = self._deadline(timeout_option)
+                    deadline = self._zm_deadline(timeout_option)
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    self._explain(error, mask)
+                    self._zm_explain(error, mask)
                     raise
             finally:
-                self._state_changed()
+                self._zm_state_changed()
             event = Event()
-            self._wait_begin(event, mask)
+            self._zm_wait_begin(event, mask)
             try:
                 event.wait(None if left == float("inf") else left)
             finally:
-                self._wait_end(event)
+                self._zm_wait_end(event)
                 pace_of(get_hub()).rest()
 
-    def _give_way(self, mask: int) -> None:
+    def _zm_give_way(self, mask: int) -> None:
         """Lets others run when calls that need not wait have kept them from it; before the call,
         since whoever is killed meanwhile is to have taken nothing. Not in the middle of a message:
         theirs could come between."""
-        stride = self._stride
+        stride = self._zm_stride
         if stride.left:
             stride.left -= 1
             return
@@ -150,7 +150,7 @@ class _Socket(zmq.Socket[bytes]):
             pace.rest()
             sleep(0)
 
-    def _deadline(self, timeout_option: int) -> float:
+    def _zm_deadline(self, timeout_option: int) -> float:
         milliseconds: Any = super().get(timeout_option)
         return float("inf") if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
@@ -161,10 +161,10 @@ class _Socket(zmq.Socket[bytes]):
     ) -> Any:
         """As `zmq_monocoque.Socket.send`."""
         send = super().send
-        sent = self._call(
+        sent = self._zm_call(
             lambda: send(data, flags | NOBLOCK, copy, track, **kwargs), flags, POLLOUT, SNDTIMEO
         )
-        self._stride.partial = flags & SNDMORE
+        self._zm_stride.partial = flags & SNDMORE
         return sent
 
     def send_multipart(
@@ -177,31 +177,31 @@ class _Socket(zmq.Socket[bytes]):
     ) -> Any:
         """As `zmq_monocoque.Socket.send_multipart`."""
         send_multipart = super().send_multipart
-        sent = self._call(
+        sent = self._zm_call(
             lambda: send_multipart(msg_parts, flags | NOBLOCK, copy, track, **kwargs),
             flags,
             POLLOUT,
             SNDTIMEO,
         )
-        self._stride.partial = flags & SNDMORE
+        self._zm_stride.partial = flags & SNDMORE
         return sent
 
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """As `zmq_monocoque.Socket.recv`."""
         recv = super().recv
-        return self._call(lambda: recv(flags | NOBLOCK, copy, track), flags, POLLIN, RCVTIMEO)
+        return self._zm_call(lambda: recv(flags | NOBLOCK, copy, track), flags, POLLIN, RCVTIMEO)
 
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         """As `zmq_monocoque.Socket.recv_multipart`."""
         recv_multipart = super().recv_multipart
-        return self._call(
+        return self._zm_call(
             lambda: recv_multipart(flags | NOBLOCK, copy, track), flags, POLLIN, RCVTIMEO
         )
 
     def recv_into(self, buf: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
         """As `zmq_monocoque.Socket.recv_into`, whose buffer is called ``buf`` here."""
         recv_into = super().recv_into
-        size: int = self._call(
+        size: int = self._zm_call(
             lambda: recv_into(buf, nbytes=nbytes, flags=flags | NOBLOCK), flags, POLLIN, RCVTIMEO
         )
         return size
@@ -211,7 +211,7 @@ class _Socket(zmq.Socket[bytes]):
     ) -> list[Any]:
         """As `zmq_monocoque.Socket.recv_many`."""
         recv_many = super().recv_many
-        messages: list[Any] = self._call(
+        messages: list[Any] = self._zm_call(
             lambda: recv_many(max, flags=flags | NOBLOCK, copy=copy, multipart=multipart),
             flags,
             POLLIN,
@@ -233,7 +233,7 @@ class _Socket(zmq.Socket[bytes]):
                     return
 
         try:
-            self._call(send_rest, flags, POLLOUT, SNDTIMEO)
+            self._zm_call(send_rest, flags, POLLOUT, SNDTIMEO)
         except Exception:
             if not sent:
                 raise
@@ -245,7 +245,7 @@ class _Socket(zmq.Socket[bytes]):
             _warn_of_timeouts()
         value = super().get(option)
         if option == EVENTS:
-            self._state_changed()
+            self._zm_state_changed()
         return value
 
     def set(self, option: int, optval: Any) -> None:
@@ -259,14 +259,14 @@ class _Socket(zmq.Socket[bytes]):
         try:
             return super().bind(addr)
         finally:
-            self._state_changed()
+            self._zm_state_changed()
 
     def connect(self, addr: str) -> Any:
         """As `zmq_monocoque.Socket.connect`."""
         try:
             return super().connect(addr)
         finally:
-            self._state_changed()
+            self._zm_state_changed()
 
 
 def _warn_of_timeouts() -> None:

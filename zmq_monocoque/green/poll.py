@@ -27,7 +27,7 @@ class _Poller(zmq.Poller):
         if timeout != 0 and pace.is_due():
             pace.rest()
             sleep(0)
-        ready = self._ready()
+        ready = self._zm_ready()
         if ready or timeout == 0 or not self.sockets:
             return ready
         forever = timeout is None or timeout < 0
@@ -35,7 +35,7 @@ class _Poller(zmq.Poller):
         event = Event()
         watchers: list[Any] = []
         try:
-            self._watch(event, watchers)
+            self._zm_watch(event, watchers)
             while not ready:
                 left = end - time.monotonic()
                 if left <= 0:
@@ -43,7 +43,7 @@ class _Poller(zmq.Poller):
                 event.wait(None if forever else left)
                 pace.rest()
                 event.clear()
-                ready = self._ready()
+                ready = self._zm_ready()
             return ready
         finally:
             for watcher in watchers:
@@ -51,9 +51,9 @@ class _Poller(zmq.Poller):
                 watcher.close()
             for socket, _ in self.sockets:
                 if _is_green(socket):
-                    socket._wait_end(event)
+                    socket._zm_wait_end(event)
 
-    def _ready(self) -> list[tuple[Any, int]]:
+    def _zm_ready(self) -> list[tuple[Any, int]]:
         """What is ready now."""
         for socket, _ in self.sockets:
             if isinstance(socket, zmq.Socket):
@@ -61,15 +61,15 @@ class _Poller(zmq.Poller):
         ready = super().poll(0)
         for socket, _ in self.sockets:
             if _is_green(socket):
-                socket._state_changed()
+                socket._zm_state_changed()
         return ready
 
-    def _watch(self, event: Event, watchers: list[Any]) -> None:
+    def _zm_watch(self, event: Event, watchers: list[Any]) -> None:
         """Has ``event`` set when anything may be ready. ``watchers`` are to be closed."""
         loop = get_hub().loop
         for socket, mask in self.sockets:
             if _is_green(socket):
-                socket._wait_begin(event, mask)
+                socket._zm_wait_begin(event, mask)
                 continue
             if isinstance(socket, zmq.Socket):
                 fd, events = socket.fileno(), _READ

@@ -24,18 +24,18 @@ class AttributeSetter:
     if not TYPE_CHECKING:
 
         def __setattr__(self, key: str, value: Any) -> None:
-            if key in self.__dict__ or self._declares(key):
+            if key in self.__dict__ or self._zm_declares(key):
                 object.__setattr__(self, key, value)
                 return
             try:
-                name, option = self._option(key)
+                name, option = self._zm_option(key)
             except AttributeError as error:
-                self._name_nearest(error, key)
+                self._zm_name_nearest(error, key)
                 raise
             self._set_attr_opt(name, option, value)
 
         def __getattr__(self, key: str) -> Any:
-            name, option = self._option(key)
+            name, option = self._zm_option(key)
             try:
                 return self._get_attr_opt(name, option)
             except ZMQError as error:
@@ -44,7 +44,7 @@ class AttributeSetter:
                     raise AttributeError(f"{key} attribute is write-only") from None
                 raise
 
-    def _declares(self, key: str) -> bool:
+    def _zm_declares(self, key: str) -> bool:
         """Does a class have an attribute of this name, or an annotation?"""
         for cls in self.__class__.__mro__:
             if cls is SocketOptionReader:
@@ -53,7 +53,7 @@ class AttributeSetter:
                 return True
         return False
 
-    def _option(self, key: str) -> tuple[str, int]:
+    def _zm_option(self, key: str) -> tuple[str, int]:
         """The name of the option as constants have it, and its number. AttributeError: no such."""
         name = key.upper()
         option = getattr(constants, name, None)
@@ -61,7 +61,7 @@ class AttributeSetter:
             raise AttributeError(f"{self.__class__.__name__} has no such option: {name}")
         return name, option
 
-    def _name_nearest(self, error: AttributeError, key: str) -> None:
+    def _zm_name_nearest(self, error: AttributeError, key: str) -> None:
         """Adds which option was meant, where one was set. (Of a name that is read Python says it
         itself, and hasattr() has to stay quick.)"""
         names = *constants.ContextOption.__members__, *constants.SocketOption.__members__
@@ -125,19 +125,19 @@ class SocketOptionReader(AttributeSetter):
             own.__getattr__ is AttributeSetter.__dict__["__getattr__"]
             and own.__getattribute__ is object.__getattribute__
         ):
-            own._plain_lookup()
+            own._zm_plain_lookup()
 
     if not TYPE_CHECKING:
 
         def __setattr__(self, key: str, value: Any) -> None:
             # A look into __dict__, as AttributeSetter has it, would make a dict of the attributes,
             # with which methods are found more slowly again.
-            if not self._declares(key):
+            if not self._zm_declares(key):
                 try:
-                    name, option = self._option(key)
+                    name, option = self._zm_option(key)
                 except AttributeError as error:
                     if key not in self.__dict__:
-                        self._name_nearest(error, key)
+                        self._zm_name_nearest(error, key)
                         raise
                 else:
                     self._set_attr_opt(name, option, value)

@@ -69,7 +69,7 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
     _sockets: WeakSet[Any]
     # The same by their numbers. When we and they are collected as one cycle, the weak references
     # are gone before __del__ is called, and term() would wait for sockets that nobody can close.
-    _handles: set[int]
+    _zm_handles: set[int]
     # Socket's own class stands for the type variable until a subclass says otherwise.
     _socket_class: type[_SocketType] = Socket  # type: ignore[assignment]
     _repr_cls = "zmq.Context"
@@ -88,7 +88,7 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
             shadow, io_threads = io_threads, 1
         self.sockopts = {}
         self._sockets = WeakSet()
-        self._handles = set()
+        self._zm_handles = set()
         self._shadow_obj = shadow or None
         address = 0
         if isinstance(shadow, Context):
@@ -104,9 +104,9 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
             # At the very end of the interpreter, modules are empty already.
             if warn is not None:
                 warn(f"Unclosed context {self}", ResourceWarning, stacklevel=2, source=self)
-            self._destroy_unless_gone()
+            self._zm_destroy_unless_gone()
 
-    def _destroy_unless_gone(self) -> None:
+    def _zm_destroy_unless_gone(self) -> None:
         """`destroy`, for a context whose shadow may have ended it already."""
         try:
             self.destroy()
@@ -158,15 +158,15 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
         a fork. Subclasses share it unless they say ``_instance = None``. Safe in any thread.
         ``io_threads``: as many as `Context` is given, when it is made now.
         """
-        if not cls._instance_is_usable():
+        if not cls._zm_instance_is_usable():
             with cls._instance_lock:
-                if not cls._instance_is_usable():
+                if not cls._zm_instance_is_usable():
                     cls._instance = cls(io_threads=io_threads)
                     cls._instance_pid = os.getpid()
         return cls._instance
 
     @classmethod
-    def _instance_is_usable(cls) -> bool:
+    def _zm_instance_is_usable(cls) -> bool:
         return (
             cls._instance is not None
             and cls._instance_pid == os.getpid()
@@ -212,7 +212,7 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
                 if linger is not None:
                     socket.setsockopt(LINGER, linger)
                 socket.close()
-        handles, self._handles = self._handles, set()
+        handles, self._zm_handles = self._zm_handles, set()
         while handles:
             try:
                 Socket.shadow(handles.pop()).close(linger=linger)
@@ -223,11 +223,11 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
     def _add_socket(self, socket: Any) -> None:
         """Has `destroy` close the socket, too."""
         self._sockets.add(socket)
-        self._handles.add(socket.underlying)
+        self._zm_handles.add(socket.underlying)
 
     def _rm_socket(self, socket: Any) -> None:
         """Forgets a socket that is closed."""
-        self._handles.discard(socket.underlying)
+        self._zm_handles.discard(socket.underlying)
         if _exiting is False:
             self._sockets.discard(socket)
 
@@ -250,7 +250,7 @@ class Context(ContextBase, AttributeSetter, Generic[_SocketType]):
         try:
             socket = make(self, socket_type, **kwargs)
         except ZMQError as error:
-            if error.errno == EFAULT and self._pid != os.getpid():
+            if error.errno == EFAULT and self._zm_pid != os.getpid():
                 error.strerror += ": the context was made before a fork, and is the parent's"
             raise
         try:

@@ -138,7 +138,7 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
         try:
             number: Any = self.get(TYPE)
         except BaseException:
-            self._discard()
+            self._zm_discard()
             raise
         try:
             number = SocketType(number)
@@ -156,7 +156,7 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
                 warn(f"Unclosed socket {self}", ResourceWarning, stacklevel=2, source=self)
             self.close()
 
-    def _discard(self) -> None:
+    def _zm_discard(self) -> None:
         """Closes what an ``__init__`` that fails had made: a traceback may keep the object, and
         `Context.term` would wait for it."""
         if not self._shadow:
@@ -165,13 +165,13 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
     def __repr__(self) -> str:
         cls = self.__class__
         name = cls.__dict__.get("_repr_cls", f"{cls.__module__}.{cls.__name__}")
-        state = " closed" if self._closed else self._queues()
+        state = " closed" if self._closed else self._zm_queues()
         return f"<{name}(zmq.{self._type_name}) at {hex(id(self))}{state}>"
 
-    def _queues(self) -> str:
+    def _zm_queues(self) -> str:
         """Peers and waiting messages, for `repr`; nothing when there are none."""
         try:
-            stats = self.stats()
+            stats = super().stats()  # a program may have a method of that name
         except ZMQError:
             return ""  # closed through another object
         names = ("peers", "out_queued", "in_queued")
@@ -454,10 +454,10 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
 
     # --- events -----------------------------------------------------------------------------------
 
-    def _closed_error(self) -> ZMQError:
+    def _zm_closed_error(self) -> ZMQError:
         """That of a poll. Who inherited the socket in a fork has not closed it, and wonders."""
         error = ZMQError(Errno.ENOTSUP)
-        if self._pid != os.getpid():
+        if self._zm_pid != os.getpid():
             error.strerror += ": the socket was made before a fork, and is the parent's"
         return error
 
@@ -467,7 +467,7 @@ class Socket(SocketBase, SocketOptionReader, Generic[_SocketReturnT_co]):
         ZMQError(ENOTSUP) when the socket is closed; ContextTerminated.
         """
         if self.closed:
-            raise self._closed_error()
+            raise self._zm_closed_error()
         if self._poller_class is Poller:
             milliseconds = -1 if timeout is None or timeout < 0 else int(timeout)
             ready = zmq_poll(((self, flags),), milliseconds) if flags else []

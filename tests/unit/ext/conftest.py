@@ -95,7 +95,7 @@ def make(bound, fake):
         s = (kind or bound.Socket)()
         s.h = fake.socket()
         handles.append(s.h)
-        s._attach(s.h)
+        s._zm_attach(s.h)
         return s
 
     yield make_socket

@@ -41,7 +41,7 @@ def test_two_bindings_live_side_by_side(ext, fake, bound, s):
     with raises_errno(ENOTSOCK):
         bound.Socket().recv()
     o = other()
-    o._attach(s.h)
+    o._zm_attach(s.h)
     s.send(b"x")
     assert o.recv() == b"x"
 
@@ -76,7 +76,7 @@ def test_a_hook_that_makes_no_exception_or_no_frame_is_an_error(ext, fake):
     with pytest.raises(TypeError, match="error"):
         socket_type().recv()
     o = socket_type()
-    o._attach(handle := fake.socket())
+    o._zm_attach(handle := fake.socket())
     o.send(b"x")
     with pytest.raises(TypeError, match="frame_class"):
         o.recv(copy=False)
@@ -87,9 +87,9 @@ def test_the_handle_is_underlying_and_a_stale_one_is_no_socket(bound, fake, s):
     assert s.underlying == s.h
     for stale in (0, -1, 1 << 40, s.h + (1 << 16)):
         o = bound.Socket()
-        o._attach(stale)
+        o._zm_attach(stale)
         assert o.underlying == stale
         with raises_errno(ENOTSOCK):
             o.send(b"x")
     with pytest.raises(TypeError):
-        s._attach("1")
+        s._zm_attach("1")

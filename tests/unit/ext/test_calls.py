@@ -200,9 +200,9 @@ def test_batches_of_every_kind_leave_nothing_behind(s, fake):
 BRIEF = {
     "set": lambda s: s.set(1, 2),
     "get": lambda s: s.get(1),
-    "get_int": lambda s: s._get_int(1),
+    "get_int": lambda s: s._zm_get_int(1),
     "get bytes": lambda s: s.get(5),
-    "bind": lambda s: s._bind("tcp://x"),
+    "bind": lambda s: s._zm_bind("tcp://x"),
     "connect": lambda s: s.connect(b"tcp://x"),
     "unbind": lambda s: s.unbind(addr="tcp://x"),
     "disconnect": lambda s: s.disconnect("tcp://x"),
@@ -280,7 +280,7 @@ def test_options_have_the_type_that_the_package_says(bound, fake, s):
     s.set(50, b"key\0")
     assert s.get(option=50) == b"key"
     s.set(option=1, optval=True)
-    assert s._get_int(1) == 1
+    assert s._zm_get_int(1) == 1
     for option, bad, kind in [
         (1, b"1", TypeError),
         (1, "1", TypeError),
@@ -317,11 +317,11 @@ def test_a_socket_is_made_by_the_engine(bound, fake):
     s = bound.Socket()
     assert s.closed and s._closed
     with raises_errno(EINVAL):
-        s._open(1, -1)
+        s._zm_open(1, -1)
     with raises_errno(14):
-        s._open(2, 1)
+        s._zm_open(2, 1)
     assert s.closed
-    s._open(1, 1)
+    s._zm_open(1, 1)
     assert not s.closed and s.underlying > 0
     s.close(linger=5)
     assert s.closed and s.underlying == 0
@@ -341,12 +341,12 @@ def test_a_socket_of_a_parent_is_left_alone(fake, s):
 
 
 def test_a_spin_tells_whether_a_call_is_worth_while(s, fake):
-    assert s._spin() is False
+    assert s._zm_spin() is False
     fake.deliver(s.h, b"x")
-    assert s._spin() is True
+    assert s._zm_spin() is True
     s.recv()
-    s._attach(0)
-    assert s._spin() is True  # the call finds out what is wrong
+    s._zm_attach(0)
+    assert s._zm_spin() is True  # the call finds out what is wrong
 
 
 def test_dontwait_raises_again_without_a_wait(s, fake):

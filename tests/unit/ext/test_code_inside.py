@@ -80,15 +80,15 @@ BY_ARGUMENT = {
     "recv_many max": lambda s, hook: s.recv_many(Index(hook, 5)),
     "recv_many multipart": lambda s, hook: s.recv_many(5, multipart=Truth(hook, True)),
     "recv_into nbytes": lambda s, hook: s.recv_into(bytearray(9), nbytes=Index(hook, 9)),
-    "_get_int option": lambda s, hook: s._get_int(Index(hook, 21)),
-    "poll list": lambda s, hook: type(s)._binding.poll(Parts(hook, (s, 1), (s, 1)), 0),
-    "poll timeout": lambda s, hook: type(s)._binding.poll([(s, 1), (File(hook), 1)], 0),
+    "_get_int option": lambda s, hook: s._zm_get_int(Index(hook, 21)),
+    "poll list": lambda s, hook: type(s)._zm_binding.poll(Parts(hook, (s, 1), (s, 1)), 0),
+    "poll timeout": lambda s, hook: type(s)._zm_binding.poll([(s, 1), (File(hook), 1)], 0),
 }
 #: The hook of the binding that runs, and in which call.
 BY_BINDING = {
     "error": [
         lambda s: [s.recv(DONTWAIT) for _ in range(3)],
-        lambda s: s._get_int(-1),
+        lambda s: s._zm_get_int(-1),
         lambda s: [s.recv_many(1, flags=DONTWAIT) for _ in range(2)],
     ],
     "event": [
@@ -129,11 +129,11 @@ def meanwhile(request, s, make, fake):
         if hook.runs > 1:
             return
         if request.param == "replaces":
-            s._attach(other.h)
+            s._zm_attach(other.h)
         else:
             fake.close(s.h)  # all that a context's end does
             if request.param == "closes":
-                s._attach(0)
+                s._zm_attach(0)
 
     hook.runs = 0
     hook.gone = request.param != "replaces"
@@ -149,7 +149,7 @@ def check_aftermath(s, hook):
         for call in (lambda: s.recv(DONTWAIT), lambda: s.send(b"x"), lambda: s.send_many([b"x"])):
             with raises_errno(ENOTSOCK):
                 call()
-        assert s._spin() is True
+        assert s._zm_spin() is True
 
 
 @pytest.mark.parametrize("call", BY_ARGUMENT.values(), ids=BY_ARGUMENT)
@@ -212,7 +212,7 @@ def test_what_a_send_releases_takes_the_socket_away(s, fake, meanwhile, send, an
 def test_send_many_that_found_no_room_says_that_the_socket_was_closed(s, fake):
     """It asks how long it may wait after the destructor ran; not long, or "it would block"."""
     fake.keep_sent()
-    s.send(dying(lambda: (fake.close(s.h), s._attach(0))), copy=False)
+    s.send(dying(lambda: (fake.close(s.h), s._zm_attach(0))), copy=False)
     s.recv()
     fake.let_go_on_send(1)
     fake.script(s.h, "s", -EAGAIN)
@@ -235,7 +235,7 @@ def test_send_many_that_found_no_room_says_that_the_socket_was_closed(s, fake):
         lambda s: s.send(bytes(BIG), copy=False),
         lambda s: s.send_multipart([b"x", bytes(BIG)], copy=False),
         lambda s: s.send_many([b"x", [b"y", bytes(BIG)]], copy=False),
-        lambda s: type(s)._binding.poll([(s, 1)], 0),
+        lambda s: type(s)._zm_binding.poll([(s, 1)], 0),
     ],
     ids=lambda call: None,
 )

@@ -283,7 +283,7 @@ def test_a_socket_closed_by_another_thread_ends_the_wait(bound, make, fake):
         t = threading.Thread(target=wait)
         t.start()
         eventually(lambda o=o: fake.count(o.h, "w"))
-        o._attach(0)
+        o._zm_attach(0)
         fake.close(o.h)
         t.join(TIMEOUT)
         assert errors == [ENOTSOCK]

@@ -30,7 +30,7 @@ from support.extension import (
 
 @pytest.fixture
 def poll(bound):
-    return bound.SocketBase._binding.poll
+    return bound.SocketBase._zm_binding.poll
 
 
 def test_poll_of_what_is_ready_never_gives_up_the_gil(fake, poll, s):
@@ -66,7 +66,7 @@ def test_a_closed_socket_is_never_ready_and_no_error(fake, poll, make):
     s, closed, detached = make(), make(), make()
     s.send(b"x")
     fake.close(closed.h)
-    detached._attach(0)
+    detached._zm_attach(0)
     for order in ([closed, detached, s], [s, closed, detached]):
         assert poll([(x, POLLIN | POLLOUT) for x in order], 0) == [(s, POLLIN | POLLOUT)]
     assert poll([(closed, POLLIN)], 0) == []
@@ -272,7 +272,7 @@ hooks = types.SimpleNamespace(error=OSError, frame_class=None, event=threading.E
     gc_refs=dict, gcref=lambda o, e: (o, e), option_type=lambda o: 'int')
 Socket, Frame = ext.bind(fake.fake_api(), hooks)
 s = Socket()
-s._attach(fake.fake_socket())
+s._zm_attach(fake.fake_socket())
 fake.fake_keep_sent()
 for i in range(20):
     s.send(bytes(100000), copy=False, track=True)
