@@ -66,6 +66,22 @@ def test_a_module_has_every_name_of_pyzmqs(zmq, pyzmq, module):
             assert members <= {"context", "url", "tearDown"}, name
 
 
+def test_a_package_passes_on_what_pyzmqs_does(zmq, pyzmq, module):
+    """`from zmq.devices import proxy`."""
+    theirs = imported(f"{pyzmq.__name__}.{module}")
+    if not hasattr(theirs, "__path__"):
+        pytest.skip("a module")
+    ours = imported(f"{zmq.__name__}.{module}")
+    passed_on = {
+        name
+        for name, value in vars(theirs).items()
+        if not name.startswith("_")
+        and getattr(value, "__module__", getattr(value, "__name__", "")).startswith(pyzmq.__name__)
+    }
+    # What a loop of theirs leaves behind, and their backend.
+    assert {name for name in passed_on if not hasattr(ours, name)} <= {"submod", "cython"}
+
+
 def test_all_names_are_pyzmqs(zmq, pyzmq):
     ours = {name for name in zmq.__all__ if name.startswith("MONOCOQUE_")}
     assert set(zmq.__all__) - ours == set(pyzmq.__all__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zmq_monocoque.backend import proxy as proxy
 from zmq_monocoque.constants import DeviceType as DeviceType
 from zmq_monocoque.devices.basedevice import Device, ProcessDevice, ThreadDevice
 from zmq_monocoque.devices.monitoredqueue import monitored_queue

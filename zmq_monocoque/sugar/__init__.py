@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zmq_monocoque import error as error
 from zmq_monocoque.backend import proxy
 from zmq_monocoque.constants import DeviceType
 from zmq_monocoque.error import (
