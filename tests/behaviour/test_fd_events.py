@@ -205,6 +205,24 @@ def test_a_peer_that_leaves_takes_writability_along(pair_of, zmq, transport):
     eventually(lambda: pull.events == 0)
 
 
+def test_fd_asked_for_late_tells_of_the_end(zmq):
+    """S-91, S-92: whoever has read EVENTS, and sleeps there now, is to close the socket."""
+    context = zmq.Context()
+    s, later = context.socket(zmq.PULL), context.socket(zmq.PULL)
+    fd = later.FD
+    assert s.events == later.events == 0
+    ender = Background(context.term)
+    try:
+        assert by_select(fd, TIMEOUT)  # it is told of the end behind the other one
+        assert by_select(s.FD, 0)
+        with pytest.raises(zmq.ContextTerminated):
+            _ = s.events
+    finally:
+        s.close()
+        later.close()
+    ender.result()
+
+
 @WAYS
 def test_fd_wakes_when_the_context_ends(zmq, readable):
     """S-91, S-92: and EVENTS then raises ETERM."""

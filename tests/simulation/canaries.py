@@ -302,6 +302,16 @@ CANARIES = [
         1000,
     ),
     Canary(
+        "who waits inside is not told of what another thread's call has done",
+        Fault(
+            "socket/wakeup.c",
+            "    if (ZM_UNLIKELY(s->driven || (s->followers && !s->driver))) {\n",
+            "    if (!s->context) {\n",
+        ),
+        (WAKE, GOES),
+        4000,
+    ),
+    Canary(
         "whoever knows the server's key comes in",
         Fault(
             "connection/zap.c",

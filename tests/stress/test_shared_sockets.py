@@ -2,16 +2,18 @@
 
 Nobody receives what the others wait for before all have seen it, so a thread that missed it would
 wait for ever. Seen to fail: with a signaler that one clears for all, a wake that only the first one
-sees (`seq` is not counted), a close that pollers are not told of.
+sees (`seq` is not counted), a close that pollers are not told of, a peer that only those are told
+of who watch from outside.
 """
 
 from __future__ import annotations
 
 import pytest
-from support import TRANSPORTS, Background, bind_over
+from support import TRANSPORTS, Background, bind, bind_over, free_port, fresh_inproc
 
 THREADS = 6
 ROUNDS = 30
+HOUR = 3_600_000
 
 
 @pytest.fixture
@@ -85,3 +87,43 @@ def test_all_who_poll_hear_that_the_socket_is_closed(zmq, linked, transport):
         thread.blocked()
     pull.close()
     assert {error.value.errno for error in all_of(threads)} == {zmq.ENOTSOCK}
+
+
+WAYS_TO_WAIT = {
+    "send": lambda zmq, push: push.send(b"x"),
+    "poll": lambda zmq, push: zmq.zmq_poll([(push, zmq.POLLOUT)]),
+}
+
+
+@pytest.mark.parametrize("wait", WAYS_TO_WAIT)
+@pytest.mark.parametrize("before", ["no endpoint", "no peer", "a full peer"])
+def test_who_waits_for_room_is_told_of_a_peer_that_another_thread_finds(
+    zmq, make, on_libzmq, before, wait
+):
+    """Over inproc it is there at once: no kernel and no command tells of it."""
+    if on_libzmq:
+        pytest.skip("libzmq's sockets are for one thread at a time")
+    push, pull = make(zmq.PUSH, sndhwm=1, sndtimeo=-1, reconnect_ivl=HOUR), make(zmq.PULL)
+    address = bind(pull, fresh_inproc())
+    if before == "no peer":
+        push.bind("tcp://127.0.0.1:*")
+    elif before == "a full peer":
+        push.connect(f"tcp://127.0.0.1:{free_port()}")
+        push.send(b"waits")
+    waiter = Background(lambda: WAYS_TO_WAIT[wait](zmq, push)).blocked()
+    push.connect(address)
+    waiter.result()
+
+
+@pytest.mark.parametrize("wait", WAYS_TO_WAIT)
+def test_who_waits_for_room_is_told_of_a_mark_that_another_thread_raises(
+    zmq, make, on_libzmq, wait
+):
+    if on_libzmq:
+        pytest.skip("libzmq's sockets are for one thread at a time")
+    push = make(zmq.PUSH, sndhwm=1, sndtimeo=-1, reconnect_ivl=HOUR)
+    push.connect(f"tcp://127.0.0.1:{free_port()}")
+    push.send(b"waits")
+    waiter = Background(lambda: WAYS_TO_WAIT[wait](zmq, push)).blocked()
+    push.sndhwm = 10
+    waiter.result()

@@ -39,6 +39,13 @@ void think(void)
     }
 }
 
+/* There is more room, which others may wait for. */
+static void raise_mark(end *e)
+{
+    e->sndhwm *= 2;
+    set_option(e, OPT_SNDHWM, e->sndhwm);
+}
+
 /* A subscriber asks for something else. Who is fickle wants one topic now, all of them later: of
  * what has come meanwhile it wants next to nothing. */
 static void think_again(end *e)
@@ -205,6 +212,8 @@ static void *live(void *argument)
         if ((e->type == T_SUB || e->type == T_XSUB) && !e->of->conflates
             && sim_below(e->fickle ? 5 : 60) == 0)
             think_again(e);
+        if (e->sharers > 1 && e->sndhwm && e->sndhwm < 1000 && sim_below(40) == 0)
+            raise_mark(e);
         if (may_fork && forks && sim_below(100) == 0) {
             forks--;
             app_fork(e);
@@ -243,11 +252,13 @@ void *own(void *argument)
     uint32_t number;
     if (early && e->type == T_PUSH)
         app_send(e, NULL, ZM_DONTWAIT, &number);
+    for (int i = 1; i < e->sharers; i++)
+        others[i] = sim_spawn("shares", e->host, false, live, e);
+    if (e->sharers > 1 && sim_below(2)) /* the others wait, and this one finds the peers */
+        sim_sleep((int64_t) sim_below(100) * SIM_MS);
     rc = attach_end(e);
     if (rc < 0)
         e->of->disturbed = true;
-    for (int i = 1; i < e->sharers; i++)
-        others[i] = sim_spawn("shares", e->host, false, live, e);
     bool elsewhere = sim_below(2);
     do {
         e->moved = false;

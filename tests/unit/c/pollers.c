@@ -1,5 +1,6 @@
 /* Threads that poll() one socket share its signaler: none clears it as long as it is for another,
- * and it does not stay set when it is for nobody. The threads are played one step at a time. */
+ * and it does not stay set when it is for nobody. The threads are played one step at a time. The
+ * same of the descriptor, which one thread quiets. */
 #include "base/check.h"
 #include "base/list.h"
 #include "base/lock.h"
@@ -110,6 +111,35 @@ static void others_than_the_watcher_hear_it(void)
     CHECK(!is_set);
 }
 
+static void nothing(zm_socket *socket, zm_command *command)
+{
+    CHECK(socket == &s && !atomic_load(&command->posted));
+}
+
+/* EVENTS was read, which quiets the descriptor, and took in but a part of the commands, because
+ * others wanted the lock: whoever sleeps at the descriptor comes back for the rest. */
+static void what_is_left_of_the_commands_is_told_of(void)
+{
+    static zm_command commands[2 * ZM_STEPS_MIN];
+    for (int i = 0; i < 2 * ZM_STEPS_MIN; i++) {
+        commands[i].run = nothing;
+        CHECK(zm_socket_post(&s, &commands[i]));
+    }
+    atomic_store(&s.public_fd, 8);
+    atomic_store(&s.has_watchers, true);
+    atomic_store(&s.lock.word, 2);
+    zm_commands_take_locked(&s);
+    CHECK(s.commands_left && atomic_load(&s.attention));
+    CHECK(atomic_load(&s.notified));
+    zm_socket_fd_clear_locked(&s);
+    atomic_store(&s.lock.word, 1);
+    zm_commands_take_locked(&s);
+    CHECK(!s.commands_left && !atomic_load(&s.attention) && !atomic_load(&s.notified));
+    atomic_store(&s.lock.word, 0);
+    atomic_store(&s.public_fd, -1);
+    atomic_store(&s.has_watchers, false);
+}
+
 int main(void)
 {
     zm_list_init(&s.ended);
@@ -119,6 +149,7 @@ int main(void)
     who_does_not_sleep_yet_hears_it();
     a_tell_while_it_is_cleared_stays();
     others_than_the_watcher_hear_it();
+    what_is_left_of_the_commands_is_told_of();
     CHECK(!atomic_load(&s.pollers) && !s.fresh);
     return 0;
 }

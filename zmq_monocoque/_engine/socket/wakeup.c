@@ -105,7 +105,7 @@ void zm_commands_take_locked(zm_socket *s)
         if (zm_socket_gives_way_locked(s, steps)) {
             command->next = s->commands_left;
             s->commands_left = command;
-            atomic_store(&s->attention, 1); /* nobody sleeps before it is taken in */
+            zm_socket_wake(s); /* nobody sleeps before it is taken in, wherever they wait */
             break;
         }
         atomic_store(&command->posted, false);
@@ -121,6 +121,11 @@ void zm_socket_notify_locked(zm_socket *s)
 {
     s->unseen = true;
     s->refused = false;
+    /* Threads that wait inside, and this is none of them: the kernel would not tell them. */
+    if (ZM_UNLIKELY(s->driven || (s->followers && !s->driver))) {
+        zm_socket_wake(s);
+        return;
+    }
     if (ZM_LIKELY(!atomic_load_explicit(&s->has_watchers, memory_order_relaxed)))
         return;
     if (s->watcher != zm_thread_id())
@@ -196,8 +201,9 @@ int zm_socket_fd_locked(zm_socket *s)
     }
     atomic_store(&s->public_fd, fd);
     atomic_store(&s->has_watchers, true);
-    if (s->unseen || atomic_load(&s->attention))
-        notify_watchers(s); /* for what came before there was anybody to notify */
+    /* For what came before there was anybody to notify, if a call has taken it in since, too. */
+    if (s->unseen || atomic_load(&s->attention) || atomic_load(&s->context->ended))
+        notify_watchers(s);
     return fd;
 }
 
