@@ -312,6 +312,18 @@ CANARIES = [
         4000,
     ),
     Canary(
+        "what comes while an option is set is not told",
+        Fault(
+            "socket/socket.c",
+            "    rc = zm_socket_enter_aside_locked(s);\n    zm_socket_in_passing_locked(s);\n"
+            "    if (rc == 0)\n        rc = set_locked(",
+            "    rc = zm_socket_enter_aside_locked(s);\n"
+            "    if (rc == 0)\n        rc = set_locked(",
+        ),
+        (WAKE, TERM, RUNS),
+        2000,
+    ),
+    Canary(
         "whoever knows the server's key comes in",
         Fault(
             "connection/zap.c",

@@ -66,6 +66,18 @@ bool loop_waits(end *e)
     return false;
 }
 
+/* What another part of the program does meanwhile, which asks for no EVENTS behind it. */
+static void in_passing(end *e)
+{
+    if (e->waits == IN_CALLS || sim_below(4))
+        return;
+    sim_sleep((int64_t) sim_below(20) * SIM_MS);
+    if (e->type == T_SUB && !e->of->conflates && sim_below(4))
+        ask_for(e, sim_below(TOPICS), !e->fickle || sim_below(2));
+    else
+        set_option(e, OPT_RCVTIMEO, e->rcvtimeo);
+}
+
 int loop_wait(end *e, short events, int64_t until)
 {
     app_begin(events == ZM_POLLIN ? "recv at FD" : "send at FD", e);
@@ -79,6 +91,7 @@ int loop_wait(end *e, short events, int64_t until)
         rc = left > 0 ? descriptor(e) : -EAGAIN;
         if (rc < 0)
             break;
+        in_passing(e);
         if (rc == e->set) {
             struct epoll_event event;
             bool for_ever = until == SIM_NEVER;
