@@ -317,8 +317,7 @@ CANARIES = [
             "socket/socket.c",
             "    rc = zm_socket_enter_aside_locked(s);\n    zm_socket_in_passing_locked(s);\n"
             "    if (rc == 0)\n        rc = set_locked(",
-            "    rc = zm_socket_enter_aside_locked(s);\n"
-            "    if (rc == 0)\n        rc = set_locked(",
+            "    rc = zm_socket_enter_aside_locked(s);\n    if (rc == 0)\n        rc = set_locked(",
         ),
         (WAKE, TERM, RUNS),
         2000,
@@ -432,13 +431,17 @@ CANARIES = [
 ]
 
 
-def find(canary: Canary, store: Path = STORE, tell: bool = False) -> int | None:
-    """The first seed that finds it; None: none does, or by another law."""
+def find(
+    canary: Canary, store: Path = STORE, tell: bool = False, less: str | None = None
+) -> int | None:
+    """The first seed that finds it, with ``less`` of a run; None: none does, or by another law."""
     faults = canary.fault if isinstance(canary.fault, tuple) else (canary.fault,)
     program = build(faults, store)
     command = [str(program), "--seed", "1", "--count", str(canary.within), "--quiet", "--stop"]
     if canary.driver is not None:
         command += ["--driver", str(canary.driver)]
+    if less:
+        command += ["--less", less]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     found = None
     said = done.stdout.split("\n")
