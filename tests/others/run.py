@@ -43,12 +43,20 @@ SUITES = (
     Suite("ipykernel", "7.4.0", "tests"),
     Suite("nbclient", "0.11.0", "tests"),
     Suite("ipyparallel", "9.2.0", "ipyparallel/tests"),
+    # Quick ones, a minute in all: threads and proxies; asyncio and threads side by side; Twisted's
+    # reactor over FD; gevent.
+    Suite("pyleco", "0.6.0.post1", "tests"),
+    Suite("zmq_tubes", "1.17.0", "tests"),
+    Suite("txZMQ", "1.0.0", "txzmq"),
+    Suite("tinyrpc", "1.1.7", "tests"),
 )
 #: What the suites want beside their packages, and what their sources are built with.
 TOOLS = (
     *("pytest", "pytest-timeout", "pytest-asyncio", "pytest-jupyter[client]", "anyio", "trio"),
     *("pytest-cov", "flaky", "mock", "msgpack", "testpath", "xmltodict", "nbconvert"),
-    *("hatchling", "hatch-jupyter-builder", "setuptools", "wheel", "flit_core"),
+    *("pyyaml", "gevent", "gevent-websocket", "werkzeug", "pika", "requests", "pytest-mock"),
+    *("hatchling", "hatch-jupyter-builder", "setuptools", "setuptools_scm", "wheel", "flit_core"),
+    "pdm-backend",
 )
 
 
