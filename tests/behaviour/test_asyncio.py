@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import threading
 
 import pytest
@@ -184,6 +185,29 @@ def test_a_receive_that_waits_is_told_of_what_a_send_took_in(zmq, run):
     run(test)
 
 
+def test_a_receive_that_waits_is_told_of_what_a_refused_send_took_in(zmq, run):
+    async def test(context):
+        options = {"sndhwm": 1, "rcvhwm": 1, "linger": 0}
+        server, client = pair(zmq, context, "DEALER DEALER", "tcp", **options)
+        body = b"x" * 50_000
+        waiting = client.send(body)
+        while (await asyncio.wait([waiting], timeout=0.05))[0]:  # until there is no room
+            waiting = client.send(body)
+        waiting.cancel()
+        for number in range(3):
+            waiting = client.recv()
+            await asyncio.sleep(0.01)
+            server._shadow_sock.send(b"%d" % number)
+            select.select([client.FD], [], [], TIMEOUT)
+            with contextlib.suppress(zmq.Again):
+                while True:
+                    await client.send(body, zmq.DONTWAIT)
+            assert (await asyncio.wait([waiting], timeout=TIMEOUT))[0]
+            assert waiting.result() == b"%d" % number
+
+    run(test)
+
+
 # --- time ----------------------------------------------------------------------------------------
 
 
@@ -341,6 +365,23 @@ def test_nobody_spins_while_others_wait_for_the_same_socket(zmq, run):
         asyncio.get_running_loop().call_later(0.01, push._shadow_sock.send, b"1")
         asyncio.get_running_loop().call_later(0.02, push._shadow_sock.send, b"2")
         assert [await second, await first] == [b"2", b"1"]
+        assert not spins
+
+    run(test)
+
+
+def test_nobody_spins_while_others_wait_for_room(zmq, run):
+    """The spin would take in that there is room, and the descriptor not tell of it."""
+
+    async def test(context):
+        server, client = pair(zmq, context, "DEALER DEALER", sndhwm=1, rcvhwm=1)
+        spins = always_spins(client, server)
+        while client.send(b"").done():
+            pass
+        answer = client.recv()
+        await ticks(3)
+        asyncio.get_running_loop().call_later(0.01, server._shadow_sock.send, b"y")
+        assert await answer == b"y"
         assert not spins
 
     run(test)

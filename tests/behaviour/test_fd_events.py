@@ -487,6 +487,26 @@ def test_what_comes_while_it_subscribes_is_told(zmq, make):
         assert xpub.recv() == b"\x01%d again" % number
 
 
+def test_what_comes_while_a_send_is_refused_is_told(zmq, make, on_libzmq):
+    """An event loop whose send was refused for one peer of several waits for both directions."""
+    if on_libzmq:
+        pytest.skip("libzmq may take the wake-up in, and misses it then")
+    s, peer = make(zmq.DEALER, sndhwm=1), make(zmq.DEALER, rcvhwm=1)
+    s.connect(bind_over(peer, "tcp", ""))
+    for number in range(10):
+        with pytest.raises(zmq.Again):
+            while True:
+                s.send(b"x" * 50_000, zmq.DONTWAIT)
+        assert not s.events & zmq.POLLIN
+        peer.send(b"%d" % number)
+        assert by_select(s.FD, TIMEOUT)
+        with pytest.raises(zmq.Again):
+            while True:
+                s.send(b"x" * 50_000, zmq.DONTWAIT)
+        assert by_select(s.FD, TIMEOUT)
+        assert s.recv() == b"%d" % number
+
+
 @pytest.mark.parametrize("early", [True, False], ids=["early", "late"])
 def test_what_comes_in_a_call_of_another_socket_is_told(zmq, make, early):
     """As where a program connects one socket, sends on another, and sleeps until the first has

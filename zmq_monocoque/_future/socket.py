@@ -441,15 +441,17 @@ class _AsyncSocket(_Async, zmq.Socket["Future[Any]"]):
         self, flags: int, call: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Future[Any] | None:
         """Makes a call. A future of what came of it; None: it has to wait, and may."""
+        waits: Any = self._zm_waits
         try:
             result = call(*args, **kwargs)
         except Exception as error:
             return self._zm_failed(error)
+        finally:
+            # One that fails, too, may have taken in what others wait for.
+            if waits.recv or waits.send:
+                waits.look_soon()
         if result is NotImplemented:
             return self._zm_failed(zmq.Again()) if flags & DONTWAIT else None
-        waits: Any = self._zm_waits
-        if waits.recv or waits.send:
-            waits.look_soon()
         # `_zm_done`, spelt out: this is on the way of every message.
         home = self._zm_home
         if home is None or home._thread_id != get_ident():

@@ -133,7 +133,8 @@ class _Waits:
     def spin(self) -> bool:
         """Before the first who waits to receive goes to sleep: has a message come by now?"""
         turn = self._turn
-        if turn is None or len(self.recv) != 1 or not turn.spin(self):
+        # Of room to send, which a spin takes in as well, nobody would tell who waits for that.
+        if turn is None or len(self.recv) != 1 or self.send or not turn.spin(self):
             return False
         return self._drain(self.recv) > 0
 

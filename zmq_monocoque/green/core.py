@@ -248,6 +248,13 @@ class _Socket(zmq.Socket[bytes]):
             self._zm_state_changed()
         return value
 
+    def getsockopt(self, option: int) -> Any:
+        """As `zmq_monocoque.Socket.getsockopt`."""
+        value = super().getsockopt(option)
+        if option == EVENTS:
+            self._zm_state_changed()
+        return value
+
     def set(self, option: int, optval: Any) -> None:
         """As `zmq_monocoque.Socket.set`; a UserWarning for RCVTIMEO and SNDTIMEO, as pyzmq."""
         if option in (RCVTIMEO, SNDTIMEO):

@@ -134,6 +134,12 @@ void zm_socket_notify_locked(zm_socket *s)
         notify_pollers(s); /* which are other threads */
 }
 
+void zm_socket_tell_locked(zm_socket *s)
+{
+    if (s->public_fd >= 0)
+        notify_watchers(s);
+}
+
 /* The pollers that nobody has told anything since they came are counted anew with each tell. */
 static uint32_t tells_counted(zm_socket *s) ZM_LOCKED
 {

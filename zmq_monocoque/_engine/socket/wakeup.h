@@ -45,6 +45,8 @@ void zm_socket_look_again_locked(zm_socket *s) ZM_LOCKED;
 /* The application can see something new: whoever watches from outside is told, unless
  * it is this thread. */
 void zm_socket_notify_locked(zm_socket *s) ZM_LOCKED;
+/* The same, also if it is this thread. */
+void zm_socket_tell_locked(zm_socket *s) ZM_LOCKED;
 /* The thread is in a call of another socket, or in one after which it does not read EVENTS: what
  * comes meanwhile is told to it as well. */
 static inline void zm_socket_in_passing_locked(zm_socket *s) ZM_LOCKED
