@@ -9,7 +9,7 @@ import logging
 import pickle
 
 import pytest
-from support import TIMEOUT, loops
+from support import TIMEOUT, Background, loops
 
 IOLoop = pytest.importorskip("tornado.ioloop").IOLoop
 
@@ -91,6 +91,36 @@ def test_messages_that_are_there_cost_no_look_each(ctx, zmq, stream_class, on_li
         receiver.close()
 
     run(test)
+
+
+def test_what_a_send_took_in_is_called_back(ctx, zmq, stream_class):
+    """The answer comes while the send goes on: the descriptor does not tell of it."""
+
+    class Slow(zmq.Socket):
+        def send_multipart(self, message, **kwargs):
+            status = super().send_multipart(message, **kwargs)
+            assert self.poll(TIMEOUT * 1000)
+            return status
+
+    def answer():
+        for _ in range(10):
+            peer.send(peer.recv())
+
+    peer, s = ctx.socket(zmq.DEALER), Slow(ctx, zmq.DEALER)
+    s.connect(f"tcp://127.0.0.1:{peer.bind_to_random_port('tcp://127.0.0.1')}")
+
+    async def test():
+        answers = asyncio.Queue()
+        stream = stream_class(s)
+        stream.on_recv(answers.put_nowait)
+        for number in range(10):
+            stream.send(b"%d" % number)
+            assert await answers.get() == [b"%d" % number]
+        stream.close()
+
+    answering = Background(answer)
+    run(test)
+    answering.result()
 
 
 def test_frames_come_when_asked_for(pair, stream_class, zmq):

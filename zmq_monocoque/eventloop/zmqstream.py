@@ -327,8 +327,9 @@ class ZMQStream:
                     turns = 0
                 if self.socket is None or self._flushed:
                     return
-                # A receive that finds nothing has taken in all that there is, as this would.
-                if self._send_queue.queue:
+                # A receive that finds nothing has taken in all that there is, as this would. Behind
+                # a send, which takes in some of it, there is none where EVENTS said no before.
+                if self._send_queue.queue or not found & POLLIN:
                     found = self.socket.get(EVENTS)
         except BaseException:
             self._zm_look_soon()
