@@ -44,7 +44,10 @@ class NoCompiler(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault that is planted: in ``file`` of the engine, ``new`` stands where ``old`` did."""
+    """A fault that is planted: in ``file`` of the engine, ``new`` stands where ``old`` did.
+
+    Not in a header: what the other files include is the one that is there.
+    """
 
     file: str
     old: str
@@ -52,6 +55,8 @@ class Fault:
 
     def text(self, before: str | None = None) -> str:
         """Of the file; or of what other faults have left of it."""
+        if not self.file.endswith(".c"):
+            raise ValueError(f"{self.file} is not compiled by itself")
         before = (ENGINE / self.file).read_text() if before is None else before
         if before.count(self.old) != 1:
             raise ValueError(f"{self.file} has no such place, or several:\n{self.old}")
