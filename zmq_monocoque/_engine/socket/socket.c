@@ -260,15 +260,12 @@ int zm_socket_send_part_locked(zm_socket *s, const zm_outgoing *message)
     int rc = s->pattern->send(s, message);
     if (ZM_UNLIKELY(rc == -EAGAIN)) {
         /* What the kernel has finished meanwhile may have made room. */
-        bool unseen = s->unseen;
-        s->unseen = false;
         zm_drive_once_locked(s);
         rc = s->pattern->send(s, message);
         s->refused = rc == -EAGAIN;
         /* An event loop that has seen POLLOUT, and is refused for one peer, waits on. */
         if (s->refused && s->unseen)
             zm_socket_tell_locked(s);
-        s->unseen |= unseen;
     }
     return rc;
 }
