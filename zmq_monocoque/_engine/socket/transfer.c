@@ -195,10 +195,11 @@ static bool flush_trying(zm_order *order, zm_socket *held, const zm_socket *end,
     /* The I/O thread has others to look after. */
     int yields = order == zm_order_mine ? YIELDS_MAX : 0;
     while ((first = first_of(order)) && first != end) {
-        if (first != held && !try_for_a_while(first, yields))
-            return false;
-        if (first != held)
+        if (first != held) {
+            if (!try_for_a_while(first, yields))
+                return false;
             zm_socket_in_passing_locked(first);
+        }
         flush_one(first, order, over);
         if (first != held)
             zm_order_pass_locked(first);
