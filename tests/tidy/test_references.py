@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+from tidy.texts import ROOT, own_files
 
-ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 SEMANTICS = ROOT / "docs" / "reference" / "semantics.md"
 PROTOCOL = ROOT / "docs" / "reference" / "protocol.md"
@@ -62,18 +62,12 @@ FILE = re.compile(
 )
 PLACES = ("", "tests", "zmq_monocoque", "zmq_monocoque/_engine")
 SUFFIXES = {".py", ".pyi", ".c", ".h", ".md", ".toml", ".ini"}
-#: Made by tools; and this file, which has bad examples.
-SKIPPED = {".git", ".tox", "build", "dist", ".venv", "venv", "corpus", "pyzmq_suite"}
-SKIPPED |= {"test_references.py"}
 
 
 @functools.cache
 def texts() -> list[Path]:
-    return sorted(
-        p
-        for p in ROOT.rglob("*")
-        if p.suffix in SUFFIXES and p.is_file() and not SKIPPED & set(p.relative_to(ROOT).parts)
-    )
+    # Not pyzmq's; nor this file, which has bad examples.
+    return own_files(SUFFIXES, "pyzmq_suite", "test_references.py")
 
 
 @functools.cache

@@ -6,12 +6,11 @@ import ast
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tidy.texts import ROOT, own_files
+
 PACKAGE = ROOT / "zmq_monocoque"
 WIDTH = 100
 LENGTH = 700
-#: Directories that hold what tools made, or that git does not know.
-SKIPPED = {".git", ".tox", "build", "dist", "__pycache__", ".venv", "venv", "corpus"}
 CODE = {".py", ".pyi", ".c", ".h"}
 SUFFIXES = {*CODE, ".md", ".toml", ".ini", ".supp", ".cfg"}
 #: Split, so that this file does not find itself.
@@ -23,11 +22,7 @@ ENGINE_MODULES = {"_engine_c", "_ext"}
 
 
 def texts() -> list[Path]:
-    return sorted(
-        p
-        for p in ROOT.rglob("*")
-        if p.suffix in SUFFIXES and p.is_file() and not SKIPPED & set(p.relative_to(ROOT).parts)
-    )
+    return own_files(SUFFIXES)
 
 
 def too_wide(text: str) -> list[int]:
