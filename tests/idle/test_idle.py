@@ -11,8 +11,10 @@ import itertools
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,66 @@ def test_a_wait_that_lasts_is_looked_at_but_a_few_times(zmq, on_libzmq):
         assert looks_of_the_io_thread(zmq, context) - before <= 60
         for s in sockets:
             s.close(0)
+
+
+@pytest.mark.parametrize("way", ["poll", "recv"])
+def test_waits_one_after_another_wake_no_other_thread(zmq, on_libzmq, way):
+    """A program that does something every twenty milliseconds does it alone: between two long waits
+    nobody is called for, to find the next one."""
+    if on_libzmq:
+        pytest.skip("has no such thread")
+    waits = 50
+    with zmq.Context() as context:
+        context.set(zmq.THREAD_NAME_PREFIX, 8)
+        with context.socket(zmq.PAIR) as a, context.socket(zmq.PAIR) as b:
+            a.rcvtimeo = 20
+            a.bind("tcp://127.0.0.1:*")
+            b.connect(a.last_endpoint)
+            b.send(b"x")
+            assert a.poll(5000)
+            a.recv()
+
+            def wait():
+                if way == "poll":
+                    assert a.poll(20) == 0
+                else:
+                    with pytest.raises(zmq.Again):
+                        a.recv()
+
+            wait()
+            before = looks_of_the_io_thread(zmq, context)
+            assert before > 0
+            for _ in range(waits):
+                wait()
+            # None, more where this thread is held up for a millisecond in between; else two a wait.
+            assert looks_of_the_io_thread(zmq, context) - before <= waits
+
+
+def test_who_begins_to_wait_leaves_the_io_thread_what_others_need(zmq):
+    """The thread that waits in one socket takes back what it asked of the I/O thread for that one:
+    another's next try to connect comes at its time."""
+    with socket.socket() as server, zmq.Context() as context:
+        server.bind(("127.0.0.1", 0))
+        with context.socket(zmq.PAIR) as a, context.socket(zmq.PAIR) as b:
+            with context.socket(zmq.DEALER) as tries:
+                a.bind("tcp://127.0.0.1:*")
+                b.connect(a.last_endpoint)
+                tries.linger, tries.reconnect_ivl = 0, 500
+                tries.bind("tcp://127.0.0.1:*")
+                b.send(b"x")
+                a.recv()
+
+                def connect():
+                    tries.connect(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+                    tries.get(zmq.EVENTS)  # so that thread hears of the refusal, and sets the time
+                    server.listen()
+
+                # While the I/O thread sleeps for as long as nobody asks for it.
+                later = threading.Timer(0.1, connect)
+                later.start()
+                assert a.poll(200) == 0
+                later.join()
+                poller = zmq.Poller()
+                poller.register(a, zmq.POLLIN)
+                poller.register(server, zmq.POLLIN)
+                assert poller.poll(20000) == [(server.fileno(), zmq.POLLIN)]

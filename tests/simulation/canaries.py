@@ -83,6 +83,26 @@ CANARIES = [
         1000,
     ),
     Canary(
+        "an alarm of the I/O thread's that has rung is thought to be set",
+        Fault(
+            "context/io_thread.c",
+            "    zm_alarm_clear(t->alarm);\n    t->alarm_at = ZM_FOREVER;\n",
+            "    zm_alarm_clear(t->alarm);\n",
+        ),
+        (LOST, MISSED, WAKE, TERM, RUNS, TIME),
+        1000,
+    ),
+    Canary(
+        "who asks while the I/O thread sleeps thinks that it is awake",
+        Fault(
+            "context/io_thread.c",
+            "    t->wakes_at = next_due(t);\n",
+            "    t->wakes_at = AWAKE;\n",
+        ),
+        (LOST, MISSED, WAKE, TERM, RUNS, TIME),
+        1000,
+    ),
+    Canary(
         "a burst that nobody flushes stays",
         Fault(
             "socket/transfer.c",

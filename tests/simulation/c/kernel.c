@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -116,6 +117,7 @@ void sim_changed(sim_file *file)
 typedef struct counter {
     sim_file file;
     uint64_t count;
+    uint64_t setting; /* of an alarm */
 } counter;
 
 static uint32_t counter_mask(sim_file *file)
@@ -170,6 +172,58 @@ ssize_t __wrap_read(int fd, void *out, size_t size)
     c->count = 0;
     sim_changed(&c->file);
     return (ssize_t) size;
+}
+
+/* --- alarms ---------------------------------------------------------------------------------- */
+
+static const sim_kind alarm_kind = {"timerfd", counter_mask, counter_closed};
+
+/* A time that an alarm is set to. What it is set to later makes this one void. */
+typedef struct ring {
+    int fd;
+    uint64_t setting;
+} ring;
+
+static uint64_t settings; /* of all alarms */
+
+static void rings(void *taken_argument)
+{
+    ring *r = taken_argument;
+    sim_file *file = sim_file_of(r->fd);
+    if (file && file->kind == &alarm_kind && ((counter *) file)->setting == r->setting) {
+        ((counter *) file)->count = 1;
+        sim_changed(file);
+    }
+    free(r);
+}
+
+int __wrap_timerfd_create(int clock, int flags)
+{
+    (void) clock;
+    sim_syscall();
+    counter *c = calloc(1, sizeof *c);
+    c->file.flags = flags;
+    return sim_answer(sim_fd_new(&c->file, &alarm_kind));
+}
+
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *time,
+                           struct itimerspec *before)
+{
+    (void) flags, (void) before;
+    sim_syscall();
+    counter *c = (counter *) sim_file_of(fd);
+    if (!c)
+        return sim_answer(-EBADF);
+    int64_t when = time->it_value.tv_sec * SIM_S + time->it_value.tv_nsec;
+    c->count = 0;
+    c->setting = ++settings;
+    if (when) {
+        ring *r = malloc(sizeof *r);
+        *r = (ring){fd, c->setting};
+        sim_at(when > sim_clock ? when : sim_clock, rings, r);
+    }
+    sim_run_task_work();
+    return 0;
 }
 
 int __wrap_close(int fd)

@@ -129,6 +129,11 @@ void zm_io_thread_look(zm_socket *socket, int64_t at)
     (void) socket, (void) at;
 }
 
+void zm_io_thread_pause_locked(zm_socket *socket)
+{
+    (void) socket;
+}
+
 void zm_io_thread_resume_locked(zm_socket *socket)
 {
     (void) socket;

@@ -33,8 +33,8 @@
 #define ZM_WORLD_DESCRIPTORS(X) \
     X(socket) X(bind) X(listen) X(connect) X(accept4) X(shutdown) X(recv) X(sendmsg) \
     X(setsockopt) X(getsockopt) X(getsockname) X(getpeername) X(epoll_create1) X(epoll_ctl) \
-    X(eventfd) X(pipe2) X(read) X(write) X(close) X(fcntl) X(ioctl) X(stat) X(mkdtemp) \
-    X(rmdir) X(unlink)
+    X(eventfd) X(timerfd_create) X(timerfd_settime) X(pipe2) X(read) X(write) X(close) X(fcntl) \
+    X(ioctl) X(stat) X(mkdtemp) X(rmdir) X(unlink)
 
 #define ZM_WORLD_NAMES(X) \
     X(getaddrinfo) X(freeaddrinfo) X(getnameinfo) X(getifaddrs) X(freeifaddrs) \

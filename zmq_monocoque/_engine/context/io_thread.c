@@ -31,21 +31,23 @@
 
 enum { BEST_NICE = -20, EVENTS_MAX = 64, DUE_MAX = 128 };
 
-/* planned: no look can come too early to be told of. */
-#define AWAKE INT64_MAX
+/* In wakes_at: before it sleeps, it looks at all that is asked for. */
+enum { AWAKE };
 
 struct zm_io_thread {
     zm_context *context;
     const zm_io_work *work;
     pthread_t thread;
-    int waitset, signaler;
-    _Atomic int64_t planned; /* when it wakes, or was told to; AWAKE: it is looking around now */
+    int waitset, alarm;
     _Atomic bool stop;
     int policy, priority; /* of the thread; -1: as the thread that starts it */
     int64_t eager_until; /* of the thread's own: it does not sleep before that */
-    zm_lock lock;        /* looks, and which sockets are ours */
+    zm_lock lock; /* of what follows, and of which sockets are ours */
     /* the sockets' `look`: those with a time in `look_at` */
     ZM_GUARDED_BY(zm_an_io_thread) zm_timers looks;
+    ZM_GUARDED_BY(zm_an_io_thread) int64_t idle_at; /* zm_io_work.idle is due; ZM_FOREVER: never */
+    ZM_GUARDED_BY(zm_an_io_thread) int64_t wakes_at; /* by itself; ZM_FOREVER: never */
+    ZM_GUARDED_BY(zm_an_io_thread) int64_t alarm_at; /* ZM_FOREVER: it is not set */
 };
 
 static void lock_take(zm_io_thread *t) ZM_TAKES(zm_an_io_thread) ZM_LOCKS_UNCHECKED
@@ -58,16 +60,39 @@ static void lock_give(zm_io_thread *t) ZM_GIVES(zm_an_io_thread) ZM_LOCKS_UNCHEC
     zm_lock_give(&t->lock);
 }
 
+/* Times may be ZM_FOREVER. */
+static bool is_sooner(int64_t at, int64_t than)
+{
+    return zm_sooner(at, than) != than;
+}
+
+/* What the thread is to be awake for. */
+static int64_t next_due(const zm_io_thread *t) ZM_NEEDS(zm_an_io_thread)
+{
+    return zm_sooner(zm_timers_next(&t->looks), t->idle_at);
+}
+
+static void set_alarm(zm_io_thread *t, int64_t at) ZM_NEEDS(zm_an_io_thread)
+{
+    t->alarm_at = at;
+    zm_alarm_set(t->alarm, at);
+}
+
+/* Something is due at `at`. An alarm that is set to an earlier time does for everyone who asks
+ * meanwhile. It is a timer of the kernel's, so that the thread wakes once, at that time: not now as
+ * well, to hear of it. */
+static void wake_at(zm_io_thread *t, int64_t at) ZM_NEEDS(zm_an_io_thread)
+{
+    if (is_sooner(at, t->wakes_at) && is_sooner(at, t->alarm_at))
+        set_alarm(t, at);
+}
+
 void zm_io_thread_plan(zm_io_thread *t, int64_t at)
 {
-    /* Pairs with the I/O thread: it says when it will wake before it sleeps, and looks after saying
-     * that it is awake. A wake that is on its way serves everyone who asks meanwhile. */
-    int64_t planned = atomic_load(&t->planned);
-    while (planned > at)
-        if (atomic_compare_exchange_weak(&t->planned, &planned, at)) {
-            zm_signaler_set(t->signaler);
-            return;
-        }
+    lock_take(t);
+    t->idle_at = zm_sooner(t->idle_at, at);
+    wake_at(t, at);
+    lock_give(t);
 }
 
 static bool is_set_before(const zm_socket *s, int64_t at)
@@ -89,14 +114,14 @@ static void set_look(zm_io_thread *t, zm_socket *s, int64_t at) ZM_NEEDS(zm_an_i
 /* Moves the look to `at` unless an earlier one is set, or the socket is not with `t` any more.
  * A thread that asks for a look may do this while an I/O thread does, which found the socket's lock
  * taken: neither may undo what the other has set. */
-bool zm_io_thread_look_no_later(zm_io_thread *t, zm_socket *s, int64_t at)
+void zm_io_thread_look_no_later(zm_io_thread *t, zm_socket *s, int64_t at)
 {
     lock_take(t);
-    bool earlier = atomic_load(&s->io_thread) == t && !is_set_before(s, at);
-    if (earlier)
+    if (atomic_load(&s->io_thread) == t && !is_set_before(s, at)) {
         set_look(t, s, at);
+        wake_at(t, at);
+    }
     lock_give(t);
-    return earlier;
 }
 
 /* The next look, of a socket that is locked. */
@@ -127,8 +152,27 @@ void zm_io_thread_stay_awake(zm_io_thread *t, int64_t until)
 void zm_io_thread_look(zm_socket *s, int64_t at)
 {
     zm_io_thread *t = atomic_load(&s->io_thread);
-    if (t && !is_set_before(s, at) && zm_io_thread_look_no_later(t, s, at))
-        zm_io_thread_plan(t, at);
+    if (t && !is_set_before(s, at))
+        zm_io_thread_look_no_later(t, s, at);
+}
+
+/* A wait that follows a long one is expected to be as long. The look that was asked for in between
+ * would wake the I/O thread only to find the next wait: of each socket that is polled, after each
+ * message that was long in coming. */
+void zm_io_thread_pause_locked(zm_socket *s)
+{
+    zm_io_thread *t = atomic_load_explicit(&s->io_thread, memory_order_relaxed);
+    if (!t || !s->waited_long || atomic_load(&s->look_at) == ZM_FOREVER)
+        return;
+    s->waited_long = false;
+    s->parked = true;
+    lock_take(t);
+    set_look(t, s, ZM_FOREVER);
+    /* Nor is the alarm wanted, where others do not need it soon. */
+    int64_t next = next_due(t);
+    if (t->alarm_at >= 0 && is_sooner(t->alarm_at + ZM_AWAY_NS, next))
+        set_alarm(t, is_sooner(next, t->wakes_at) ? next : ZM_FOREVER);
+    lock_give(t);
 }
 
 void zm_io_thread_resume_locked(zm_socket *s)
@@ -136,8 +180,10 @@ void zm_io_thread_resume_locked(zm_socket *s)
     if (!atomic_load_explicit(&s->io_thread, memory_order_relaxed))
         return;
     if (s->parked || !zm_list_empty(&s->wants_recv) || !zm_list_empty(&s->wants_send)) {
+        int64_t now = zm_now_ns();
+        s->waited_long = s->parked && zm_presence_parks(now, s->waiting_since);
         s->parked = false;
-        zm_io_thread_look(s, zm_now_ns() + ZM_AWAY_NS);
+        zm_io_thread_look(s, now + ZM_AWAY_NS);
     }
     if (s->work_left)
         zm_io_thread_look(s, zm_now_ns() + ZM_RETRY_NS);
@@ -162,8 +208,8 @@ static void visit(zm_io_thread *t, zm_socket *s)
 }
 
 /* Visits the sockets that are due, the earliest first; only so many at once that sockets of which
- * the kernel tells get their turn as well. Returns when to wake next. */
-static int64_t look_around(zm_io_thread *t)
+ * the kernel tells get their turn as well. */
+static void look_around(zm_io_thread *t)
 {
     zm_socket *due[DUE_MAX];
     int count = 0;
@@ -174,13 +220,41 @@ static int64_t look_around(zm_io_thread *t)
         due[count] = look->owner;
         atomic_store(&due[count++]->look_at, ZM_FOREVER); /* the visit sets the next one */
     }
+    t->idle_at = ZM_FOREVER;
     lock_give(t);
     for (int i = 0; i < count; i++)
         visit(t, due[i]);
+    int64_t idle_at = t->work->idle(t->context, zm_now_ns());
     lock_take(t);
-    int64_t next = zm_timers_next(&t->looks);
+    t->idle_at = zm_sooner(t->idle_at, idle_at);
     lock_give(t);
-    return next;
+}
+
+/* Until when it may sleep. From here on who asks for something earlier sets the alarm. */
+static int64_t fall_asleep(zm_io_thread *t)
+{
+    lock_take(t);
+    t->wakes_at = next_due(t);
+    if (t->alarm_at >= 0 && !is_sooner(t->wakes_at, t->alarm_at))
+        t->wakes_at = ZM_FOREVER; /* the alarm comes first */
+    int64_t until = t->wakes_at;
+    lock_give(t);
+    return until;
+}
+
+static void wake_up(zm_io_thread *t)
+{
+    lock_take(t);
+    t->wakes_at = AWAKE;
+    lock_give(t);
+}
+
+static void hear_alarm(zm_io_thread *t)
+{
+    lock_take(t);
+    zm_alarm_clear(t->alarm);
+    t->alarm_at = ZM_FOREVER;
+    lock_give(t);
 }
 
 /* THREAD_SCHED_POLICY and THREAD_PRIORITY, of the calling thread. Policies without priorities get
@@ -210,20 +284,18 @@ static void *run(void *argument)
     void *owners[EVENTS_MAX];
     schedule(t->policy, t->priority);
     while (!atomic_load(&t->stop)) {
-        atomic_store(&t->planned, AWAKE);
-        int64_t next = zm_sooner(look_around(t), t->work->idle(t->context, zm_now_ns()));
-        /* A look that was asked for meanwhile came with a wake. */
-        atomic_store(&t->planned, next < 0 ? AWAKE - 1 : next);
+        look_around(t);
+        int64_t until = fall_asleep(t);
         bool eager = t->eager_until && zm_now_ns() < t->eager_until && !zm_spin_crowded();
-        int n = zm_waitset_wait(t->waitset, owners, EVENTS_MAX, eager ? 0 : next);
+        int n = zm_waitset_wait(t->waitset, owners, EVENTS_MAX, eager ? 0 : until);
         if (eager && n == 0)
             zm_spin_yield();
-        atomic_store(&t->planned, AWAKE);
+        wake_up(t);
         for (int i = 0; i < n; i++) {
             if (owners[i])
                 visit(t, owners[i]);
             else
-                zm_signaler_clear(t->signaler);
+                hear_alarm(t);
         }
     }
     atomic_fetch_sub(&zm_live_threads, 1);
@@ -252,13 +324,14 @@ int zm_io_thread_new(zm_context *context, const zm_io_work *work, zm_io_thread *
     t->work = work;
     t->policy = context->thread_policy;
     t->priority = context->thread_priority;
-    t->signaler = -1;
+    t->idle_at = t->alarm_at = ZM_FOREVER;
+    t->alarm = -1;
     t->waitset = zm_waitset_open();
     int rc = t->waitset;
     if (rc >= 0)
-        rc = t->signaler = zm_signaler_open();
+        rc = t->alarm = zm_alarm_open();
     if (rc >= 0)
-        rc = zm_waitset_add(t->waitset, t->signaler, NULL);
+        rc = zm_waitset_add(t->waitset, t->alarm, NULL);
     if (rc < 0)
         goto fail;
     zm_fds_make_room(t->waitset);
@@ -281,8 +354,8 @@ int zm_io_thread_new(zm_context *context, const zm_io_work *work, zm_io_thread *
 fail:
     if (t->waitset >= 0)
         zm_fd_close(t->waitset);
-    if (t->signaler >= 0)
-        zm_fd_close(t->signaler);
+    if (t->alarm >= 0)
+        zm_fd_close(t->alarm);
     zm_free(t);
     return rc;
 }
@@ -290,17 +363,17 @@ fail:
 void zm_io_thread_free(zm_io_thread *taken) ZM_LOCKS_UNCHECKED
 {
     atomic_store(&taken->stop, true);
-    zm_signaler_set(taken->signaler);
+    zm_alarm_set(taken->alarm, 1); /* long past */
     pthread_join(taken->thread, NULL);
     zm_fd_close(taken->waitset);
-    zm_fd_close(taken->signaler);
+    zm_fd_close(taken->alarm);
     zm_timers_fini(&taken->looks);
     zm_free(taken);
 }
 
 int zm_io_thread_add_locked(zm_io_thread *t, zm_socket *s)
 {
-    s->parked = s->watched = false;
+    s->parked = s->waited_long = s->watched = false;
     s->burst.look_gap = ZM_LOOK_GAP_FIRST_NS;
     lock_take(t);
     int rc = zm_timers_reserve(&t->looks, 1);

@@ -19,8 +19,8 @@ int zm_io_thread_new(zm_context *context, const zm_io_work *work, zm_io_thread *
     ZM_NEEDS(zm_a_context);
 /* For zm_io_work: the next look at `s`, which is locked; ZM_FOREVER: when the driver calls. */
 void zm_io_thread_look_next(zm_io_thread *io_thread, zm_socket *s, int64_t at);
-/* Unless an earlier one is set. False: one is. */
-bool zm_io_thread_look_no_later(zm_io_thread *io_thread, zm_socket *s, int64_t at);
+/* Unless an earlier one is set. */
+void zm_io_thread_look_no_later(zm_io_thread *io_thread, zm_socket *s, int64_t at);
 /* The driver of `s` calls with its next completion. */
 void zm_io_thread_arm_locked(zm_io_thread *io_thread, zm_socket *s) ZM_LOCKED;
 /* Does not sleep before that, unless the machine is crowded. */
@@ -30,10 +30,12 @@ void zm_io_thread_stay_awake(zm_io_thread *io_thread, int64_t until);
 void zm_io_thread_free(zm_io_thread *taken);
 int zm_io_thread_add_locked(zm_io_thread *io_thread, zm_socket *s) ZM_LOCKED;
 void zm_io_thread_remove_locked(zm_socket *s) ZM_LOCKED;
-/* The I/O thread is to wake at `at` (or earlier). */
+/* zm_io_work.idle is to be called at `at` (or earlier). */
 void zm_io_thread_plan(zm_io_thread *io_thread, int64_t at);
 /* The I/O thread is to look after `s` at `at` (or earlier). */
 void zm_io_thread_look(zm_socket *s, int64_t at);
+/* An application thread is about to wait in `s`. */
+void zm_io_thread_pause_locked(zm_socket *s) ZM_LOCKED;
 /* An application thread stops driving `s`: what is left to do by time is the I/O thread's. */
 void zm_io_thread_resume_locked(zm_socket *s) ZM_LOCKED;
 

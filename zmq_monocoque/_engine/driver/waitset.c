@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,6 +48,28 @@ void zm_signaler_clear(int signaler)
     uint64_t count;
     ssize_t ignored = read(signaler, &count, sizeof count);
     (void) ignored; /* it was quiet already */
+}
+
+/* --- alarms --------------------------------------------------------------------------------- */
+
+int zm_alarm_open(void)
+{
+    return owned(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+
+void zm_alarm_set(int alarm, int64_t at)
+{
+    struct itimerspec time = {0};
+    if (at >= 0)
+        time.it_value = (struct timespec){at / 1000000000, at % 1000000000};
+    timerfd_settime(alarm, TFD_TIMER_ABSTIME, &time, NULL);
+}
+
+void zm_alarm_clear(int alarm)
+{
+    uint64_t times;
+    ssize_t ignored = read(alarm, &times, sizeof times);
+    (void) ignored; /* it was set anew */
 }
 
 /* --- pipes ---------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
-/* Sleeping on descriptors: signalers that wake, sets of descriptors that are watched, and plain
- * poll. */
+/* Sleeping on descriptors: signalers and alarms that wake, sets of descriptors that are watched,
+ * and plain poll. */
 #ifndef ZM_DRIVER_WAITSET_H
 #define ZM_DRIVER_WAITSET_H
 
@@ -13,6 +13,12 @@
 int zm_signaler_open(void);
 void zm_signaler_set(int signaler);
 void zm_signaler_clear(int signaler);
+
+/* An alarm: a descriptor that is readable from the time that it is set to (CLOCK_MONOTONIC, > 0;
+ * ZM_FOREVER: never) to clear(). Any thread. -errno when it cannot be. */
+int zm_alarm_open(void);
+void zm_alarm_set(int alarm, int64_t at);
+void zm_alarm_clear(int alarm);
 
 /* A pipe for a signal handler to write to: `out_writes` never blocks. 0 or -errno. */
 int zm_pipe_open(int *out_reads, int *out_writes);

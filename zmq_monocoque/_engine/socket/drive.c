@@ -313,6 +313,7 @@ void zm_drive_take_locked(zm_socket *s)
 {
     ZM_ASSERT(!s->driven);
     ZM_DEBUG_ASSERT(s->driver && !atomic_load(&s->wakeable));
+    zm_io_thread_pause_locked(s);
     take_over_receives(s);
     zm_transfer_start_locked(s);
     if (s->order)
