@@ -96,8 +96,8 @@ CANARIES = [
         "who asks while the I/O thread sleeps thinks that it is awake",
         Fault(
             "context/io_thread.c",
-            "    t->wakes_at = next_due(t);\n",
-            "    t->wakes_at = AWAKE;\n",
+            "    int64_t until = t->wakes_at;\n",
+            "    int64_t until = t->wakes_at;\n    t->wakes_at = AWAKE;\n",
         ),
         (LOST, MISSED, WAKE, TERM, RUNS, TIME),
         1000,
