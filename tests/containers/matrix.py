@@ -105,7 +105,7 @@ PLACES = {
 #: Each call alone, answered in each way. Rings go without registering anything, but nobody tries
 #: what may kill.
 ANSWERS = {"EPERM": "", "ENOSYS": ", error=errno.ENOSYS", "a kill": ", kill=True"}
-for call in NEWER.split(", "):
+for call in (*NEWER.split(", "), "TIMERFD_CREATE"):
     for answer, how in ANSWERS.items():
         without = call in ("IO_URING_SETUP", "IO_URING_ENTER")
         without |= call == "IO_URING_REGISTER" and answer == "a kill"

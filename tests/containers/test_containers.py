@@ -56,6 +56,72 @@ print("good")
     assert done.returncode == 0 and done.stdout == "good\n", done
 
 
+#: Of what the I/O thread alone does, at its time: a connect that was refused is tried again; and it
+#: hears that it is to end.
+BY_TIME = """
+import faulthandler, socket, time
+faulthandler.dump_traceback_later(20, exit=True)
+def tried_again(ctx):
+    with socket.socket() as server, ctx.socket(zmq.DEALER) as tries:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        tries.linger, tries.reconnect_ivl = 0, 300
+        tries.connect(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        time.sleep(0.1)
+        server.listen()
+        server.accept()[0].close()
+"""
+
+
+def goes_well(code: str, zmq) -> None:
+    done = run_python("import errno\n" + module_source(zmq) + SECCOMP + BY_TIME + code, timeout=50)
+    if "no seccomp" in done.stderr:
+        pytest.skip("this kernel has no seccomp filters")
+    assert done.returncode == 0 and done.stdout == "good\n", done
+
+
+ANSWERS = ["", ", error=errno.ENOSYS", ", kill=True"]
+
+
+@pytest.mark.parametrize("call", ["TIMERFD_CREATE", "TIMERFD_SETTIME"])
+@pytest.mark.parametrize("answer", ANSWERS, ids=["EPERM", "ENOSYS", "kill"])
+def test_no_timer_of_the_kernel_is_needed(call, answer, zmq):
+    """libzmq uses none, so filters that let libzmq through may not know these calls."""
+    goes_well(
+        f"""
+forbid({call}{answer})
+with zmq.Context() as ctx:
+    tried_again(ctx)
+    time.sleep(0.3)  # until that thread sleeps for as long as nobody calls it
+    tried_again(ctx)
+print("good")
+""",
+        zmq,
+    )
+
+
+@pytest.mark.parametrize("answer", ANSWERS[:2], ids=["EPERM", "ENOSYS"])
+def test_timers_of_the_kernel_may_be_forbidden_after_the_start(answer, zmq):
+    """A look that is asked for then is not lost, and contexts end: those that have a thread, which
+    nobody has called since, and later ones."""
+    goes_well(
+        f"""
+contexts = [zmq.Context(), zmq.Context()]
+for ctx in contexts:
+    tried_again(ctx)
+time.sleep(0.3)  # until their threads sleep for as long as nobody calls them
+forbid(TIMERFD_CREATE, TIMERFD_SETTIME{answer})
+tried_again(contexts[0])
+with zmq.Context() as ctx:
+    tried_again(ctx)
+for ctx in contexts:
+    ctx.term()
+print("good")
+""",
+        zmq,
+    )
+
+
 def test_a_filter_that_kills_still_kills(zmq):
     """Whether the places above are what they say: the call itself ends the process."""
     done = run_python(

@@ -86,10 +86,12 @@ def run_python(code: str, *args: object, timeout: float = TIMEOUT) -> subprocess
 #: Source of ``forbid(*calls, kill=False, error=EPERM)``, which locks a program in: from then on the
 #: system calls are answered by the error, or end the process, in all of its threads.
 SECCOMP = """
+import platform
 IO_URING_SETUP, IO_URING_ENTER, IO_URING_REGISTER, EPOLL_PWAIT2 = 425, 426, 427, 441
+TIMERFD_CREATE, TIMERFD_SETTIME = (85, 86) if platform.machine() == "aarch64" else (283, 286)
 
 def forbid(*calls, kill=False, error=1):
-    import ctypes, platform, struct
+    import ctypes, struct
 
     SET_MODE_FILTER, TSYNC, NO_NEW_PRIVS = 1, 1, 38
     KILL_PROCESS, ERRNO, ALLOW = 0x80000000, 0x00050000, 0x7FFF0000

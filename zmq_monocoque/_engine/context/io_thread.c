@@ -72,10 +72,28 @@ static int64_t next_due(const zm_io_thread *t) ZM_NEEDS(zm_an_io_thread)
     return zm_sooner(zm_timers_next(&t->looks), t->idle_at);
 }
 
+/* Timers were forbidden since the alarm was opened. False: nor can another be had. */
+static bool replace_alarm(zm_io_thread *t) ZM_NEEDS(zm_an_io_thread)
+{
+    int other = zm_alarm_open();
+    if (other < 0)
+        return false;
+    if (zm_waitset_add(t->waitset, other, NULL) < 0) {
+        zm_fd_close(other);
+        return false;
+    }
+    zm_waitset_remove(t->waitset, t->alarm);
+    zm_fd_close(t->alarm);
+    t->alarm = other;
+    return true;
+}
+
+/* Where there are no timers it rings now, and the thread sleeps until that time by itself. Where it
+ * cannot be set, who asks next tries again. */
 static void set_alarm(zm_io_thread *t, int64_t at) ZM_NEEDS(zm_an_io_thread)
 {
-    t->alarm_at = at;
-    zm_alarm_set(t->alarm, at);
+    if (zm_alarm_set(t->alarm, at) || (replace_alarm(t) && zm_alarm_set(t->alarm, at)))
+        t->alarm_at = at;
 }
 
 /* Something is due at `at`. An alarm that is set to an earlier time does for everyone who asks
@@ -224,16 +242,14 @@ static void look_around(zm_io_thread *t)
     lock_give(t);
     for (int i = 0; i < count; i++)
         visit(t, due[i]);
-    int64_t idle_at = t->work->idle(t->context, zm_now_ns());
-    lock_take(t);
-    t->idle_at = zm_sooner(t->idle_at, idle_at);
-    lock_give(t);
 }
 
 /* Until when it may sleep. From here on who asks for something earlier sets the alarm. */
 static int64_t fall_asleep(zm_io_thread *t)
 {
+    int64_t idle_at = t->work->idle(t->context, zm_now_ns());
     lock_take(t);
+    t->idle_at = zm_sooner(t->idle_at, idle_at);
     t->wakes_at = next_due(t);
     if (t->alarm_at >= 0 && !is_sooner(t->wakes_at, t->alarm_at))
         t->wakes_at = ZM_FOREVER; /* the alarm comes first */
@@ -363,7 +379,9 @@ fail:
 void zm_io_thread_free(zm_io_thread *taken) ZM_LOCKS_UNCHECKED
 {
     atomic_store(&taken->stop, true);
-    zm_alarm_set(taken->alarm, 1); /* long past */
+    lock_take(taken);
+    set_alarm(taken, 1); /* long past */
+    lock_give(taken);
     pthread_join(taken->thread, NULL);
     zm_fd_close(taken->waitset);
     zm_fd_close(taken->alarm);

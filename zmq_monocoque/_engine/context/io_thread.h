@@ -17,7 +17,8 @@ typedef struct zm_io_work {
 /* Starts the thread. 0 or -errno. */
 int zm_io_thread_new(zm_context *context, const zm_io_work *work, zm_io_thread **out_io_thread)
     ZM_NEEDS(zm_a_context);
-/* For zm_io_work: the next look at `s`, which is locked; ZM_FOREVER: when the driver calls. */
+/* For zm_io_work, which runs before the thread sleeps: the next look at `s`, which is locked;
+ * ZM_FOREVER: when the driver calls. */
 void zm_io_thread_look_next(zm_io_thread *io_thread, zm_socket *s, int64_t at);
 /* Unless an earlier one is set. */
 void zm_io_thread_look_no_later(zm_io_thread *io_thread, zm_socket *s, int64_t at);

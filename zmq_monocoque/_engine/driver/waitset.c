@@ -50,19 +50,55 @@ void zm_signaler_clear(int signaler)
     (void) ignored; /* it was quiet already */
 }
 
+/* --- calls that not every sandbox knows ------------------------------------------------------ */
+
+enum { UNKNOWN, NO, YES };
+
+/* Asked once, before the process makes the calls for the first time. */
+static bool may_call(_Atomic int *works, const long *calls, int count)
+{
+    int answer = atomic_load_explicit(works, memory_order_relaxed);
+    if (answer == UNKNOWN) {
+        answer = zm_sandbox_kills(calls, count) ? NO : YES;
+        atomic_store_explicit(works, answer, memory_order_relaxed);
+    }
+    return answer == YES;
+}
+
 /* --- alarms --------------------------------------------------------------------------------- */
+
+/* libzmq makes none of these calls, so filters that let it through may not know them. */
+static _Atomic int timers_work = UNKNOWN;
+
+static bool may_have_timers(void)
+{
+    static const long calls[] = {SYS_timerfd_create, SYS_timerfd_settime};
+    return may_call(&timers_work, calls, ZM_COUNT(calls));
+}
 
 int zm_alarm_open(void)
 {
-    return owned(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (may_have_timers()) {
+        int fd = owned(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+        if (fd != -EPERM && fd != -EACCES && fd != -ENOSYS)
+            return fd;
+        atomic_store_explicit(&timers_work, NO, memory_order_relaxed);
+    }
+    return zm_signaler_open();
 }
 
-void zm_alarm_set(int alarm, int64_t at)
+bool zm_alarm_set(int alarm, int64_t at)
 {
     struct itimerspec time = {0};
     if (at >= 0)
         time.it_value = (struct timespec){at / 1000000000, at % 1000000000};
-    timerfd_settime(alarm, TFD_TIMER_ABSTIME, &time, NULL);
+    if (may_have_timers()) {
+        if (timerfd_settime(alarm, TFD_TIMER_ABSTIME, &time, NULL) == 0)
+            return true;
+        atomic_store_explicit(&timers_work, NO, memory_order_relaxed);
+    }
+    uint64_t one = 1;
+    return at < 0 || write(alarm, &one, sizeof one) == sizeof one; /* not to a timer */
 }
 
 void zm_alarm_clear(int alarm)
@@ -240,19 +276,12 @@ static struct timespec left_until(int64_t until_ns)
 }
 
 #ifdef SYS_epoll_pwait2
-enum { UNKNOWN, NO, YES };
 static _Atomic int pwait2_works = UNKNOWN;
 
-/* Asked once, before the process makes the call for the first time. */
 static bool may_pwait2(void)
 {
     static const long call = SYS_epoll_pwait2;
-    int answer = atomic_load_explicit(&pwait2_works, memory_order_relaxed);
-    if (answer == UNKNOWN) {
-        answer = zm_sandbox_kills(&call, 1) ? NO : YES;
-        atomic_store_explicit(&pwait2_works, answer, memory_order_relaxed);
-    }
-    return answer == YES;
+    return may_call(&pwait2_works, &call, 1);
 }
 #endif
 

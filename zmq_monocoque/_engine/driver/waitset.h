@@ -15,9 +15,11 @@ void zm_signaler_set(int signaler);
 void zm_signaler_clear(int signaler);
 
 /* An alarm: a descriptor that is readable from the time that it is set to (CLOCK_MONOTONIC, > 0;
- * ZM_FOREVER: never) to clear(). Any thread. -errno when it cannot be. */
+ * ZM_FOREVER: never) to clear(); or, where the process may not have the kernel's timers, from
+ * set(), so too early. Any thread. -errno when it cannot be. */
 int zm_alarm_open(void);
-void zm_alarm_set(int alarm, int64_t at);
+/* False: timers were forbidden since it was opened; another one is to take its place. */
+bool zm_alarm_set(int alarm, int64_t at);
 void zm_alarm_clear(int alarm);
 
 /* A pipe for a signal handler to write to: `out_writes` never blocks. 0 or -errno. */

@@ -94,7 +94,7 @@ struct zm_socket {
 
     /* the I/O thread's */
     ZM_HELD bool parked; /* a thread waits in it: the I/O thread waits to be told */
-    ZM_HELD bool waited_long; /* the last wait in it was parked, and so will the next be */
+    ZM_HELD bool waited_long; /* the last wait in it was: the next begins parked */
     ZM_HELD bool watched; /* the driver is in the I/O thread's epoll */
     ZM_HELD bool work_left; /* a loop gave way to threads that want the lock */
     ZM_HELD int64_t waiting_since; /* of the thread that drives */
