@@ -333,15 +333,19 @@ static void bind_to_cpus(pthread_t thread, const bool *cpus)
 int zm_io_thread_new(zm_context *context, const zm_io_work *work, zm_io_thread **out_io_thread)
 {
     ZM_POISON(out_io_thread);
-    zm_io_thread *t = zm_calloc(sizeof *t);
+    zm_io_thread *t = zm_alloc(sizeof *t);
     if (!t)
         return -ENOMEM;
-    t->context = context;
-    t->work = work;
-    t->policy = context->thread_policy;
-    t->priority = context->thread_priority;
-    t->idle_at = t->alarm_at = ZM_FOREVER;
-    t->alarm = -1;
+    *t = (zm_io_thread){
+        .context = context,
+        .work = work,
+        .alarm = -1,
+        .policy = context->thread_policy,
+        .priority = context->thread_priority,
+        .idle_at = ZM_FOREVER,
+        .wakes_at = AWAKE,
+        .alarm_at = ZM_FOREVER,
+    };
     t->waitset = zm_waitset_open();
     int rc = t->waitset;
     if (rc >= 0)
