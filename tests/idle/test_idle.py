@@ -139,7 +139,6 @@ def test_waits_one_after_another_wake_no_other_thread(zmq, on_libzmq, way):
     nobody is called for, to find the next one."""
     if on_libzmq:
         pytest.skip("has no such thread")
-    waits = 50
     with zmq.Context() as context:
         context.set(zmq.THREAD_NAME_PREFIX, 8)
         with context.socket(zmq.PAIR) as a, context.socket(zmq.PAIR) as b:
@@ -157,13 +156,17 @@ def test_waits_one_after_another_wake_no_other_thread(zmq, on_libzmq, way):
                     with pytest.raises(zmq.Again):
                         a.recv()
 
+            def looks_of_ten_waits():
+                before = looks_of_the_io_thread(zmq, context)
+                assert before > 0
+                for _ in range(10):
+                    wait()
+                return looks_of_the_io_thread(zmq, context) - before
+
             wait()
-            before = looks_of_the_io_thread(zmq, context)
-            assert before > 0
-            for _ in range(waits):
-                wait()
-            # None, more where this thread is held up for a millisecond in between; else two a wait.
-            assert looks_of_the_io_thread(zmq, context) - before <= waits
+            # Where this thread is held up for a millisecond in between there are some, but not in
+            # all tries. Whoever is called for each time looks twice a wait.
+            assert any(looks_of_ten_waits() <= 2 for _ in range(20))
 
 
 def test_who_begins_to_wait_leaves_the_io_thread_what_others_need(zmq):
