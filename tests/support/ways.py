@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tidy.texts import is_environment
 
 import zmq_monocoque
 import zmq_monocoque.sugar.version
@@ -42,8 +43,12 @@ def copy_of_clone(directory: Path) -> Path:
     """The sources, without what builds left in them: builds leave more, and a clone may be mounted
     read-only."""
     left = ("build", "dist", "*.egg-info", "*.so", "*.so.*", "__pycache__", ".git", ".*_cache")
-    others = (".tox", ".hypothesis", "venv", ".venv")
-    shutil.copytree(CLONE, directory, ignore=shutil.ignore_patterns(*left, *others))
+    by_name = shutil.ignore_patterns(*left, ".tox", ".hypothesis")
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        return by_name(folder, names) | {n for n in names if is_environment(Path(folder, n))}
+
+    shutil.copytree(CLONE, directory, ignore=ignored)
     return directory
 
 
