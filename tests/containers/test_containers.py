@@ -11,7 +11,7 @@ import signal
 
 import pytest
 from conftest import MODULE
-from support import SECCOMP, module_source, run_python
+from support import module_source, run_locked_in
 
 from .matrix import NEWER, PLACES, Missing, check, outside, run_in
 
@@ -27,14 +27,16 @@ def test_the_package_works_there_and_doctor_says_what_it_makes_of_it(place, zmq)
     check(place, said, outside(zmq))
 
 
+def goes_well(code: str, zmq) -> None:
+    done = run_locked_in("import errno\n" + module_source(zmq) + code, timeout=50)
+    assert done.returncode == 0 and done.stdout == "good\n", done
+
+
 @pytest.mark.parametrize("answer", ["EPERM", "ENOSYS"])
 def test_what_is_forbidden_after_the_start_is_done_without(answer, zmq):
     """With the newer calls gone, sockets that are made later work, and all can be closed."""
-    done = run_python(
-        "import errno\n"
-        + module_source(zmq)
-        + SECCOMP
-        + f"""
+    goes_well(
+        f"""
 ctx = zmq.Context()
 def pair():
     a, b = ctx.socket(zmq.PAIR), ctx.socket(zmq.PAIR)
@@ -49,11 +51,8 @@ after = pair()
 ctx.destroy(linger=0)
 print("good")
 """,
-        timeout=50,
+        zmq,
     )
-    if "no seccomp" in done.stderr:
-        pytest.skip("this kernel has no seccomp filters")
-    assert done.returncode == 0 and done.stdout == "good\n", done
 
 
 #: Of what the I/O thread alone does, at its time: a connect that was refused is tried again; and it
@@ -73,13 +72,6 @@ def tried_again(ctx):
 """
 
 
-def goes_well(code: str, zmq) -> None:
-    done = run_python("import errno\n" + module_source(zmq) + SECCOMP + BY_TIME + code, timeout=50)
-    if "no seccomp" in done.stderr:
-        pytest.skip("this kernel has no seccomp filters")
-    assert done.returncode == 0 and done.stdout == "good\n", done
-
-
 ANSWERS = ["", ", error=errno.ENOSYS", ", kill=True"]
 
 
@@ -88,7 +80,7 @@ ANSWERS = ["", ", error=errno.ENOSYS", ", kill=True"]
 def test_no_timer_of_the_kernel_is_needed(call, answer, zmq):
     """libzmq uses none, so filters that let libzmq through may not know these calls."""
     goes_well(
-        f"""
+        f"""{BY_TIME}
 forbid({call}{answer})
 with zmq.Context() as ctx:
     tried_again(ctx)
@@ -105,7 +97,7 @@ def test_timers_of_the_kernel_may_be_forbidden_after_the_start(answer, zmq):
     """A look that is asked for then is not lost, and contexts end: those that have a thread, which
     nobody has called since, and later ones."""
     goes_well(
-        f"""
+        f"""{BY_TIME}
 contexts = [zmq.Context(), zmq.Context()]
 for ctx in contexts:
     tried_again(ctx)
@@ -124,10 +116,8 @@ print("good")
 
 def test_a_filter_that_kills_still_kills(zmq):
     """Whether the places above are what they say: the call itself ends the process."""
-    done = run_python(
-        SECCOMP + "forbid(IO_URING_SETUP, kill=True)\n"
+    done = run_locked_in(
+        "forbid(IO_URING_SETUP, kill=True)\n"
         "import ctypes; ctypes.CDLL(None).syscall(IO_URING_SETUP, -1, 0)"
     )
-    if "no seccomp" in done.stderr:
-        pytest.skip("this kernel has no seccomp filters")
     assert done.returncode == -signal.SIGSYS

@@ -13,6 +13,7 @@ from .processes import (
     RemotePyzmq,
     Signals,
     module_source,
+    run_locked_in,
     run_python,
 )
 from .sockets import (
@@ -87,6 +88,7 @@ __all__ = [
     "rebind",
     "receive",
     "refused",
+    "run_locked_in",
     "run_python",
     "send_until_full",
     "sleeps_for_long",

@@ -16,6 +16,8 @@ import traceback
 import warnings
 from collections.abc import Callable
 
+import pytest
+
 from .waiting import TIMEOUT, eventually
 
 #: For the environment of a child that is to answer for its leaks, too, under AddressSanitizer.
@@ -113,6 +115,14 @@ def forbid(*calls, kill=False, error=1):
     ):
         raise SystemExit("no seccomp")
 """
+
+
+def run_locked_in(code: str, timeout: float = TIMEOUT) -> subprocess.CompletedProcess:
+    """As run_python(), of code that has forbid(). Skips where the kernel has no such filters."""
+    done = run_python(SECCOMP + code, timeout=timeout)
+    if "no seccomp" in done.stderr:
+        pytest.skip("this kernel has no seccomp filters")
+    return done
 
 
 class Fork:
