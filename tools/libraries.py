@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from libzmq_suite.source import Problem, Unavailable, download, run, sha256
-
-SUITE = "sid"
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,7 @@ class Source:
     sha256: str
     licence: str  # as an SPDX expression
     licence_file: str
+    suite: str = "sid"
 
     @property
     def archive(self) -> str:
@@ -47,6 +46,15 @@ LIBURING = Source(
     "efd299ff27cde40a45efc7dbb97ebe40a0c461921cb462f1d62611642bb4ee86",
     "MIT",
     "LICENSE",
+)
+#: Its Poly1305 goes into libsodium's shared object.
+OPENSSL = Source(
+    "openssl",
+    "3.0.20",
+    "c80a01dfc70ece4dc21168932c37739042d404d46ccc81a5986dd75314ecda6f",
+    "Apache-2.0",
+    "LICENSE.txt",
+    "bookworm",
 )
 #: What the engine asks for: base/crypto.c.
 SODIUM_FUNCTIONS = (
@@ -78,28 +86,43 @@ _SODIUM_MACROS_OF = {
     ),
     "aarch64": ("HAVE_ARMCRYPTO",),
 }
-#: What CURVE spends its time in is compiled a second time, for processors with AVX-512, where a
-#: rotation is one instruction and there are twice as many registers: (source, who picks among the
-#: implementations, the implementation).
-_WIDE = (
-    (
-        "crypto_stream/salsa20/xmm6int/salsa20_xmm6int-avx2.c",
-        "crypto_stream/salsa20/stream_salsa20.c",
-        "crypto_stream_salsa20_xmm6int_avx2_implementation",
+
+
+#: For processors with AVX-512, libsodium's Salsa20 is compiled a second time: a rotation is one
+#: instruction there, and there are twice as many registers.
+_SALSA20 = "crypto_stream/salsa20/xmm6int/salsa20_xmm6int-avx2.c"
+_SALSA20_NAME = "crypto_stream_salsa20_xmm6int_avx2_implementation"
+_SALSA20_CPU = "-mcpu=x86_64+avx512f+avx512dq+avx512vl"
+#: OpenSSL's Poly1305, as a program that writes assembly, and what it is to know of the assembler.
+_POLY1305 = "crypto/poly1305/asm/poly1305-x86_64.pl"
+_POLY1305_FOR = "echo GNU assembler version 2.40"
+#: In libsodium's files: what stands there once, and what takes its place.
+_PICKS = {
+    # the bits of all three, where it asks for the first alone
+    "sodium/runtime.c": (
+        "#define CPUID_EBX_AVX512F 0x00010000",
+        "#define CPUID_EBX_AVX512F 0x80030000",
     ),
-    (
-        "crypto_onetimeauth/poly1305/sse2/poly1305_sse2.c",
-        "crypto_onetimeauth/poly1305/onetimeauth_poly1305.c",
-        "crypto_onetimeauth_poly1305_sse2_implementation",
+    "crypto_stream/salsa20/stream_salsa20.c": (
+        f"implementation = &{_SALSA20_NAME};",
+        f"extern __typeof__({_SALSA20_NAME}) zm_salsa20;"
+        f" implementation = sodium_runtime_has_avx512f() ? &zm_salsa20 : &{_SALSA20_NAME};",
     ),
-)
-_WIDE_CPU = "-mcpu=x86_64+avx512f+avx512dq+avx512vl"
-#: In sodium/runtime.c: the bits of all three, where it asks for the first alone.
-_WIDE_BITS = ("#define CPUID_EBX_AVX512F 0x00010000", "#define CPUID_EBX_AVX512F 0x80030000")
+    "crypto_onetimeauth/poly1305/onetimeauth_poly1305.c": (
+        "implementation = &crypto_onetimeauth_poly1305_sse2_implementation;",
+        "extern const crypto_onetimeauth_poly1305_implementation *zm_poly1305(void);"
+        " implementation = sodium_runtime_has_avx2() ? zm_poly1305()"
+        " : &crypto_onetimeauth_poly1305_sse2_implementation;",
+    ),
+}
 _URING_MACROS = (
     *("CONFIG_HAVE_KERNEL_RWF_T", "CONFIG_HAVE_KERNEL_TIMESPEC", "CONFIG_HAVE_OPEN_HOW"),
     *("CONFIG_HAVE_STATX", "CONFIG_HAVE_UCONTEXT", "CONFIG_HAVE_MEMFD_CREATE"),
 )
+
+
+#: Where each is unpacked.
+Trees = dict[Source, Path]
 
 
 def fetched(source: Source, cache: Path) -> Path:
@@ -107,11 +130,15 @@ def fetched(source: Source, cache: Path) -> Path:
     downloads, tree = cache / "downloads", cache / f"{source.name}-{source.version}"
     archive = downloads / source.archive
     if not archive.exists():
-        download(source.name, downloads, cache / "apt", SUITE)
+        try:
+            download(source.name, downloads, cache / f"apt-{source.suite}", source.suite)
+        except Unavailable:
+            if not archive.exists():  # what else is in the package is of no use here
+                raise
     if not archive.exists():
         raise Unavailable(
-            f"Debian's {SUITE} has no {source.name} {source.version} any more: look at the new one,"
-            f" and write its version and sha256 into {Path(__file__).name}"
+            f"Debian's {source.suite} has no {source.name} {source.version} any more: look at the"
+            f" new one, and write its version and sha256 into {Path(__file__).name}"
         )
     if sha256(archive) != source.sha256:
         raise Problem(f"{archive} is not the file that it was")
@@ -138,20 +165,24 @@ def _link(
         *arguments,
     ]
     run(*command, "-o", target)
+    exports.unlink()
     if missing := set(functions) - exported(target):
         raise Problem(f"{target} does not export {', '.join(sorted(missing))}")
 
 
 def exported(library: Path) -> set[str]:
-    from elftools.elf.elffile import ELFFile  # auditwheel's, and not there for who only looks
+    # auditwheel's, and not there for who only looks
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
 
     with library.open("rb") as file:
         table = ELFFile(file).get_section_by_name(".dynsym")
+        assert isinstance(table, SymbolTableSection)
         return {s.name for s in table.iter_symbols() if s["st_shndx"] != "SHN_UNDEF"}
 
 
-def libsodium(tree: Path, compiler: list[str], machine: str, target: Path) -> None:
-    sources = tree / "src" / "libsodium"
+def _libsodium(trees: Trees, compiler: list[str], machine: str, target: Path) -> None:
+    sources = trees[LIBSODIUM] / "src" / "libsodium"
     include = sources / "include" / "sodium"
     values = {
         "@VERSION@": LIBSODIUM.version,
@@ -173,7 +204,7 @@ def libsodium(tree: Path, compiler: list[str], machine: str, target: Path) -> No
     files = {path for pattern in patterns for path in sources.rglob(pattern)}
     if machine == "x86_64":
         with tempfile.TemporaryDirectory() as made:
-            replaced, added = _wide(sources, [*compiler, *flags], Path(made))
+            replaced, added = _quicker(trees, sources, [*compiler, *flags], Path(made))
             _link(compiler, [*flags, *_paths(files - replaced), *added], SODIUM_FUNCTIONS, target)
     else:
         _link(compiler, [*flags, *_paths(files)], SODIUM_FUNCTIONS, target)
@@ -183,12 +214,15 @@ def _paths(files: Iterable[Path]) -> list[str]:
     return sorted(map(str, files))
 
 
-def _wide(sources: Path, compile_with: list[str], made: Path) -> tuple[set[Path], list[str]]:
-    """Of ``_WIDE``: the files that others take the places of, and what is linked in addition."""
+def _quicker(
+    trees: Trees, sources: Path, compile_with: list[str], made: Path
+) -> tuple[set[Path], list[str]]:
+    """Of libsodium, for newer processors: the files that others take the places of, and what is
+    linked in addition."""
     replaced: set[Path] = set()
     added: list[str] = []
-
-    def replace(file: Path, old: str, new: str) -> None:
+    for name, (old, new) in _PICKS.items():
+        file = sources / name
         text = file.read_text(encoding="utf-8")
         if text.count(old) != 1:
             raise Problem(f"{file} is not as it was: it has not one {old}")
@@ -196,27 +230,22 @@ def _wide(sources: Path, compile_with: list[str], made: Path) -> tuple[set[Path]
         copy.write_text(text.replace(old, new), encoding="utf-8")
         replaced.add(file)
         added.extend((f"-I{file.parent}", str(copy)))
-
-    replace(sources / "sodium" / "runtime.c", *_WIDE_BITS)
-    for source, picks, name in _WIDE:
-        again = made / f"wide_{Path(source).name}"
-        again.write_text(
-            f'#define {name} {name}_wide\n#include "{sources / source}"\n', encoding="utf-8"
-        )
-        compiled = again.with_suffix(".o")
-        run(*compile_with, *_OPTIONS, _WIDE_CPU, "-c", again, "-o", compiled)
-        added.append(str(compiled))
-        replace(
-            sources / picks,
-            f"implementation = &{name};",
-            f"extern __typeof__({name}) {name}_wide; implementation ="
-            f" sodium_runtime_has_avx512f() ? &{name}_wide : &{name};",
-        )
-    return replaced, added
+    again = made / "salsa20.c"
+    again.write_text(
+        f'#define {_SALSA20_NAME} zm_salsa20\n#include "{sources / _SALSA20}"\n', encoding="utf-8"
+    )
+    salsa20 = again.with_suffix(".o")
+    run(*compile_with, *_OPTIONS, _SALSA20_CPU, "-c", again, "-o", salsa20)
+    assembly = made / "poly1305.s"
+    run("perl", trees[OPENSSL] / _POLY1305, "elf", assembly, CC=_POLY1305_FOR)
+    poly1305 = assembly.with_suffix(".o")
+    run(*compile_with, "-Wa,--noexecstack", "-c", assembly, "-o", poly1305)
+    ours = Path(__file__).with_name("poly1305.c")
+    return replaced, [*added, str(ours), str(salsa20), str(poly1305)]
 
 
-def liburing(tree: Path, compiler: list[str], machine: str, target: Path) -> None:
-    sources = tree / "src"
+def _liburing(trees: Trees, compiler: list[str], target: Path) -> None:
+    sources = trees[LIBURING] / "src"
     major, minor = LIBURING.version.split(".")
     include = sources / "include"
     (include / "liburing" / "compat.h").write_text(
@@ -237,8 +266,14 @@ def liburing(tree: Path, compiler: list[str], machine: str, target: Path) -> Non
     _link(compiler, arguments, URING_FUNCTIONS, target)
 
 
-#: How each is built: (unpacked source, compiler, machine, shared object).
-BUILD: dict[Source, Callable[[Path, list[str], str, Path], None]] = {
-    LIBSODIUM: libsodium,
-    LIBURING: liburing,
-}
+def sources_for(machine: str) -> tuple[Source, ...]:
+    """What is in a wheel for such machines beside what is ours."""
+    return (LIBSODIUM, LIBURING, *((OPENSSL,) if machine == "x86_64" else ()))
+
+
+def build(machine: str, cache: Path, compiler: list[str], directory: Path) -> Trees:
+    """Both shared objects, into ``directory``; the sources that they were made of."""
+    trees = {source: fetched(source, cache) for source in sources_for(machine)}
+    _libsodium(trees, compiler, machine, directory / "libsodium.so")
+    _liburing(trees, compiler, directory / "liburing.so")
+    return trees
