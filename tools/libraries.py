@@ -2,7 +2,7 @@
 
 Both are compiled without their configure scripts, whose questions zig answers the same way for
 every target; the few answers that matter are written down here. What the engine does not look up is
-left out by the linker.
+left out by the linker. On x86_64 libsodium has OpenSSL's Poly1305 (docs/adr/0023).
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ target. What each wheel is made of, and what was run of it, is in the table at t
   installation from source requires;
 - each is installed, and the demo runs without a compiler on PATH: with this Python on glibc and the
   machine that this is, with Debian's on aarch64 under qemu, and on musl and x86_64 with one that is
-  built here (``foreign.py``); and with each a C program runs the engine through the C face.
+  built here (``foreign.py``); and with each a C program runs the engine through the C face, and
+  another one holds its libsodium against the definitions of what that computes.
 
 What was built stays in ``--work``, and is built anew when what it is made of is another. Exit code:
 0; 1 when a wheel could not be made or failed; 77 when nothing could be fetched.
