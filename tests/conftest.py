@@ -35,6 +35,16 @@ def pytest_configure(config):
         os.environ["ASAN_OPTIONS"] += ":detect_leaks=0"
 
 
+def pytest_collection_modifyitems(config, items):
+    """The time that a command line gives, for a slow machine, is for tests with one of their own,
+    too: a test that takes longer takes its whole process with it."""
+    given = config.getoption("timeout", None)
+    for item in items if given else ():
+        own = item.get_closest_marker("timeout")
+        if own and own.args[0] < given:
+            item.add_marker(pytest.mark.timeout(given), append=False)
+
+
 def pytest_runtest_setup(item):
     """A test that collects garbage collects its own, and does not go through what thousands of
     tests have left in memory."""
