@@ -1,4 +1,5 @@
-"""Memory for keys (base/secret.c), and the cookies of a CURVE server (zmtp/mechanism_curve.c)."""
+"""Memory for keys (base/secret.c), keys of boxes (base/crypto.c), and the cookies of a CURVE server
+(zmtp/mechanism_curve.c)."""
 
 from __future__ import annotations
 
@@ -131,6 +132,9 @@ print(os.waitpid(child, 0)[1], flags_of(mine) != [])
     assert out == "0 True\n"
 
 
+RUN = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).run(sys.argv[2].encode()))"
+
+
 def test_a_cookie_opens_for_two_minutes_on_its_own_connection_only(tmp_path):
     """RFC 26, but for the connection: what was recorded from one is not taken on another.
 
@@ -140,5 +144,10 @@ def test_a_cookie_opens_for_two_minutes_on_its_own_connection_only(tmp_path):
     wire = sorted(str(p.relative_to(ENGINE)) for p in (ENGINE / "zmtp").glob("*.c"))
     sources = ["curve_cookies.c", *wire, *SOURCES, "base/crypto.c"]
     lib = build_shared(tmp_path, "curve_cookies", *sources)
-    code = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).run(sys.argv[2].encode()))"
-    run_program(sys.executable, "-c", code, lib._name, sodium.__file__)
+    run_program(sys.executable, "-c", RUN, lib._name, sodium.__file__)
+
+
+def test_nothing_is_left_of_the_key_of_a_tag(tmp_path):
+    sodium = pytest.importorskip("nacl._sodium")
+    lib = build_shared(tmp_path, "box_key", "box_key.c", "base/crypto.c")
+    run_program(sys.executable, "-c", RUN, lib._name, sodium.__file__)

@@ -118,13 +118,11 @@ static void xor_stream(uint8_t *data, size_t size, const uint8_t *nonce, uint64_
 void zm_box_seal(uint8_t *text, size_t size, uint8_t mac[ZM_MAC_SIZE], const uint8_t *nonce,
                  const uint8_t *key)
 {
-    uint8_t mac_key[ZM_BOX_ROOM];
     uint8_t *room = text - ZM_BOX_ROOM;
     memset(room, 0, ZM_BOX_ROOM);
     xor_stream(room, ZM_BOX_ROOM + size, nonce, 0, key);
-    memcpy(mac_key, room, ZM_BOX_ROOM);
+    functions.onetimeauth_poly1305(mac, text, size, room);
     explicit_bzero(room, ZM_BOX_ROOM);
-    functions.onetimeauth_poly1305(mac, text, size, mac_key);
 }
 
 int zm_box_open(uint8_t *text, size_t size, const uint8_t *mac, const uint8_t *nonce,
@@ -140,7 +138,9 @@ int zm_box_open(uint8_t *text, size_t size, const uint8_t *mac, const uint8_t *n
     memcpy(plain + ZM_BOX_ROOM, text, head);
     memset(plain + ZM_BOX_ROOM + head, 0, first - ZM_BOX_ROOM - head);
     functions.stream_salsa20_xor_ic(plain, plain, first, nonce, 0, key);
-    if (functions.onetimeauth_poly1305_verify(mac, text, size, plain) < 0)
+    bool forged = functions.onetimeauth_poly1305_verify(mac, text, size, plain) < 0;
+    explicit_bzero(plain, ZM_BOX_ROOM);
+    if (forged)
         return -1;
     memcpy(text, plain + ZM_BOX_ROOM, head);
     xor_stream(text + head, size - head, nonce, first / BLOCK, key);

@@ -64,7 +64,7 @@ enum { ZM_BOX_ROOM = 32 }; /* bytes before the text that are overwritten */
 
 /* The key for nonces that begin with `prefix` (16 bytes). */
 void zm_box_key(uint8_t out_key[ZM_KEY_SIZE], const uint8_t *shared, const char *prefix);
-/* Encrypts in place. `nonce`: the other 8 bytes. */
+/* Encrypts in place. `nonce`: the other 8 bytes. `mac`: not in the room. */
 void zm_box_seal(uint8_t *text, size_t size, uint8_t mac[ZM_MAC_SIZE], const uint8_t *nonce,
                  const uint8_t *key);
 /* Decrypts in place. 0; -1: forged, and nothing was changed. Needs no room before the text. */
