@@ -129,6 +129,8 @@ def fetched(source: Source, cache: Path) -> Path:
     """The unpacked source, downloaded if it was not before."""
     downloads, tree = cache / "downloads", cache / f"{source.name}-{source.version}"
     archive = downloads / source.archive
+    if archive.exists() and sha256(archive) != source.sha256:
+        archive.unlink()  # of a download that was stopped
     if not archive.exists():
         try:
             download(source.name, downloads, cache / f"apt-{source.suite}", source.suite)
@@ -143,10 +145,10 @@ def fetched(source: Source, cache: Path) -> Path:
     if sha256(archive) != source.sha256:
         raise Problem(f"{archive} is not the file that it was")
     if not tree.exists():
-        with tarfile.open(archive) as packed:
-            packed.extractall(cache / "unpacked", filter="data")
-            top = packed.getnames()[0].partition("/")[0]
-        (cache / "unpacked" / top).rename(tree)
+        with tempfile.TemporaryDirectory(dir=cache) as fresh, tarfile.open(archive) as packed:
+            packed.extractall(fresh, filter="data")
+            (top,) = Path(fresh).iterdir()
+            top.rename(tree)
     return tree
 
 
@@ -238,6 +240,8 @@ def _quicker(
     run(*compile_with, *_OPTIONS, _SALSA20_CPU, "-c", again, "-o", salsa20)
     assembly = made / "poly1305.s"
     run("perl", trees[OPENSSL] / _POLY1305, "elf", assembly, CC=_POLY1305_FOR)
+    if "vpmadd52luq" not in assembly.read_text(encoding="utf-8"):
+        raise Problem(f"{_POLY1305} has left out what is for AVX-512 with IFMA")
     poly1305 = assembly.with_suffix(".o")
     run(*compile_with, "-Wa,--noexecstack", "-c", assembly, "-o", poly1305)
     ours = Path(__file__).with_name("poly1305.c")

@@ -1,7 +1,7 @@
 """``python tools/wheels.py``: the wheels of one CPython, for two machines and two C libraries.
 
-Needs Linux on x86_64, the package index and Debian's archive; zig (of the index) compiles for every
-target. What each wheel is made of, and what was run of it, is in the table at the end:
+Needs Linux on x86_64, perl, the package index and Debian's archive; zig (of the index) compiles for
+every target. What each wheel is made of, and what was run of it, is in the table at the end:
 
 - the engine and the extension, from the sdist, so that no file of the clone can be missing there;
 - libsodium and liburing of its own (``libraries.py``), in the place of the packages that an
@@ -94,6 +94,8 @@ class Row:
 def main() -> int:
     options = parse()
     missing = [name for name in NEEDED if not list(metadata.distributions(name=name))]
+    if shutil.which("perl") is None:
+        missing.append("perl")
     if missing:
         print(f"needed, and not installed: {', '.join(missing)}", file=sys.stderr)
         return 1
@@ -383,6 +385,12 @@ def use(python: Path, row: Row, work: Path, **variables: str) -> None:
     row.ran += ["demo, CURVE, doctor", f"on {driver}"]
 
 
+def has_ifma(machine: str) -> bool:
+    """Has this machine what libsodium has of ours for the newest processors, or has such a wheel
+    nothing of it?"""
+    return machine != "x86_64" or " avx512ifma " in Path("/proc/cpuinfo").read_text()
+
+
 #: As qemu names them: what libsodium has of ours for newer ones is left out there. With AVX2 and
 #: without AVX-512; with neither.
 OLDER_CPUS = {"x86_64": ("Haswell", "Nehalem")}
@@ -416,7 +424,7 @@ def check_c_face(row: Row, work: Path, native: bool) -> None:
     for cpu in OLDER_CPUS.get(row.target.machine, ()):
         older = (foreign.qemu(work, row.target.machine), "-cpu", cpu, *command)
         run(*older, sodium, timeout=TIMEOUT, LD_LIBRARY_PATH=path)
-    row.ran.append("libsodium")
+    row.ran.append("libsodium" if has_ifma(row.target.machine) else "libsodium, but for AVX-512")
 
 
 def print_table(rows: list[Row]) -> None:
