@@ -44,17 +44,17 @@ static number plus(number a, number b)
     return a;
 }
 
-static number minus_p(number a)
+static number minus(number a, number b)
 {
-    number complement;
     for (int i = 0; i < WORDS; i++)
-        complement.words[i] = ~P.words[i];
-    return plus(plus(a, complement), (number){{1}});
+        b.words[i] = ~b.words[i];
+    return plus(plus(a, b), (number){{1}});
 }
 
+/* Of a number below 2 P. */
 static number reduced(number a)
 {
-    number less = minus_p(a);
+    number less = minus(a, P);
     return less.words[WORDS - 1] >> 63 ? a : less;
 }
 
@@ -70,11 +70,9 @@ static number times(number a, number b)
     return product;
 }
 
-static number negative(number a)
+static number difference(number a, number b)
 {
-    for (int i = 0; i < WORDS; i++)
-        a.words[i] = ~a.words[i];
-    return reduced(plus(plus(a, P), (number){{1}}));
+    return reduced(minus(plus(a, P), b));
 }
 
 /* a^(P - 2) */
@@ -127,7 +125,7 @@ static bool solve(uint8_t *text, size_t size, const uint8_t *key, number sum)
 {
     number r = r_of(key), before = sum_of(text, size - BLOCK, r);
     before = reduced(plus(before, (number){{0, 0, 1}}));
-    number last = reduced(plus(times(sum, inverse(r)), negative(before)));
+    number last = difference(times(sum, inverse(r)), before);
     memcpy(text + size - BLOCK, last.words, BLOCK);
     return !last.words[WORDS - 1];
 }
@@ -210,9 +208,10 @@ static number limit(void)
     uint8_t choice[2];
     random_bytes(choice, sizeof choice);
     int shift = shifts[choice[0] % 10];
-    number power = {{0}}, less = {{3}};
+    number power = {{0}};
     power.words[shift / 64] = UINT64_C(1) << shift % 64;
-    return reduced(plus(reduced(plus(power, (number){{choice[1] % 7}})), negative(less)));
+    power = reduced(plus(power, (number){{choice[1] % 7}}));
+    return difference(power, (number){{3}});
 }
 
 static int check_tag(const uint8_t *text, size_t size, const uint8_t *key)

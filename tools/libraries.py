@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tarfile
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,24 +203,17 @@ def _libsodium(trees: Trees, compiler: list[str], machine: str, target: Path) ->
         *(f"-I{include}", f"-I{include.parent}"),
     ]
     files = {path for pattern in patterns for path in sources.rglob(pattern)}
-    if machine == "x86_64":
-        with tempfile.TemporaryDirectory() as made:
-            replaced, added = _quicker(trees, sources, [*compiler, *flags], Path(made))
-            _link(compiler, [*flags, *_paths(files - replaced), *added], SODIUM_FUNCTIONS, target)
-    else:
-        _link(compiler, [*flags, *_paths(files)], SODIUM_FUNCTIONS, target)
+    with tempfile.TemporaryDirectory() as made:
+        added: list[str] = []
+        if machine == "x86_64":
+            added = _quicker(trees, sources, [*compiler, *flags], Path(made))
+            files -= {sources / name for name in _PICKS}
+        _link(compiler, [*flags, *sorted(map(str, files)), *added], SODIUM_FUNCTIONS, target)
 
 
-def _paths(files: Iterable[Path]) -> list[str]:
-    return sorted(map(str, files))
-
-
-def _quicker(
-    trees: Trees, sources: Path, compile_with: list[str], made: Path
-) -> tuple[set[Path], list[str]]:
-    """Of libsodium, for newer processors: the files that others take the places of, and what is
-    linked in addition."""
-    replaced: set[Path] = set()
+def _quicker(trees: Trees, sources: Path, compile_with: list[str], made: Path) -> list[str]:
+    """Of libsodium, for newer processors: what takes the places of the files of ``_PICKS``, and
+    what they pick from in addition."""
     added: list[str] = []
     for name, (old, new) in _PICKS.items():
         file = sources / name
@@ -230,7 +222,6 @@ def _quicker(
             raise Problem(f"{file} is not as it was: it has not one {old}")
         copy = made / file.name
         copy.write_text(text.replace(old, new), encoding="utf-8")
-        replaced.add(file)
         added.extend((f"-I{file.parent}", str(copy)))
     again = made / "salsa20.c"
     again.write_text(
@@ -242,10 +233,8 @@ def _quicker(
     run("perl", trees[OPENSSL] / _POLY1305, "elf", assembly, CC=_POLY1305_FOR)
     if "vpmadd52luq" not in assembly.read_text(encoding="utf-8"):
         raise Problem(f"{_POLY1305} has left out what is for AVX-512 with IFMA")
-    poly1305 = assembly.with_suffix(".o")
-    run(*compile_with, "-Wa,--noexecstack", "-c", assembly, "-o", poly1305)
     ours = Path(__file__).with_name("poly1305.c")
-    return replaced, [*added, str(ours), str(salsa20), str(poly1305)]
+    return [*added, str(ours), str(salsa20), str(assembly)]
 
 
 def _liburing(trees: Trees, compiler: list[str], target: Path) -> None:

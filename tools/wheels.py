@@ -301,7 +301,7 @@ def check(row: Row, work: Path) -> None:
         check_abroad(row, work)
     else:
         row.ran.append(f"foreign Pythons are {foreign.VERSION}")
-    check_c_face(row, work, native)
+    check_in_c(row, work, native)
 
 
 #: The engine as a program sees it, in one process.
@@ -388,7 +388,8 @@ def use(python: Path, row: Row, work: Path, **variables: str) -> None:
 def has_ifma(machine: str) -> bool:
     """Has this machine what libsodium has of ours for the newest processors, or has such a wheel
     nothing of it?"""
-    return machine != "x86_64" or " avx512ifma " in Path("/proc/cpuinfo").read_text()
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return machine != "x86_64" or " avx512ifma " in flags
 
 
 #: As qemu names them: what libsodium has of ours for newer ones is left out there. With AVX2 and
@@ -396,7 +397,7 @@ def has_ifma(machine: str) -> bool:
 OLDER_CPUS = {"x86_64": ("Haswell", "Nehalem")}
 
 
-def check_c_face(row: Row, work: Path, native: bool) -> None:
+def check_in_c(row: Row, work: Path, native: bool) -> None:
     """C programs, in a process without Python: one on the library, one on its libsodium."""
     unpacked = work / row.target.platform / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
